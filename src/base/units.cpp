@@ -1,0 +1,75 @@
+#include "base/units.h"
+
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <span>
+
+namespace mayfly {
+namespace {
+
+struct Unit {
+  std::string_view name;
+  double factor;
+};
+
+constexpr std::array kByteUnits = {Unit{"B", 1},      Unit{"KB", 1e3},   Unit{"MB", 1e6},        Unit{"GB", 1e9},
+                                   Unit{"TB", 1e12},  Unit{"KiB", 1024}, Unit{"MiB", 1024 * 1024.0},
+                                   Unit{"GiB", 1024 * 1024 * 1024.0}, Unit{"TiB", 1024.0 * 1024 * 1024 * 1024}};
+constexpr std::array kTimeUnits = {Unit{"ns", 1},     Unit{"us", 1e3},   Unit{"ms", 1e6},  Unit{"s", 1e9},
+                                   Unit{"m", 60e9},   Unit{"h", 3600e9}, Unit{"d", 86400e9}};
+
+Result<double> parse(std::string_view text, std::span<const Unit> units, const char* what, const char* example) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
+  while (!unit.empty() && unit.front() == ' ') unit.remove_prefix(1);
+  if (error == std::errc() && std::isfinite(value) && value >= 0) {
+    for (const Unit& u : units)
+      if (u.name == unit && value * u.factor < 9.2e18) return value * u.factor;
+  }
+  std::string names;
+  for (const Unit& u : units) names += (names.empty() ? "" : ", ") + std::string(u.name);
+  return fail(Code::invalid_argument, "'" + std::string(text) + "' is not " + what + ": write a number with one of " +
+                                          names + ", for example " + example);
+}
+
+std::string print(double value, std::string_view unit) {
+  char text[48];
+  std::snprintf(text, sizeof text, value < 10 ? "%.2f %.*s" : value < 100 ? "%.1f %.*s" : "%.0f %.*s", value,
+                static_cast<int>(unit.size()), unit.data());
+  return text;
+}
+
+}  // namespace
+
+Result<Bytes> parse_bytes(std::string_view text) {
+  TRY(const double value, parse(text, kByteUnits, "a size", "512MiB"));
+  return Bytes{static_cast<std::uint64_t>(value)};
+}
+
+Result<Duration> parse_duration(std::string_view text) {
+  TRY(const double value, parse(text, kTimeUnits, "a duration", "250ms"));
+  return Duration(static_cast<Duration::rep>(value));
+}
+
+std::string to_text(Bytes bytes) {
+  const auto count = static_cast<double>(bytes.count);
+  if (count < 1e3) return std::to_string(bytes.count) + " B";
+  if (count < 1e6) return print(count / 1e3, "KB");
+  if (count < 1e9) return print(count / 1e6, "MB");
+  return print(count / 1e9, "GB");
+}
+
+std::string to_text(Duration duration) {
+  const auto ns = static_cast<double>(duration.count());
+  if (ns < 1e3) return std::to_string(duration.count()) + " ns";
+  if (ns < 1e6) return print(ns / 1e3, "µs");
+  if (ns < 1e9) return print(ns / 1e6, "ms");
+  if (ns < 120e9) return print(ns / 1e9, "s");
+  if (ns < 7200e9) return print(ns / 60e9, "min");
+  return print(ns / 3600e9, "h");
+}
+
+}  // namespace mayfly

@@ -1,0 +1,47 @@
+// What node and instance say to each other through the shared-memory rings (os/ring.h): a head of
+// fixed size, then the body. A body over kInlineMax travels in a sealed memfd instead: its file
+// descriptor is sent on the control socket as a BodyMessage (domain/link.h) *before* the frame.
+// The node trusts nothing that an instance wrote: it copies the head once and checks every field.
+#pragma once
+#include <cstdint>
+#include <type_traits>
+
+namespace mayfly::domain {
+
+constexpr std::uint64_t kInlineMax = 64 * 1024;
+
+// How the body is written, and how the reply is to be.
+enum class WireFormat : std::uint8_t {
+  plain_json = 0,   // {"input": [[…]], …} -> {"output": [[…]], …}
+  v2_json = 1,      // Open Inference Protocol; may ask for binary outputs, then the reply is v2 binary
+  v2_binary = 2,    // … with the binary tensor extension: json_size bytes of JSON, then tensors
+  v2_raw = 3,       // … with Inference-Header-Content-Length: 0: the body is the only input's bytes
+};
+
+struct RequestHead {
+  std::uint64_t ticket = 0;
+  std::uint64_t deadline_ns = 0;  // monotonic clock; the instance skips what is past it
+  std::uint64_t body_size = 0;
+  std::uint64_t json_size = 0;    // v2_binary: bytes of JSON at the start of the body; else body_size
+  WireFormat format{};
+  std::uint8_t in_memfd = 0;      // 1: the body is in the next BodyMessage's memfd, not behind this head
+  std::uint8_t cancelled = 0;     // 1: no body; drop the waiting request `ticket` if it has not begun
+  std::uint8_t reserved[29] = {};
+};
+static_assert(sizeof(RequestHead) == 64 && std::is_trivially_copyable_v<RequestHead>);
+
+struct ReplyHead {
+  std::uint64_t ticket = 0;
+  std::uint64_t body_size = 0;
+  std::uint64_t json_size = 0;    // of a v2 binary reply: bytes of JSON at the start; else 0
+  std::uint64_t begun_ns = 0;     // monotonic: when the instance took it from the ring
+  std::uint64_t decode_ns = 0, run_ns = 0, encode_ns = 0;
+  std::uint64_t cpu_ns = 0;       // CPU of the process since the last reply, this request's share of the batch
+  std::uint32_t rows = 0, batch_rows = 0;
+  std::uint8_t code = 0;          // 0: answered; else a Code, and the body is the message as plain text
+  std::uint8_t in_memfd = 0;
+  std::uint8_t reserved[54] = {};
+};
+static_assert(sizeof(ReplyHead) == 128 && std::is_trivially_copyable_v<ReplyHead>);
+
+}  // namespace mayfly::domain

@@ -1,0 +1,83 @@
+// The nouns of the catalog, as values: a function has immutable versions (1, 2, 3…) and aliases that
+// share traffic among them by weight. "$LATEST" is the newest version that can serve.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/time.h"
+#include "base/units.h"
+#include "domain/manifest.h"
+#include "domain/tensor.h"
+
+namespace mayfly::domain {
+
+// A file of a version: where it was in the user's folder, and the bytes by name.
+struct FileRef {
+  std::string path;    // relative, no "..", no leading "/"
+  std::string sha256;  // 64 lower-case hex digits: the artifact
+  Bytes size;
+  friend bool operator==(const FileRef&, const FileRef&) = default;
+};
+
+// How instances of a version run the model; measured at deploy (worker/tune.h) and kept with the artifact.
+struct Tuning {
+  bool pack_weights = true;    // in the template; the cold tier never packs unless pack_cold
+  bool pack_cold = false;      // packing pays off even for one cold run (static int8 convolutions)
+  bool large_pages = true;     // transparent huge pages for the template's heap
+  int threads = 1;             // engine threads; more than 1 means no template
+  bool template_allowed = true;  // false: draws random numbers, or needs threads
+  // What the measurements were, in nanoseconds and bytes: for people, and for the scaler's cost of one more instance.
+  std::uint64_t cold_first_ns = 0;   // map + load + first run without packing
+  std::uint64_t warm_run_ns = 0;     // one steady run, one row
+  std::uint64_t fork_first_ns = 0;   // fork from the template + first run
+  std::uint64_t private_bytes = 0;   // of one forked instance after a run
+  friend bool operator==(const Tuning&, const Tuning&) = default;
+};
+
+// The model compiled for one engine version and CPU.
+struct Compiled {
+  std::string key;        // engine version, CPU features and options; see worker/compile.h
+  std::string sha256;     // the artifact: one flat file, mapped in place
+  Bytes size;
+  std::uint64_t compile_ns = 0;
+  Tuning tuning;
+  friend bool operator==(const Compiled&, const Compiled&) = default;
+};
+
+struct Version {
+  VersionId id;
+  FunctionId function;
+  int number = 0;                    // 1, 2, 3… within the function
+  WallTime created;
+  Manifest manifest;
+  std::vector<FileRef> files;
+  Signature signature;
+  std::optional<Compiled> compiled;  // absent until the compile behind the deploy has ended
+  std::string compile_error;         // why there is none, if it was tried; the model as uploaded serves
+};
+
+struct Weight {
+  int version = 0;    // number
+  double share = 1;   // of the alias's traffic; the shares of an alias add up to 1
+  friend bool operator==(const Weight&, const Weight&) = default;
+};
+
+struct Alias {
+  std::string name;             // as a function name; "$LATEST" and plain numbers are taken
+  std::vector<Weight> weights;  // at least one
+  std::vector<Weight> before;   // what it pointed to before: for rollback
+  friend bool operator==(const Alias&, const Alias&) = default;
+};
+
+struct Function {
+  FunctionId id;
+  std::string name;
+  WallTime created;
+  std::vector<Version> versions;  // by number; all still deployed
+  std::vector<Alias> aliases;     // always one called "live": calls that name no version or alias go there
+};
+
+}  // namespace mayfly::domain

@@ -1,0 +1,123 @@
+// The control messages between the node, the zygote and the processes in sandboxes. They travel on
+// unix SOCK_SEQPACKET sockets, one message a packet, file descriptors beside it (SCM_RIGHTS), and are
+// plain structs: both ends are the same binary. Work travels in rings instead (domain/frame.h).
+//
+//   node ── zygote socket ──► zygote         make a blank sandbox; a sandbox has ended
+//   node ── control socket ─► one process    load, fork, stop; ready, failed; large bodies
+//
+// A sandbox is a tiny init (pid 1 of its namespaces) and its processes. A blank process waits on its
+// control socket for a LoadOrder, which makes it an instance, a template or a job (check, compile,
+// tune). A template answers ForkOrders: each makes an instance with a control socket of its own.
+// The node learns that a process died from its control socket: it closes.
+#pragma once
+#include <cstdint>
+#include <type_traits>
+
+namespace mayfly::domain {
+
+constexpr int kFilesMax = 64;            // model and external data files of one version
+constexpr std::size_t kPathMax = 240;
+
+enum class MessageKind : std::uint32_t {
+  // node -> zygote
+  make_sandbox = 1,   // SandboxOrder; descriptors: control socket of the blank process
+  // zygote -> node
+  sandbox_made = 2,   // SandboxMade
+  sandbox_failed = 3, // SandboxMade, error text behind it
+  sandbox_ended = 4,  // SandboxEnded: its init and everything in it is gone
+  // node -> process
+  load = 10,          // LoadOrder; descriptors: ring, doorbell of the node's frames, doorbell of the replies, then the model's files
+  fork = 11,          // ForkOrder; descriptors: control socket, ring, the two doorbells of the child
+  stop = 12,          // Message: finish what is in the ring, then exit
+  body = 13,          // BodyMessage; descriptors: one sealed memfd
+  // process -> node
+  hello = 20,         // Message: the process exists; its pid comes with SCM_CREDENTIALS
+  ready = 21,         // ReadyMessage; jobs: also the result, as JSON behind it
+  failed = 22,        // FailedMessage, text behind it
+  reply_body = 23,    // BodyMessage; descriptors: one sealed memfd
+  log = 24,           // text behind it: a line for the function's log
+};
+
+enum class Role : std::uint32_t {
+  instance = 1,  // load without packing (unless tuned otherwise), serve
+  template_ = 2, // load as tuned, run once on made-up input, wait for forks
+  check = 3,     // is it a model? -> signature (worker/check.h)
+  compile = 4,   // -> one flat file, written to the descriptor after the model's files
+  tune = 5,      // measure -> domain::Tuning
+  probe = 6,     // tests only: tries to leave the sandbox and reports what it managed
+};
+
+struct Message {
+  MessageKind kind{};
+  std::uint32_t size = 0;  // of the text behind the fixed part
+};
+
+struct SandboxOrder {
+  Message head{MessageKind::make_sandbox, 0};
+  std::uint64_t sandbox = 0;      // the node's number for it
+  std::uint64_t memory_max = 0;   // bytes; used for rlimits where there are no cgroups
+};
+struct SandboxMade {
+  Message head{MessageKind::sandbox_made, 0};
+  std::uint64_t sandbox = 0;
+  std::int32_t init_pid = 0;      // in the node's pid namespace
+};
+struct SandboxEnded {
+  Message head{MessageKind::sandbox_ended, 0};
+  std::uint64_t sandbox = 0;
+  std::int32_t wait_status = 0;   // of its init, which exits with the status of the process that mattered
+};
+
+struct FileEntry {
+  char path[kPathMax] = {};       // as in the version: "model.onnx", "weights/part1.bin"; entry 0 is the model
+  std::uint64_t size = 0;
+};
+
+struct LoadOrder {
+  Message head{MessageKind::load, 0};
+  Role role{};
+  std::uint32_t files = 0;             // entries used; as many descriptors
+  std::uint8_t compiled = 0;           // 1: file 0 is the flat file of a compile; 0: the model as uploaded
+  std::uint8_t pack_weights = 0;
+  std::uint8_t large_pages = 0;
+  std::uint8_t threads = 1;            // of the engine
+  std::uint32_t rows_max = 1;          // of one batch
+  std::uint32_t version_number = 0;
+  std::uint64_t batch_wait_ns = 0;
+  std::uint64_t memory_max = 0;        // of this process: rlimits where there are no cgroups
+  std::uint64_t output_size_max = 0;   // compile: limit of the flat file
+  char model_name[64] = {};            // for replies: the function's name
+  // files × FileEntry follow
+};
+
+struct ForkOrder {
+  Message head{MessageKind::fork, 0};
+};
+
+struct BodyMessage {
+  Message head{MessageKind::body, 0};
+  std::uint64_t ticket = 0;
+  std::uint64_t size = 0;
+};
+
+struct ReadyMessage {
+  Message head{MessageKind::ready, 0};
+  std::uint32_t credit = 0;            // frames it wants at most in its ring at a time
+  std::uint32_t threads = 0;           // of the process
+  std::uint64_t map_ns = 0;            // phases of its start: order received to model mapped
+  std::uint64_t load_ns = 0;           // … to session ready
+  std::uint64_t warm_ns = 0;           // … first run on made-up input (template only)
+  std::uint64_t cpu_ns = 0;            // CPU of the process so far
+  std::uint64_t private_bytes = 0;     // measured: Private_Dirty + Private_Clean
+};
+
+struct FailedMessage {
+  Message head{MessageKind::failed, 0};
+  std::uint32_t code = 0;              // a Code
+};
+
+constexpr std::size_t kMessageMax = sizeof(LoadOrder) + kFilesMax * sizeof(FileEntry) + 64 * 1024;
+
+static_assert(std::is_trivially_copyable_v<LoadOrder> && std::is_trivially_copyable_v<ReadyMessage>);
+
+}  // namespace mayfly::domain

@@ -1,0 +1,57 @@
+// function.yaml: what a user says about a function. Everything has a default; a model alone needs none.
+// An unknown key, a wrong unit or an impossible combination is an error that names the line and the
+// nearest valid word. Part of a version, and as immutable.
+#pragma once
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "base/units.h"
+
+namespace mayfly::domain {
+
+struct Resources {
+  Bytes memory = 1_GiB;          // limit of one instance's own memory; a mapped model does not count
+  double cpu = 1;                // cores of one instance, 0.1 to 64; also the most engine threads
+  Duration timeout = std::chrono::seconds(30);  // of one invocation, from arrival to answer; 1 ms to 15 min
+};
+
+struct Scaling {
+  int min = 0;                   // instances kept always: 0 to 1000
+  int max = 20;                  // 1 to 1000, >= min
+  int reserved = 0;              // instances' worth of the node's budget that other functions can't take
+  std::optional<int> concurrency;      // requests in one instance at a time; absent: auto (from batching)
+  std::optional<Duration> keep_alive;  // absent: auto, from the function's own idle gaps
+  std::optional<Duration> target_p99;  // `target: {p99: 50ms}`: scale so that this holds
+};
+
+struct Batch {
+  int rows_max = 32;             // rows in one run of the engine, 1 to 4096
+  Duration wait_max{};           // how long a batch may wait to fill; 0: takes only what waits already
+};
+
+struct Manifest {
+  std::string name;              // see valid_function_name(); "" until a deploy names it
+  std::string model;             // path of the model inside the folder: "model.onnx"
+  std::string task = "raw";
+  std::vector<std::string> labels;
+  Resources resources;
+  Scaling scaling;
+  Batch batch;
+  Bytes body_max = 64_MiB;       // input.bytes_max: the largest request body
+  int queue_max = 10000;         // queue.max: requests waiting for an instance; more are refused at once
+};
+
+// 1 to 63 of a-z, 0-9, '-', '_' and '.', starting with a letter or digit: fits URLs, metrics and file names.
+[[nodiscard]] bool valid_function_name(std::string_view name);
+
+// At most 64 KiB of YAML (JSON is YAML). Error: invalid_argument with "line N: …".
+[[nodiscard]] Result<Manifest> parse_manifest(std::string_view yaml);
+
+// The manifest as JSON, with every default filled in; parse_manifest reads it back to an equal value.
+[[nodiscard]] std::string to_json(const Manifest& manifest);
+
+}  // namespace mayfly::domain

@@ -1,0 +1,116 @@
+// The seam between the fleet and processes. Two implementations: ZygoteLauncher (real sandboxes, in
+// zygote_launcher.h) and FakeLauncher (fake_launcher.h: virtual time, crashes and delays from a seed).
+// It starts, feeds and stops processes; it decides nothing.
+//
+// For every start() and fork(): at most one on_ready or on_failed, then exactly one on_gone, in this
+// order, none of them from inside the call itself. Replies come only between on_ready and on_gone.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "base/units.h"
+#include "domain/frame.h"
+#include "domain/link.h"
+#include "os/fd.h"
+
+namespace mayfly::instances {
+
+struct ModelFile {
+  std::string path;       // inside the version: "model.onnx"
+  std::string location;   // on the node's disk
+  Bytes size;
+};
+
+struct StartOrder {
+  domain::Role role{};
+  std::string model_name;            // the function's name, for replies
+  int version_number = 0;
+  std::vector<ModelFile> files;      // the model first; or the one compiled file
+  bool compiled = false;
+  bool pack_weights = false;
+  bool large_pages = true;
+  int threads = 1;
+  int rows_max = 1;
+  Duration batch_wait{};
+  Bytes memory_max;                  // of the process and its tmpfs, beyond what it maps
+  double cpu = 1;                    // cores
+  std::string output;                // compile: where the flat file goes on the node's disk
+  Duration time_max = std::chrono::minutes(10);  // jobs: killed after this
+};
+
+// One frame. The body is inline (<= domain::kInlineMax) or a sealed memfd, which the launcher duplicates.
+struct Request {
+  Ticket ticket;
+  Instant deadline;
+  domain::WireFormat format{};
+  std::uint64_t json_size = 0;
+  std::string_view body;
+  int body_memfd = -1;
+  std::uint64_t body_size = 0;
+};
+
+struct Reply {
+  domain::ReplyHead head;      // checked: sizes are true, code is a Code or 0, the ticket is NOT checked
+  std::string_view body;       // inline, valid during the call
+  os::Fd body_memfd;           // or sealed, of head.body_size bytes
+};
+
+struct ReadyReport {
+  int credit = 1;              // frames it wants in its ring at a time, 1 to 1024
+  int threads = 1;
+  Duration sandbox{};          // start() to the process taking its order (0 from the pool)
+  Duration map{}, load{}, warm{};
+  Duration cpu{};              // CPU so far
+  Bytes private_memory;
+  std::string result;          // jobs: JSON
+};
+
+struct Death {
+  std::string reason;          // for people: "killed by signal 11 (segmentation fault)", "exceeded its memory limit of 512 MB"
+  bool asked = false;          // it was stopped or killed by us
+  bool out_of_memory = false;
+  Duration cpu{};              // its cgroup's or process's clock at the end, where it could be read
+};
+
+class LauncherEvents {
+ public:
+  virtual void on_ready(ProcessId process, const ReadyReport& report) = 0;
+  virtual void on_failed(ProcessId process, const Error& error) = 0;   // said so itself: not a model, out of memory…
+  virtual void on_reply(ProcessId process, Reply&& reply) = 0;
+  virtual void on_gone(ProcessId process, const Death& death) = 0;
+  virtual void on_log(ProcessId process, std::string_view line) = 0;   // what it wrote to stderr, or was denied
+
+ protected:
+  ~LauncherEvents() = default;
+};
+
+struct Usage {                 // measured now
+  Bytes memory;                // proportional set size, or private bytes where that is all there is
+  Duration cpu{};
+};
+
+class Launcher {
+ public:
+  virtual ~Launcher() = default;
+
+  // From a blank sandbox of the pool, or a fresh one where the pool is empty.
+  virtual void start(ProcessId process, const StartOrder& order) = 0;
+  // One more instance from a template that is ready.
+  virtual void fork(ProcessId child, ProcessId from) = 0;
+  // False: the ring has no room now; ask again after a reply. Frames leave for good at flush().
+  [[nodiscard]] virtual bool send(ProcessId process, const Request& request) = 0;
+  // Best effort: a request that has not begun is dropped there; its reply may still come.
+  virtual void cancel(ProcessId process, Ticket ticket) = 0;
+  // Wakes every process that was sent something since the last flush. Once a turn of the loop.
+  virtual void flush() = 0;
+  virtual void stop(ProcessId process) = 0;   // it answers what it has, then ends; on_gone follows
+  virtual void kill(ProcessId process) = 0;   // now; on_gone follows
+  [[nodiscard]] virtual Usage measure(ProcessId process) = 0;  // zeros for a process that is gone
+};
+
+}  // namespace mayfly::instances

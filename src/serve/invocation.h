@@ -1,0 +1,70 @@
+// One call of a function, as every protocol states it: HTTP, gRPC, the CLI and triggers all become an
+// Invocation, and all get an InvocationReply.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "domain/frame.h"
+#include "os/fd.h"
+
+namespace mayfly::serve {
+
+struct Invocation {
+  std::string_view function;       // name
+  std::string_view qualifier;      // alias, version number or "$LATEST"; "" is the alias "live"
+  domain::WireFormat format{};
+  std::uint64_t json_size = 0;     // see domain::RequestHead
+  std::string body;                // up to domain::kInlineMax bytes, moved in; or:
+  os::Fd body_memfd;               // sealed, of body_size bytes
+  std::uint64_t body_size = 0;
+  Instant arrived;                 // first byte of the request
+  Duration timeout{};              // wanted by the caller; 0: the function's own. The shorter of the two holds
+  std::uint64_t request_id_high = 0, request_id_low = 0;
+};
+
+// How a call went in time; zeros for phases that it did not reach.
+struct Phases {
+  Duration queue{}, init{}, decode{}, run{}, encode{};
+  int cold = 0;                    // 0: warm; 1: forked from a template; 2: started from the artifact
+};
+
+struct InvocationReply {
+  bool ok = false;
+  Error error;                     // where !ok
+  std::string_view body;           // inline: valid during the call only; or:
+  os::Fd body_memfd;
+  std::uint64_t body_size = 0;
+  std::uint64_t json_size = 0;     // of a v2 binary reply; else 0
+  int version = 0;                 // number of the version that answered; 0 where none did
+  Phases phases;
+};
+
+class ReplySink {
+ public:
+  // Exactly once for each invoke() whose ticket was not cancelled; maybe from inside invoke() itself (a refusal).
+  virtual void on_reply(Ticket ticket, InvocationReply&& reply) = 0;
+
+ protected:
+  ~ReplySink() = default;
+};
+
+// The door to the functions for protocols. Implemented by serve::Dispatcher.
+class Invoker {
+ public:
+  // Queues the call. The sink must live until the reply or cancel(). Bodies over the function's limit, unknown
+  // names and full queues are refused at once, through the sink.
+  virtual Ticket invoke(Invocation&& call, ReplySink& sink) = 0;
+  // The caller has gone: no reply will come, the work is dropped where it can be.
+  virtual void cancel(Ticket ticket) = 0;
+  // The last byte of the reply was handed to the kernel (or the caller left): closes the usage record.
+  virtual void sent(Ticket ticket, Instant when, std::uint64_t bytes) = 0;
+
+ protected:
+  ~Invoker() = default;
+};
+
+}  // namespace mayfly::serve

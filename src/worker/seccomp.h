@@ -1,0 +1,16 @@
+// The system-call allow-lists. A call that is not listed fails with EPERM and is logged where it is
+// one that only an escape would try; see seccomp.cpp for each list and its reasons.
+#pragma once
+#include "base/result.h"
+#include "domain/link.h"
+
+namespace mayfly::worker {
+
+// Built once in the zygote, so that a child only hands a finished program to the kernel.
+[[nodiscard]] Result<void> prepare_filters();
+// What every process in a sandbox may do at most; on before it reads its first order.
+[[nodiscard]] Result<void> apply_common_filter();
+// Tightens further for the role it was given. Filters only ever add up.
+[[nodiscard]] Result<void> apply_role_filter(domain::Role role);
+
+}  // namespace mayfly::worker
