@@ -1,0 +1,143 @@
+// The node's use cases: deploy, versions, aliases, roll back, scale, delete, and what people ask about
+// them. Protocols call these; no protocol is known here. Runs on the loop's thread; what takes longer
+// answers through a callback on the same thread, exactly once.
+#pragma once
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "base/units.h"
+#include "domain/function.h"
+#include "domain/usage.h"
+
+namespace mayfly::control {
+
+template <class T>
+using Done = std::function<void(Result<T>)>;
+
+struct DeployOrder {
+  std::string name;                    // "" : the manifest's, else the model's file name without its ending
+  std::string manifest;                // YAML or JSON; "" : all defaults
+  std::vector<domain::FileRef> files;  // whose artifacts have been uploaded; one must be the model
+  std::optional<std::string> alias = "live";  // moved to the new version once it can serve; absent: none is
+  bool force = false;                  // a new version even where the files and the manifest are the newest version's
+};
+
+// Where a version stands. A version that can serve is `serving` (as uploaded) or `ready` (compiled and tuned).
+enum class Stage { checking, serving, compiling, tuning, ready, failed };
+[[nodiscard]] std::string_view name(Stage stage);
+
+struct VersionView {
+  domain::Version version;
+  Stage stage{};
+  bool unchanged = false;              // of a deploy: nothing was new, this is the newest version as it was
+};
+
+struct InstanceView {
+  std::uint64_t process = 0;
+  std::string function;
+  int version = 0;
+  std::string role;                    // "instance" or "template"
+  std::string state;                   // "starting", "ready", "draining"
+  std::string origin;                  // "artifact", "fork" or "upload" (the model not compiled)
+  Duration age{}, idle{};
+  int in_flight = 0;
+  std::uint64_t answered = 0;
+  Bytes memory;
+  Duration cpu{};
+};
+
+struct DecisionView {                  // why the fleet of a version has the size it has
+  WallTime at;
+  int version = 0;
+  int before = 0, after = 0;           // instances wanted
+  std::string reason;                  // a sentence: "2 requests waited and one more instance costs 12 ms"
+};
+
+struct ColdStartView {                 // the phases of one start
+  WallTime at;
+  int version = 0;
+  std::string origin;                  // as InstanceView
+  Duration sandbox{}, map{}, load{}, warm{}, total{};  // total: decision to ready
+};
+
+struct FunctionView {
+  domain::Function function;
+  std::vector<Stage> stages;           // of function.versions, in their order
+  int instances = 0, templates = 0, waiting = 0, in_flight = 0;
+  Bytes memory;
+  std::vector<DecisionView> decisions;      // newest first, at most 20
+  std::vector<ColdStartView> cold_starts;   // newest first, at most 20
+};
+
+struct UsageSum {                      // of one function and version over a span
+  std::string function;
+  int version = 0;                     // 0: all of them
+  std::uint64_t invocations = 0, errors = 0, cold_starts = 0, rows = 0;
+  double billed_seconds = 0, gb_seconds = 0, cpu_seconds = 0, overhead_cpu_seconds = 0;
+  double cost = 0;                     // by the price table
+  double always_on_cost = 0;           // of a server of the same size that ran the whole span
+  Duration queue_mean{}, run_mean{}, total_mean{}, total_max{};
+};
+
+struct UsageReport {
+  WallTime since, until;
+  std::string currency;
+  std::vector<UsageSum> sums;
+};
+
+struct LogLine {
+  std::uint64_t sequence = 0;          // grows; for `follow`
+  std::string json;                    // one JSON object, no newline
+};
+
+struct NodeView {
+  std::string version;
+  Duration up{};
+  int functions = 0, instances = 0, templates = 0;
+  Bytes memory_used, memory_budget;
+  std::string cpu_features, engine_version;
+  std::vector<std::string> notes;      // what this machine does not allow, said once at the start
+};
+
+class Control {
+ public:
+  virtual ~Control() = default;
+
+  // Artifacts. begin_upload gives a number; append keeps order; finish hashes, syncs and names it.
+  [[nodiscard]] virtual bool has_artifact(std::string_view sha256) = 0;
+  [[nodiscard]] virtual Result<std::uint64_t> begin_upload() = 0;
+  // `done` says that the bytes are in the file: send no more than a few MiB ahead of it.
+  virtual void append_upload(std::uint64_t upload, std::string bytes, Done<void> done) = 0;
+  virtual void finish_upload(std::uint64_t upload, Done<domain::FileRef> done) = 0;  // path is ""
+  virtual void abort_upload(std::uint64_t upload) = 0;
+
+  // `done` once the version is durable, checked and serving (as uploaded); compiling goes on behind it.
+  virtual void deploy(DeployOrder order, Done<VersionView> done) = 0;
+  [[nodiscard]] virtual std::vector<FunctionView> list() = 0;           // without decisions and cold starts
+  [[nodiscard]] virtual Result<FunctionView> describe(std::string_view function) = 0;
+  virtual void remove(std::string_view function, Done<void> done) = 0;
+  virtual void remove_version(std::string_view function, int version, Done<void> done) = 0;  // conflict while an alias names it
+  virtual void set_alias(std::string_view function, std::string_view alias, std::vector<domain::Weight> weights, Done<domain::Alias> done) = 0;
+  virtual void remove_alias(std::string_view function, std::string_view alias, Done<void> done) = 0;  // not "live"
+  virtual void rollback(std::string_view function, std::string_view alias, Done<domain::Alias> done) = 0;
+  // Instances of the live versions now: 0 stops them (evict: their templates too); n keeps n until the next decision.
+  [[nodiscard]] virtual Result<void> scale(std::string_view function, int instances, bool evict) = 0;
+
+  [[nodiscard]] virtual std::vector<InstanceView> instances() = 0;
+  [[nodiscard]] virtual NodeView node() = 0;
+  virtual void usage(std::string_view function, WallTime since, WallTime until, Done<UsageReport> done) = 0;  // "": all
+  // The newest lines at most `count`, oldest first, with a sequence above `after`. "": of all functions.
+  [[nodiscard]] virtual Result<std::vector<LogLine>> logs(std::string_view function, std::uint64_t after, std::size_t count) = 0;
+
+  // Whether a version can serve, by function name and qualifier as in serve::Invocation; for health and metadata.
+  [[nodiscard]] virtual Result<domain::Version> resolve(std::string_view function, std::string_view qualifier) = 0;
+  // Prometheus text of everything this node counts.
+  [[nodiscard]] virtual std::string metrics() = 0;
+};
+
+}  // namespace mayfly::control
