@@ -24,6 +24,7 @@ struct UsageRecord {
   std::uint32_t rows = 0, batch_rows = 0;
   std::uint32_t version_number = 0;
   std::uint64_t bytes_in = 0, bytes_out = 0;
+  std::uint64_t reserved = 0;
   OutcomeCode outcome = 0;
   std::uint8_t cold = 0;             // 0 warm, 1 forked from a template, 2 from the artifact
   std::uint8_t format = 0;           // domain::WireFormat

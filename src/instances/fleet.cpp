@@ -1,0 +1,312 @@
+#include "instances/fleet.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "base/assert.h"
+
+namespace mayfly::instances {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr Duration kRetryFirst = 100ms, kRetryMax = 30s;
+constexpr Duration kMeasureEvery = 1s;
+constexpr int kMeasuredAtOnce = 32;         // a look costs the kernel a walk over the process's pages
+
+}  // namespace
+
+std::string_view name(Origin origin) {
+  switch (origin) {
+    case Origin::fork: return "fork";
+    case Origin::artifact: return "artifact";
+    case Origin::upload: return "upload";
+  }
+  return "?";
+}
+
+std::string_view name(State state) {
+  switch (state) {
+    case State::starting: return "starting";
+    case State::ready: return "ready";
+    case State::draining: return "draining";
+  }
+  return "?";
+}
+
+int Group::count(State state) const {
+  return static_cast<int>(std::ranges::count_if(instances, [state](const Process* p) { return p->state == state; }));
+}
+
+Group& Fleet::define(VersionPlan plan) {
+  std::unique_ptr<Group>& group = groups_[plan.version];
+  if (!group) group = std::make_unique<Group>();
+  group->plan = std::move(plan);
+  group->failures = 0;  // the new way of starting deserves a new try
+  group->retry_at = {};
+  return *group;
+}
+
+Group* Fleet::find(VersionId version) {
+  const auto at = groups_.find(version);
+  return at == groups_.end() ? nullptr : at->second.get();
+}
+
+void Fleet::forget(VersionId version) {
+  Group* group = find(version);
+  if (!group) return;
+  group->forgotten = true;
+  evict_template(*group);
+  want(*group, 0);
+  drop_if_done(*group);
+}
+
+void Fleet::drop_if_done(Group& group) {
+  if (group.forgotten && group.instances.empty() && !group.template_) groups_.erase(group.plan.version);
+}
+
+Process& Fleet::add(Group& group, bool is_template, Origin origin) {
+  const ProcessId id{++processes_made_};
+  auto process = std::make_unique<Process>(Process{.id = id, .group = &group, .is_template = is_template, .origin = origin,
+                                                   .asked = turn_.now, .last_used = turn_.now});
+  Process& added = *process;
+  processes_.emplace(id, std::move(process));
+  if (is_template) group.template_ = &added;
+  else group.instances.push_back(&added);
+  return added;
+}
+
+void Fleet::start_instance(Group& group) {
+  if (group.template_ready()) {
+    Process& child = add(group, false, Origin::fork);
+    launcher_->fork(child.id, group.template_->id);
+    return;
+  }
+  Process& process = add(group, false, group.plan.instance.compiled ? Origin::artifact : Origin::upload);
+  launcher_->start(process.id, group.plan.instance);
+}
+
+void Fleet::want(Group& group, int instances) {
+  group.wanted = group.forgotten ? 0 : instances;
+  settle(group);
+}
+
+void Fleet::settle(Group& group) {
+  if (turn_.now >= group.retry_at)
+    for (int missing = group.wanted - group.alive(); missing > 0; --missing) start_instance(group);
+  for (int surplus = group.alive() - group.wanted; surplus > 0; --surplus) {
+    // Idle ones first, of these the one from the artifact before forks (which run better), then the one idle longest.
+    Process* victim = nullptr;
+    const auto rank = [](const Process& p) {
+      return std::tuple(p.state == State::starting ? 0 : 1, p.outstanding, p.origin == Origin::fork, p.last_used);
+    };
+    for (Process* p : group.instances)
+      if (p->state != State::draining && (!victim || rank(*p) < rank(*victim))) victim = p;
+    if (!victim) break;
+    stop(*victim);
+  }
+}
+
+void Fleet::want_template(Group& group) {
+  if (!group.plan.template_ || group.template_ || group.forgotten || turn_.now < group.retry_at) return;
+  Process& process = add(group, true, group.plan.template_->compiled ? Origin::artifact : Origin::upload);
+  launcher_->start(process.id, *group.plan.template_);
+}
+
+void Fleet::evict_template(Group& group) {
+  if (group.template_ && group.template_->state != State::draining) kill(*group.template_);
+}
+
+void Fleet::stop(Process& process) {
+  if (process.state == State::draining) return;
+  const bool starting = process.state == State::starting;
+  process.state = State::draining;
+  if (starting) launcher_->kill(process.id);
+  else launcher_->stop(process.id);
+}
+
+void Fleet::kill(Process& process) {
+  process.state = State::draining;
+  launcher_->kill(process.id);
+}
+
+Process* Fleet::pick(Group& group) {
+  Process* best = nullptr;
+  for (Process* p : group.instances) {
+    if (p->state != State::ready || p->blocked || p->outstanding >= p->credit) continue;
+    if (!best || p->outstanding < best->outstanding) best = p;
+  }
+  return best;
+}
+
+bool Fleet::send(Process& process, const Request& request) {
+  ASSERT(process.state == State::ready && process.outstanding < process.credit, "work beyond credit");
+  if (!launcher_->send(process.id, request)) {
+    process.blocked = true;
+    return false;
+  }
+  ++process.outstanding;
+  return true;
+}
+
+void Fleet::run_job(StartOrder order, JobDone done) {
+  const auto later = order.role == domain::Role::check
+      ? std::ranges::find_if(jobs_waiting_, [](const Job& j) { return j.order.role != domain::Role::check; })
+      : jobs_waiting_.end();
+  jobs_waiting_.insert(later, Job{std::move(order), std::move(done), {}});
+  start_jobs();
+}
+
+void Fleet::start_jobs() {
+  while (!jobs_waiting_.empty() && static_cast<int>(jobs_.size()) < kJobsMax) {
+    const ProcessId id{++processes_made_};
+    Job& job = jobs_.emplace(id, std::move(jobs_waiting_.front())).first->second;
+    jobs_waiting_.erase(jobs_waiting_.begin());
+    launcher_->start(id, job.order);
+  }
+}
+
+Instant Fleet::tick() {
+  Instant next = turn_.now + kMeasureEvery;
+  for (auto& [version, group] : groups_) {
+    if (group->retry_at > turn_.now) {
+      next = std::min(next, group->retry_at);
+    } else if (group->wanted > group->alive()) {
+      settle(*group);
+    }
+  }
+  if (turn_.now - measured_at_ >= kMeasureEvery) {
+    measured_at_ = turn_.now;
+    int left = kMeasuredAtOnce;
+    for (auto& [id, process] : processes_) {
+      // What neither worked nor is new has not changed.
+      if (process->state == State::ready && (process->memory.count == 0 || process->last_used + 2 * kMeasureEvery > turn_.now)) {
+        measure(*process);
+        if (--left == 0) break;
+      }
+    }
+  }
+  return next;
+}
+
+void Fleet::measure(Process& process) {
+  const Usage usage = launcher_->measure(process.id);
+  if (usage.memory.count) process.memory = usage.memory;
+  process.cpu = std::max(process.cpu, usage.cpu);
+  // Replies in flight will tell some of it: only a silent process's rest is overhead.
+  if (process.outstanding == 0 && process.cpu > process.cpu_told) {
+    observer_->on_overhead(process, process.cpu - process.cpu_told);
+    process.cpu_told = process.cpu;
+  }
+}
+
+Bytes Fleet::memory_used() const {
+  Bytes sum;
+  for (const auto& [id, process] : processes_) sum.count += process->memory.count;
+  return sum;
+}
+
+void Fleet::on_ready(ProcessId id, const ReadyReport& report) {
+  if (const auto job = jobs_.find(id); job != jobs_.end()) {
+    job->second.outcome = report;
+    return;
+  }
+  Process& process = *processes_.at(id);
+  Group& group = *process.group;
+  process.report = report;
+  process.ready_at = turn_.now;
+  process.last_used = turn_.now;
+  process.memory = report.private_memory;
+  group.failures = 0;
+  observer_->on_started(process);
+  if (process.state == State::draining) return;  // no longer wanted: its stop or kill is on its way
+  process.state = State::ready;
+  if (process.is_template) {
+    replace_cold_instances(group);
+    return;
+  }
+  process.credit = std::clamp(report.credit, 1, group.plan.concurrency_max.value_or(1024));
+  user_->on_instance_ready(process);
+}
+
+// Instances that started from the artifact run without packed weights: for each that is ready, a fork
+// takes its place, and it drains once the fork is there (settle() prefers it as the victim).
+void Fleet::replace_cold_instances(Group& group) {
+  if (!group.plan.forks_run_better) return;
+  const auto cold = std::ranges::count_if(group.instances, [](const Process* p) {
+    return p->state == State::ready && p->origin != Origin::fork;
+  });
+  for (auto i = cold; i > 0; --i) start_instance(group);
+}
+
+void Fleet::start_failed(Group& group, bool is_template, const Error& error) {
+  ++group.failures;
+  const int doublings = std::min(group.failures - 1, 16);
+  group.retry_at = turn_.now + std::min(kRetryMax, kRetryFirst * (1 << doublings));
+  group.last_failure = error;
+  observer_->on_start_error(group, is_template, error);
+  if (!is_template && group.count(State::ready) == 0) user_->on_start_failed(group, error);
+}
+
+void Fleet::on_failed(ProcessId id, const Error& error) {
+  if (const auto job = jobs_.find(id); job != jobs_.end()) {
+    job->second.outcome = fail(error);
+    return;
+  }
+  Process& process = *processes_.at(id);
+  const bool wanted = process.state == State::starting;
+  process.state = State::draining;
+  if (wanted) start_failed(*process.group, process.is_template, error);
+}
+
+void Fleet::on_reply(ProcessId id, Reply&& reply) {
+  const auto at = processes_.find(id);
+  if (at == processes_.end() || at->second->outstanding == 0) return;  // more replies than requests: a lie, ignored
+  Process& process = *at->second;
+  --process.outstanding;
+  process.blocked = false;
+  process.last_used = turn_.now;
+  ++process.answered;
+  // Told CPU can't be more than there was time for.
+  const Duration most = (turn_.now - process.ready_at + 1s) * std::max(1, process.report.threads);
+  const Duration told = std::clamp(Duration(static_cast<Duration::rep>(reply.head.cpu_ns)), Duration{}, most);
+  reply.head.cpu_ns = static_cast<std::uint64_t>(told.count());
+  process.cpu_told += told;
+  user_->on_reply(process, std::move(reply));
+}
+
+void Fleet::on_gone(ProcessId id, const Death& death) {
+  if (const auto job = jobs_.find(id); job != jobs_.end()) {
+    Job ended = std::move(job->second);
+    jobs_.erase(job);
+    Result<ReadyReport> outcome = ended.outcome ? std::move(*ended.outcome)
+        : Result<ReadyReport>(fail(death.out_of_memory ? Code::exhausted : Code::invalid_argument, "the model's process ended: " + death.reason));
+    ended.done(std::move(outcome));
+    start_jobs();
+    return;
+  }
+  const auto at = processes_.find(id);
+  ASSERT(at != processes_.end(), "a process ended twice");
+  const std::unique_ptr<Process> process = std::move(at->second);
+  processes_.erase(at);
+  Group& group = *process->group;
+  const State state = process->state;
+  process->state = State::draining;
+  if (process->is_template) group.template_ = nullptr;
+  else std::erase(group.instances, process.get());
+  process->cpu = std::max(process->cpu, death.cpu);
+  if (process->cpu > process->cpu_told) observer_->on_overhead(*process, process->cpu - process->cpu_told);
+  observer_->on_ended(*process, death);
+  if (state == State::starting)
+    start_failed(group, process->is_template, {death.out_of_memory ? Code::exhausted : Code::unavailable, "the instance ended while it started: " + death.reason});
+  if (!process->is_template) user_->on_instance_gone(*process, death);
+  settle(group);
+  drop_if_done(group);
+}
+
+void Fleet::on_log(ProcessId id, std::string_view line) {
+  const auto at = processes_.find(id);
+  observer_->on_log(at == processes_.end() ? nullptr : at->second->group, id, line);
+}
+
+}  // namespace mayfly::instances

@@ -1,0 +1,397 @@
+#include "serve/dispatcher.h"
+
+#include <algorithm>
+
+#include "base/assert.h"
+
+namespace mayfly::serve {
+namespace {
+
+using instances::Death;
+using instances::Group;
+using instances::Origin;
+using instances::Process;
+using instances::Reply;
+
+std::uint64_t us(Duration d) { return static_cast<std::uint64_t>(std::max<std::int64_t>(0, to_us(d))); }
+std::uint64_t body_bytes(const Invocation& call) { return call.body_memfd ? call.body_size : call.body.size(); }
+
+Code code_of(std::uint8_t code) { return code >= 1 && code <= 12 ? static_cast<Code>(code) : Code::internal; }
+
+}  // namespace
+
+Dispatcher::Dispatcher(const Turn& turn, instances::Fleet& fleet, Routes& routes, DispatcherEvents& events, std::uint64_t seed, Limits limits)
+    : turn_(turn), fleet_(fleet), routes_(routes), events_(events), random_(seed), limits_(limits), slots_(1) {}
+
+Lane* Dispatcher::find_lane(VersionId version) {
+  const auto at = lanes_.find(version);
+  return at == lanes_.end() ? nullptr : at->second.get();
+}
+
+void Dispatcher::for_each_lane(const std::function<void(Lane&)>& visit) {
+  for (auto& [version, lane] : lanes_)
+    if (lane->group) visit(*lane);
+}
+
+Lane& Dispatcher::lane_of(const Target& target) {
+  std::unique_ptr<Lane>& lane = lanes_[target.version];
+  if (!lane) {
+    lane = std::make_unique<Lane>(Lane{.version = target.version, .group = fleet_.find(target.version)});
+    ASSERT(lane->group, "a route to a version that the fleet does not know");
+  }
+  return *lane;
+}
+
+std::uint32_t Dispatcher::take_slot() {
+  ++live_;
+  if (free_ == 0) {
+    slots_.emplace_back();
+    return static_cast<std::uint32_t>(slots_.size() - 1);
+  }
+  const std::uint32_t index = free_;
+  free_ = slots_[index].next;
+  return index;
+}
+
+void Dispatcher::release(std::uint32_t index) {
+  Slot& slot = slots_[index];
+  slot.step = Step::free;
+  ++slot.generation;
+  slot.call.body.clear();
+  slot.call.body_memfd.reset();
+  slot.lane = nullptr;
+  slot.sink = nullptr;
+  slot.process = nullptr;
+  slot.next = free_;
+  free_ = index;
+  --live_;
+}
+
+Dispatcher::Slot* Dispatcher::find(Ticket ticket) {
+  const auto index = static_cast<std::uint32_t>(ticket.number);
+  if (index == 0 || index >= slots_.size()) return nullptr;
+  Slot& slot = slots_[index];
+  return slot.step != Step::free && slot.generation == ticket.number >> 32 ? &slot : nullptr;
+}
+
+void Dispatcher::enqueue(Lane& lane, std::uint32_t index) {
+  Slot& slot = slots_[index];
+  slot.step = Step::waiting;
+  slot.next = 0;
+  slot.before = lane.last;
+  (lane.last ? slots_[lane.last].next : lane.first) = index;
+  lane.last = index;
+  ++lane.waiting;
+}
+
+void Dispatcher::unlink(Lane& lane, std::uint32_t index) {
+  Slot& slot = slots_[index];
+  (slot.before ? slots_[slot.before].next : lane.first) = slot.next;
+  (slot.next ? slots_[slot.next].before : lane.last) = slot.before;
+  slot.next = slot.before = 0;
+  --lane.waiting;
+}
+
+Ticket Dispatcher::refuse(const Invocation& call, const Target* target, Error error, ReplySink& sink) {
+  const std::uint32_t index = take_slot();
+  Slot& slot = slots_[index];
+  slot.step = Step::replied;
+  slot.record = {.request_id_high = call.request_id_high, .request_id_low = call.request_id_low,
+                 .function = target ? target->function.number : 0, .version = target ? target->version.number : 0,
+                 .arrived_us = turn_.wall.since_epoch.count(), .version_number = static_cast<std::uint32_t>(target ? target->number : 0),
+                 .bytes_in = body_bytes(call), .format = static_cast<std::uint8_t>(call.format)};
+  slot.call.arrived = call.arrived;
+  const Ticket ticket = ticket_of(index);
+  close_record(slot, &error);
+  sink.on_reply(ticket, {.error = std::move(error), .version = target ? target->number : 0});
+  return ticket;
+}
+
+Ticket Dispatcher::invoke(Invocation&& call, ReplySink& sink) {
+  const auto found = routes_.resolve(call.function, call.qualifier, random_);
+  if (!found) return refuse(call, nullptr, found.error(), sink);
+  const Target& target = **found;
+  if (body_bytes(call) > target.body_max.count)
+    return refuse(call, &target, {Code::invalid_argument, "a body of " + to_text(Bytes{body_bytes(call)}) + "; function '" + std::string(call.function) +
+                                  "' takes at most " + to_text(target.body_max) + " (input.bytes_max)"}, sink);
+  Lane& lane = lane_of(target);
+  if (lane.waiting >= target.queue_max || live_ >= limits_.in_flight_max)
+    return refuse(call, &target, {Code::exhausted, std::to_string(lane.waiting) + " calls of function '" + std::string(call.function) +
+                                  "' wait already, its limit is " + std::to_string(target.queue_max) + " (queue.max): try again later"}, sink);
+
+  const std::uint32_t index = take_slot();
+  Slot& slot = slots_[index];
+  slot.lane = &lane;
+  slot.sink = &sink;
+  slot.record = {.request_id_high = call.request_id_high, .request_id_low = call.request_id_low,
+                 .function = target.function.number, .version = target.version.number,
+                 .arrived_us = turn_.wall.since_epoch.count(), .version_number = static_cast<std::uint32_t>(target.number),
+                 .bytes_in = body_bytes(call), .format = static_cast<std::uint8_t>(call.format)};
+  const Duration timeout = call.timeout > Duration{} ? std::min(call.timeout, target.timeout) : target.timeout;
+  slot.call = std::move(call);
+  slot.deadline = slot.call.arrived + timeout;
+  next_deadline_ = std::min(next_deadline_, slot.deadline);
+  lane.load.last_arrival = turn_.now;
+  ++lane.load.arrivals;
+  const Ticket ticket = ticket_of(index);
+  if (lane.waiting > 0 || !give(lane, index)) {
+    enqueue(lane, index);
+    demand(lane);
+  }
+  lane.load.level(turn_.now, lane.waiting + lane.in_flight);
+  return ticket;
+}
+
+bool Dispatcher::give(Lane& lane, std::uint32_t index) {
+  Slot& slot = slots_[index];
+  Process* process = fleet_.pick(*lane.group);
+  if (!process) return false;
+  const bool inline_body = !slot.call.body_memfd;
+  if (!fleet_.send(*process, {.ticket = ticket_of(index), .deadline = slot.deadline, .format = slot.call.format, .json_size = slot.call.json_size,
+                              .body = slot.call.body, .body_memfd = slot.call.body_memfd.get(),
+                              .body_size = inline_body ? slot.call.body.size() : slot.call.body_size}))
+    return false;
+  slot.step = Step::running;
+  slot.process = process;
+  slot.given = turn_.now;
+  if (process->ready_at > slot.call.arrived) {  // it waited for this start, or for a part of it
+    slot.record.cold = process->origin == Origin::fork ? 1 : 2;
+    slot.record.init_us = us(process->ready_at - std::max(process->asked, slot.call.arrived));
+  }
+  slot.call.body_memfd.reset();
+  ++lane.in_flight;
+  return true;
+}
+
+void Dispatcher::serve_waiting(Lane& lane) {
+  while (lane.first) {
+    const std::uint32_t index = lane.first;
+    unlink(lane, index);
+    if (give(lane, index)) continue;
+    // Back to the head: order of arrival.
+    Slot& slot = slots_[index];
+    slot.next = lane.first;
+    (lane.first ? slots_[lane.first].before : lane.last) = index;
+    lane.first = index;
+    ++lane.waiting;
+    return;
+  }
+}
+
+void Dispatcher::demand(Lane& lane) {
+  if (lane.demanded) return;
+  lane.demanded = true;
+  demanded_.push_back(&lane);
+}
+
+void Dispatcher::flush() {
+  // Once a turn, after all arrivals: the scaler sees the whole burst and not its first call.
+  for (std::size_t i = 0; i < demanded_.size(); ++i) {
+    demanded_[i]->demanded = false;
+    if (demanded_[i]->group) events_.on_demand(*demanded_[i]);
+  }
+  demanded_.clear();
+  fleet_.flush();
+}
+
+void Dispatcher::close_record(Slot& slot, const Error* error) {
+  slot.record.outcome = error ? static_cast<std::uint8_t>(error->code) : 0;
+  slot.record.total_us = us(turn_.now - slot.call.arrived);
+  if (error) events_.on_record(slot.record, error);  // failures are recorded when they happen: their message is at hand
+}
+
+void Dispatcher::answer(std::uint32_t index, InvocationReply&& reply) {
+  Slot& slot = slots_[index];
+  ReplySink* sink = slot.sink;
+  slot.step = Step::replied;
+  slot.process = nullptr;
+  if (!reply.ok) close_record(slot, &reply.error);
+  sink->on_reply(ticket_of(index), std::move(reply));
+}
+
+void Dispatcher::fail_slot(std::uint32_t index, Error error) {
+  answer(index, {.error = std::move(error), .version = static_cast<int>(slots_[index].record.version_number)});
+}
+
+void Dispatcher::sent(Ticket ticket, Instant when, std::uint64_t bytes) {
+  Slot* slot = find(ticket);
+  if (!slot || slot->step != Step::replied) return;
+  if (slot->record.outcome == 0) {
+    slot->record.bytes_out = bytes;
+    slot->record.total_us = us(when - slot->call.arrived);
+    events_.on_record(slot->record, nullptr);
+  }
+  release(static_cast<std::uint32_t>(ticket.number));
+}
+
+void Dispatcher::cancel(Ticket ticket) {
+  Slot* slot = find(ticket);
+  if (!slot) return;
+  const auto index = static_cast<std::uint32_t>(ticket.number);
+  static const Error kLeft{Code::cancelled, "the client left before its answer"};
+  switch (slot->step) {
+    case Step::waiting:
+      unlink(*slot->lane, index);
+      close_record(*slot, &kLeft);
+      slot->lane->load.level(turn_.now, slot->lane->waiting + slot->lane->in_flight);
+      release(index);
+      return;
+    case Step::running:  // the instance still holds it: the slot stays until its reply
+      close_record(*slot, &kLeft);
+      slot->step = Step::orphaned;
+      slot->sink = nullptr;
+      fleet_.cancel(*slot->process, ticket);
+      return;
+    case Step::replied:
+      sent(ticket, turn_.now, 0);
+      return;
+    case Step::orphaned:
+    case Step::free:
+      return;
+  }
+}
+
+void Dispatcher::note_timing(Slot& slot, const Process& process, const domain::ReplyHead& head, Phases& phases) {
+  // The instance's word, within what this side saw.
+  const Instant begun = std::clamp(Instant{Duration(static_cast<Duration::rep>(head.begun_ns))}, slot.given, turn_.now);
+  const auto bounded = [&](std::uint64_t ns) { return std::min(ns, static_cast<std::uint64_t>((turn_.now - slot.given).count())); };
+  domain::UsageRecord& record = slot.record;
+  record.queue_us = us(begun - slot.call.arrived);
+  record.decode_ns = bounded(head.decode_ns);
+  record.run_ns = bounded(head.run_ns);
+  record.encode_ns = bounded(head.encode_ns);
+  record.cpu_ns = head.cpu_ns;
+  record.rows = head.rows;
+  record.batch_rows = std::max(head.rows, head.batch_rows);
+  record.memory_bytes = process.memory.count;
+  record.process = static_cast<std::uint32_t>(process.id.number);
+  // A call pays for its share of the batch, not for the company that it had.
+  const double share = record.batch_rows ? static_cast<double>(record.rows) / record.batch_rows : 1;
+  record.billed_us = (record.decode_ns + record.encode_ns + static_cast<std::uint64_t>(static_cast<double>(record.run_ns) * share) + 999) / 1000;
+  slot.lane->load.service.add(turn_.now - begun);
+  slot.lane->load.service_row.add(std::chrono::microseconds(record.billed_us));
+  phases = {.queue = begun - slot.call.arrived, .init = std::chrono::microseconds(record.init_us), .decode = Duration(record.decode_ns),
+            .run = Duration(record.run_ns), .encode = Duration(record.encode_ns), .cold = record.cold};
+}
+
+void Dispatcher::on_reply(Process& process, Reply&& reply) {
+  Slot* slot = find({reply.head.ticket});
+  // Another's ticket, or one that it has answered: not its business, and nobody's loss.
+  if (!slot || slot->process != &process || (slot->step != Step::running && slot->step != Step::orphaned)) return;
+  const auto index = static_cast<std::uint32_t>(reply.head.ticket);
+  Lane& lane = *slot->lane;
+  --lane.in_flight;
+  lane.load.last_end = turn_.now;
+  InvocationReply answered{.version = static_cast<int>(slot->record.version_number)};
+  note_timing(*slot, process, reply.head, answered.phases);
+  if (slot->step == Step::orphaned) {
+    release(index);
+  } else if (reply.head.code != 0) {
+    constexpr std::size_t kMessageSize = 4096;
+    answered.error = {code_of(reply.head.code), std::string(reply.body.substr(0, kMessageSize))};
+    answer(index, std::move(answered));
+  } else {
+    answered.ok = true;
+    answered.body = reply.body;
+    answered.body_memfd = std::move(reply.body_memfd);
+    answered.body_size = reply.head.body_size;
+    answered.json_size = reply.head.json_size;
+    answer(index, std::move(answered));
+  }
+  if (lane.first && lane.group) serve_waiting(lane);
+  lane.load.level(turn_.now, lane.waiting + lane.in_flight);
+}
+
+void Dispatcher::on_instance_ready(Process& process) {
+  if (Lane* lane = find_lane(process.group->plan.version); lane && lane->group) serve_waiting(*lane);
+}
+
+void Dispatcher::on_instance_gone(Process& process, const Death& death) {
+  Lane* lane = find_lane(process.group->plan.version);
+  if (!lane) return;
+  for (std::uint32_t i = 1; i < slots_.size(); ++i) {
+    Slot& slot = slots_[i];
+    if (slot.process != &process) continue;
+    --lane->in_flight;
+    if (slot.step == Step::orphaned) {
+      release(i);
+    } else {
+      const Code code = death.out_of_memory ? Code::exhausted : Code::unavailable;
+      fail_slot(i, {code, "the instance that ran this call ended: " + death.reason + "; other calls are not affected"});
+    }
+  }
+  lane->load.level(turn_.now, lane->waiting + lane->in_flight);
+  if (lane->waiting > 0) demand(*lane);
+}
+
+void Dispatcher::on_start_failed(Group& group, const Error& error) {
+  Lane* lane = find_lane(group.plan.version);
+  if (!lane) return;
+  while (lane->first) {
+    const std::uint32_t index = lane->first;
+    unlink(*lane, index);
+    fail_slot(index, {error.code == Code::exhausted ? Code::exhausted : Code::unavailable,
+                      "no instance of function '" + group.plan.function_name + "' could start: " + error.message});
+  }
+}
+
+void Dispatcher::expire(std::uint32_t index) {
+  Slot& slot = slots_[index];
+  Lane& lane = *slot.lane;
+  const auto limit = std::to_string(to_us(slot.deadline - slot.call.arrived) / 1000) + " ms";
+  if (slot.step == Step::waiting) {
+    unlink(lane, index);
+    fail_slot(index, {Code::deadline_exceeded, "no instance took the call within its time limit of " + limit});
+    lane.load.level(turn_.now, lane.waiting + lane.in_flight);
+    return;
+  }
+  Process* process = slot.process;
+  const Ticket ticket = ticket_of(index);
+  ReplySink* sink = slot.sink;
+  const Error error{Code::deadline_exceeded, "no answer within the time limit of " + limit + " (resources.timeout, or the caller's own)"};
+  close_record(slot, &error);
+  slot.step = Step::orphaned;
+  slot.sink = nullptr;
+  fleet_.cancel(*process, ticket);
+  sink->on_reply(ticket, {.error = error, .version = static_cast<int>(slot.record.version_number)});
+}
+
+Instant Dispatcher::tick() {
+  std::erase_if(lanes_, [](const auto& entry) {
+    const Lane& lane = *entry.second;
+    return !lane.group && !lane.demanded && lane.waiting == 0 && lane.in_flight == 0;
+  });
+  if (turn_.now < next_deadline_) return next_deadline_;
+  Instant next = Instant::never();
+  std::vector<Process*> silent;
+  for (std::uint32_t i = 1; i < slots_.size(); ++i) {
+    Slot& slot = slots_[i];
+    if ((slot.step == Step::waiting || slot.step == Step::running) && slot.deadline <= turn_.now) expire(i);
+    if (slot.step == Step::waiting || slot.step == Step::running) next = std::min(next, slot.deadline);
+    if (slot.step != Step::orphaned) continue;
+    // Silent since the deadline: it hangs. Whatever it answered meanwhile proves that it does not.
+    const Instant until = std::max(slot.deadline, slot.process->last_used) + limits_.silence_max;
+    if (until <= turn_.now) silent.push_back(slot.process);
+    else next = std::min(next, until);
+  }
+  std::ranges::sort(silent);
+  const auto repeated = std::ranges::unique(silent);
+  silent.erase(repeated.begin(), repeated.end());
+  for (Process* process : silent) fleet_.kill(*process);
+  if (!silent.empty()) next = std::min(next, turn_.now + limits_.silence_max);
+  next_deadline_ = next;
+  return next;
+}
+
+void Dispatcher::forget(VersionId version) {
+  Lane* lane = find_lane(version);
+  if (!lane) return;
+  while (lane->first) {
+    const std::uint32_t index = lane->first;
+    unlink(*lane, index);
+    fail_slot(index, {Code::not_found, "this version was deleted while the call waited"});
+  }
+  lane->group = nullptr;  // the lane leaves at a tick once nothing runs there
+}
+
+}  // namespace mayfly::serve
