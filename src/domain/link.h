@@ -20,11 +20,13 @@ constexpr std::size_t kPathMax = 240;
 
 enum class MessageKind : std::uint32_t {
   // node -> zygote
-  make_sandbox = 1,   // SandboxOrder; descriptors: control socket of the blank process
+  make_sandbox = 1,   // SandboxOrder; descriptors: control socket of the blank process, status socket of its init, its stderr
   // zygote -> node
   sandbox_made = 2,   // SandboxMade
   sandbox_failed = 3, // SandboxMade, error text behind it
   sandbox_ended = 4,  // SandboxEnded: its init and everything in it is gone
+  // init -> node, on the status socket; its other end closing means: the node is gone, end everything
+  process_ended = 5,  // ProcessEnded; also sandbox_failed, where it could not be set up
   // node -> process
   load = 10,          // LoadOrder; descriptors: ring, doorbell of the node's frames, doorbell of the replies, then the model's files
   fork = 11,          // ForkOrder; descriptors: control socket, ring, the two doorbells of the child
@@ -66,6 +68,12 @@ struct SandboxEnded {
   Message head{MessageKind::sandbox_ended, 0};
   std::uint64_t sandbox = 0;
   std::int32_t wait_status = 0;   // of its init, which exits with the status of the process that mattered
+};
+
+struct ProcessEnded {
+  Message head{MessageKind::process_ended, 0};
+  std::int32_t pid = 0;           // in the sandbox's pid namespace
+  std::int32_t wait_status = 0;
 };
 
 struct FileEntry {

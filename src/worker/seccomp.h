@@ -10,7 +10,8 @@ namespace mayfly::worker {
 [[nodiscard]] Result<void> prepare_filters();
 // What every process in a sandbox may do at most; on before it reads its first order.
 [[nodiscard]] Result<void> apply_common_filter();
-// Tightens further for the role it was given. Filters only ever add up.
-[[nodiscard]] Result<void> apply_role_filter(domain::Role role);
+// Tightens further for the role it was given. Filters only ever add up. threads: of the engine, as ordered; an
+// instance with one may not make more.
+[[nodiscard]] Result<void> apply_role_filter(domain::Role role, int threads = 1);
 
 }  // namespace mayfly::worker

@@ -1,0 +1,141 @@
+#include "os/process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include "os/clock.h"
+
+namespace mayfly::os {
+namespace {
+
+constexpr int kSocketAt = 3;
+
+std::vector<char*> pointers(std::vector<std::string>& texts) {
+  std::vector<char*> all;
+  for (std::string& text : texts) all.push_back(text.data());
+  all.push_back(nullptr);
+  return all;
+}
+
+Result<Child> adopt(int pid) {
+  auto pidfd = open_process(pid);
+  if (!pidfd) {
+    ::kill(pid, SIGKILL);
+    ::waitpid(pid, nullptr, 0);
+    return fail(std::move(pidfd).error());
+  }
+  return Child{pid, std::move(*pidfd)};
+}
+
+// The number behind "NAME:" in a /proc file, the `last` of the line or the first; -1 where there is none.
+long field(std::istream& file, std::string_view name, bool last = false) {
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with(name)) continue;
+    const std::size_t at = last ? line.find_last_of(" \t") : line.find_first_of("0123456789", name.size());
+    return at == std::string::npos ? -1 : std::strtol(line.c_str() + at, nullptr, 10);
+  }
+  return -1;
+}
+
+}  // namespace
+
+Result<Child> spawn(const Command& command, const Fd& socket) {
+  std::vector<std::string> arguments{command.program}, environment = command.environment;
+  arguments.insert(arguments.end(), command.arguments.begin(), command.arguments.end());
+  posix_spawn_file_actions_t files;
+  posix_spawnattr_t attributes;
+  ::posix_spawn_file_actions_init(&files);
+  ::posix_spawnattr_init(&attributes);
+  ::posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDWR, 0);
+  ::posix_spawn_file_actions_adddup2(&files, 0, 1);
+  ::posix_spawn_file_actions_adddup2(&files, socket.get(), kSocketAt);
+  ::posix_spawn_file_actions_addclosefrom_np(&files, kSocketAt + 1);
+  sigset_t none, all;
+  ::sigemptyset(&none);
+  ::sigfillset(&all);
+  ::posix_spawnattr_setsigmask(&attributes, &none);
+  ::posix_spawnattr_setsigdefault(&attributes, &all);
+  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  pid_t pid = 0;
+  errno = ::posix_spawn(&pid, command.program.c_str(), &files, &attributes, pointers(arguments).data(), pointers(environment).data());
+  const int error = errno;
+  ::posix_spawn_file_actions_destroy(&files);
+  ::posix_spawnattr_destroy(&attributes);
+  errno = error;
+  if (error != 0) return fail(os_error("posix_spawn", command.program));
+  return adopt(pid);
+}
+
+Result<Child> fork_child(Fd socket, const std::function<int(Fd)>& body) {
+  const pid_t pid = ::fork();
+  if (pid < 0) return fail(os_error("fork"));
+  if (pid == 0) ::_exit(body(std::move(socket)));
+  return adopt(pid);
+}
+
+bool reap(Child& child, int& wait_status) {
+  if (::waitpid(child.pid, &wait_status, WNOHANG) != child.pid) return false;
+  child = {};
+  return true;
+}
+
+Result<Fd> open_process(int pid) {
+  Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!fd) return fail(os_error("pidfd_open", std::to_string(pid)));
+  return fd;
+}
+
+bool signal_process(const Fd& pidfd, int signal) {
+  return pidfd && ::syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0) == 0;
+}
+
+Result<ProcessFacts> process_facts(int pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/status");
+  const long parent = field(file, "PPid:");
+  const long inside = field(file, "NSpid:", true);
+  if (parent < 0 || inside < 0) return fail(Code::not_found, "process " + std::to_string(pid) + " is gone, or /proc is not mounted");
+  return ProcessFacts{static_cast<int>(parent), static_cast<int>(inside)};
+}
+
+Duration process_cpu(int pid) {
+  clockid_t clock{};
+  if (pid <= 0 || ::clock_getcpuclockid(pid, &clock) != 0) return {};
+  return read_clock(clock);
+}
+
+Bytes process_memory(int pid) {
+  if (pid <= 0) return {};
+  const std::string folder = "/proc/" + std::to_string(pid);
+  std::ifstream rollup(folder + "/smaps_rollup");
+  long kilobytes = field(rollup, "Pss:");
+  if (kilobytes < 0) {
+    std::ifstream status(folder + "/status");
+    kilobytes = field(status, "VmRSS:");
+  }
+  return {kilobytes < 0 ? 0 : static_cast<std::uint64_t>(kilobytes) << 10};
+}
+
+std::string describe_exit(int wait_status) {
+  const int signal = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status) == 128 + SIGABRT ? SIGABRT : 0;
+  if (signal == 0) return "ended with status " + std::to_string(WEXITSTATUS(wait_status));
+  const char* text = ::sigdescr_np(signal);
+  return "killed by signal " + std::to_string(signal) + " (" + (text ? text : "unknown") + ")";
+}
+
+Result<std::pair<Fd, Fd>> make_pipe() {
+  int fds[2];
+  if (::pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0) return fail(os_error("pipe2"));
+  return std::pair{Fd(fds[0]), Fd(fds[1])};
+}
+
+}  // namespace mayfly::os

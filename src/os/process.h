@@ -1,0 +1,55 @@
+// Other processes, as the kernel shows them: start one, watch it, end it, look at what it uses. Pids are
+// held as pidfds where it matters: a pidfd never comes to mean another process.
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "base/units.h"
+#include "os/fd.h"
+
+namespace mayfly::os {
+
+struct Child {
+  int pid = 0;
+  Fd pidfd;
+};
+
+struct Command {
+  std::string program;                    // a path; "/proc/self/exe" is this binary
+  std::vector<std::string> arguments;     // without the program
+  std::vector<std::string> environment;   // "NAME=value"; nothing is inherited
+};
+
+// Starts a program with `socket` as descriptor 3, /dev/null as 0 and 1, this process's stderr, and nothing else
+// open. Cheap from a large process (vfork).
+[[nodiscard]] Result<Child> spawn(const Command& command, const Fd& socket);
+// Forks and runs `body` with `socket`; for tests, in small single-threaded processes only.
+[[nodiscard]] Result<Child> fork_child(Fd socket, const std::function<int(Fd)>& body);
+// Takes an ended child's status; false while it runs.
+[[nodiscard]] bool reap(Child& child, int& wait_status);
+
+[[nodiscard]] Result<Fd> open_process(int pid);
+// False where it has ended already.
+bool signal_process(const Fd& pidfd, int signal);
+
+struct ProcessFacts {
+  int parent = 0;        // pid
+  int pid_inside = 0;    // in its innermost pid namespace
+};
+[[nodiscard]] Result<ProcessFacts> process_facts(int pid);
+
+// CPU time so far, of all its threads; zero where it is gone.
+[[nodiscard]] Duration process_cpu(int pid);
+// Proportional set size; what is resident where that may not be read; zero where it is gone.
+[[nodiscard]] Bytes process_memory(int pid);
+
+// "killed by signal 11 (Segmentation fault)", "ended with status 3". Status 134 is abort() in a sandbox, which may
+// not send signals.
+[[nodiscard]] std::string describe_exit(int wait_status);
+
+[[nodiscard]] Result<std::pair<Fd, Fd>> make_pipe();  // reading end, writing end; neither blocks
+
+}  // namespace mayfly::os

@@ -1,0 +1,276 @@
+#include "worker/sandbox.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "domain/link.h"
+#include "worker/seccomp.h"
+
+namespace mayfly::worker {
+namespace {
+
+constexpr std::uint32_t kInitId = 0, kProcessId = 1000;   // user and group ids inside
+constexpr int kControlAt = 3, kStatusAt = 4, kLogAt = 5, kStartAt = 6, kFirstFree = 7;
+constexpr rlim_t kFilesOpenMax = 1024, kProcessesMax = 2048;
+constexpr const char* kNewRoot = "/tmp";                  // of the outside; covered by the new root before it becomes the root
+
+Result<void> check(long returned, std::string_view call, std::string_view what = {}) {
+  if (returned < 0) return fail(os::os_error(call, what));
+  return {};
+}
+
+Result<void> write_text(const std::string& path, std::string_view text) {
+  const os::Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd) return fail(os::os_error("open", path));
+  return check(::write(fd.get(), text.data(), text.size()), "write", path);
+}
+
+// The zygote writes them: a process in the new namespace could only map the node's own id.
+Result<void> write_id_maps(int pid, std::uint64_t number, const OutsideIds& ids) {
+  const std::string folder = "/proc/" + std::to_string(pid) + "/";
+  if (ids.count == 0) {
+    TRY_VOID(write_text(folder + "setgroups", "deny"));
+    TRY_VOID(write_text(folder + "uid_map", std::to_string(kProcessId) + " " + std::to_string(::geteuid()) + " 1"));
+    return write_text(folder + "gid_map", std::to_string(kProcessId) + " " + std::to_string(::getegid()) + " 1");
+  }
+  const std::uint64_t first = ids.first + number % (ids.count / 2) * 2;
+  const std::string map = std::to_string(kInitId) + " " + std::to_string(first) + " 1\n" + std::to_string(kProcessId) + " " +
+                          std::to_string(first + 1) + " 1\n";
+  TRY_VOID(write_text(folder + "gid_map", map));
+  return write_text(folder + "uid_map", map);
+}
+
+Result<void> become(std::uint32_t id) {
+  TRY_VOID(check(::setresgid(id, id, id), "setresgid"));
+  return check(::setresuid(id, id, id), "setresuid");
+}
+
+// An empty root, read-only, with a /tmp of limited size; the outside is unmounted, not just hidden.
+Result<void> build_root(std::uint32_t owner) {
+  constexpr unsigned long kFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
+  TRY_VOID(check(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), "mount", "/ private"));
+  TRY_VOID(check(::mount("root", kNewRoot, "tmpfs", kFlags, "size=64k,nr_inodes=4,mode=0755"), "mount", "the root"));
+  TRY_VOID(check(::chdir(kNewRoot), "chdir", kNewRoot));
+  TRY_VOID(check(::mkdir("tmp", 0700), "mkdir", "tmp"));
+  const std::string options = "size=2g,nr_inodes=1024,mode=0700,uid=" + std::to_string(owner) + ",gid=" + std::to_string(owner);
+  TRY_VOID(check(::mount("tmp", "tmp", "tmpfs", kFlags, options.c_str()), "mount", "/tmp"));
+  TRY_VOID(check(::syscall(SYS_pivot_root, ".", "."), "pivot_root"));
+  TRY_VOID(check(::umount2(".", MNT_DETACH), "umount2", "the outside"));
+  TRY_VOID(check(::chdir("/"), "chdir", "/"));
+  return check(::mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | kFlags, nullptr), "mount", "/ read-only");
+}
+
+Result<void> forbid_privileges() {
+  for (int capability = 0; ::prctl(PR_CAPBSET_READ, capability) >= 0; ++capability)
+    TRY_VOID(check(::prctl(PR_CAPBSET_DROP, capability), "PR_CAPBSET_DROP", std::to_string(capability)));
+  return check(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS");
+}
+
+Result<void> drop_capabilities() {
+  __user_cap_header_struct head{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  const std::array<__user_cap_data_struct, 2> none{};
+  TRY_VOID(check(::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "PR_CAP_AMBIENT"));
+  return check(::syscall(SYS_capset, &head, none.data()), "capset");
+}
+
+Result<void> limit(__rlimit_resource resource, rlim_t most, std::string_view name) {
+  rlimit now{};
+  TRY_VOID(check(::getrlimit(resource, &now), "getrlimit", name));
+  const rlim_t bounded = std::min(most, now.rlim_max);
+  const rlimit wanted{bounded, bounded};
+  return check(::setrlimit(resource, &wanted), "setrlimit", name);
+}
+
+Result<void> apply_limits(std::uint64_t memory_max) {
+  TRY_VOID(limit(RLIMIT_CORE, 0, "core"));
+  TRY_VOID(limit(RLIMIT_NOFILE, kFilesOpenMax, "open files"));
+  TRY_VOID(limit(RLIMIT_NPROC, kProcessesMax, "processes"));
+  TRY_VOID(limit(RLIMIT_MEMLOCK, 0, "locked memory"));
+  TRY_VOID(limit(RLIMIT_MSGQUEUE, 0, "message queues"));
+  if (memory_max > 0) TRY_VOID(limit(RLIMIT_DATA, memory_max, "memory"));
+  return {};
+}
+
+// Puts the descriptors where the rest of this file expects them and closes all others but 0 to 2.
+Result<void> place_descriptors(std::array<int, 4> fds) {
+  for (int& fd : fds) {
+    fd = ::fcntl(fd, F_DUPFD_CLOEXEC, 64);
+    if (fd < 0) return fail(os::os_error("fcntl"));
+  }
+  for (int i = 0; i < 4; ++i) TRY_VOID(check(::dup3(fds[static_cast<std::size_t>(i)], kControlAt + i, O_CLOEXEC), "dup3"));
+  return check(::close_range(kFirstFree, ~0U, 0), "close_range");
+}
+
+[[noreturn]] void run_blank(const SandboxPlan& plan, bool two_ids, const ProcessEntry& entry) {
+  const auto prepare = [&]() -> Result<void> {
+    if (two_ids) TRY_VOID(become(kProcessId));
+    ::prctl(PR_SET_NAME, "mayfly-blank");
+    TRY_VOID(drop_capabilities());
+    // Whoever is the node's own user may look at it (memory use); where it has an id of its own, nobody may.
+    TRY_VOID(check(::prctl(PR_SET_DUMPABLE, two_ids ? 0 : 1), "PR_SET_DUMPABLE"));
+    TRY_VOID(apply_limits(plan.memory_max));
+    TRY_VOID(check(::dup2(kLogAt, STDOUT_FILENO), "dup2"));
+    TRY_VOID(check(::dup2(kLogAt, STDERR_FILENO), "dup2"));
+    TRY_VOID(check(::close_range(kControlAt + 1, ~0U, 0), "close_range"));
+    return apply_common_filter();
+  };
+  if (const auto prepared = prepare(); !prepared) {
+    std::fprintf(stderr, "mayfly: a sandboxed process could not be prepared: %s\n", prepared.error().message.c_str());
+    ::_exit(1);
+  }
+  entry(os::Fd(kControlAt));
+  ::_exit(0);
+}
+
+void report_end(int pid, int wait_status) {
+  const domain::ProcessEnded report{.pid = pid, .wait_status = wait_status};
+  ::send(kStatusAt, &report, sizeof report, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+// Reaps what has ended. False: nothing is left; `first` is then the status of the first that failed.
+bool reap(int& first) {
+  for (;;) {
+    int status = 0;
+    const int pid = ::waitpid(-1, &status, WNOHANG);
+    if (pid == 0) return true;
+    if (pid < 0) return errno == EINTR ? true : false;
+    report_end(pid, status);
+    if (first == 0) first = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+  }
+}
+
+// Until nothing is left or the node is gone. The kernel ends every process of the namespace with its pid 1.
+[[noreturn]] void run_init(int children) {
+  ::close_range(0, kStatusAt - 1, 0);
+  ::dup2(children, 0);
+  ::close_range(kStatusAt + 1, ~0U, 0);
+  int first = 0;
+  while (reap(first)) {
+    std::array<pollfd, 2> wait{{{.fd = kStatusAt, .events = POLLIN, .revents = 0}, {.fd = 0, .events = POLLIN, .revents = 0}}};
+    ::poll(wait.data(), wait.size(), -1);
+    if (wait[0].revents) ::_exit(0);  // the node says nothing on it: it has closed
+    signalfd_siginfo info{};
+    if (wait[1].revents) [[maybe_unused]] const auto got = ::read(0, &info, sizeof info);
+  }
+  ::_exit(first);
+}
+
+Result<void> prepare_init(bool two_ids) {
+  char go = 0;
+  if (::read(kStartAt, &go, 1) != 1) return fail(Code::unavailable, "the zygote ended, or could not map user ids");
+  ::close(kStartAt);
+  if (two_ids) {
+    TRY_VOID(check(::setgroups(0, nullptr), "setgroups"));
+    TRY_VOID(become(kInitId));
+  }
+  ::prctl(PR_SET_NAME, "mayfly-init");
+  TRY_VOID(check(::sethostname("mayfly", 6), "sethostname"));
+  ::umask(0077);
+  TRY_VOID(build_root(kProcessId));
+  return forbid_privileges();
+}
+
+[[noreturn]] void fail_init(std::uint64_t number, const Error& error) {
+  std::string packet(sizeof(domain::SandboxMade), '\0');
+  const domain::SandboxMade report{.head = {domain::MessageKind::sandbox_failed, static_cast<std::uint32_t>(error.message.size())},
+                                   .sandbox = number};
+  std::memcpy(packet.data(), &report, sizeof report);
+  packet += error.message;
+  ::send(kStatusAt, packet.data(), packet.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  ::_exit(1);
+}
+
+[[noreturn]] void start_init(const SandboxPlan& plan, int start, bool two_ids, const ProcessEntry& entry) {
+  if (const auto placed = place_descriptors({plan.control.get(), plan.status.get(), plan.log.get(), start}); !placed) ::_exit(1);
+  if (const auto prepared = prepare_init(two_ids); !prepared) fail_init(plan.number, prepared.error());
+  sigset_t child_ended, none;
+  ::sigemptyset(&none);
+  ::sigemptyset(&child_ended);
+  ::sigaddset(&child_ended, SIGCHLD);
+  ::sigprocmask(SIG_SETMASK, &child_ended, nullptr);
+  const int children = ::signalfd(-1, &child_ended, SFD_CLOEXEC);
+  const pid_t blank = children < 0 ? -1 : ::fork();
+  if (blank == 0) {
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    run_blank(plan, two_ids, entry);
+  }
+  if (blank < 0) fail_init(plan.number, os::os_error("fork"));
+  if (const auto dropped = drop_capabilities(); !dropped) fail_init(plan.number, dropped.error());
+  run_init(children);
+}
+
+int clone_with(std::uint64_t namespaces) {
+  clone_args args{};
+  args.flags = namespaces;
+  args.exit_signal = SIGCHLD;
+  return static_cast<int>(::syscall(SYS_clone3, &args, sizeof args));
+}
+
+}  // namespace
+
+OutsideIds find_outside_ids() {
+  constexpr std::uint32_t kWanted = 100'000, kCount = 200'000;
+  if (::geteuid() != 0) return {};
+  // In a container only part of all ids exists: take a range high up in what there is.
+  std::FILE* map = std::fopen("/proc/self/uid_map", "re");
+  if (!map) return {};
+  OutsideIds ids;
+  unsigned long inside = 0, outside = 0, count = 0;
+  while (std::fscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3) {
+    const std::uint64_t end = inside + count;
+    if (inside <= kWanted && end >= kWanted + kCount) ids = {kWanted, kCount};
+    else if (ids.count == 0 && inside <= 1'000 && end >= 20'000) ids = {static_cast<std::uint32_t>(end / 2), static_cast<std::uint32_t>((end - end / 2 - 2) & ~1UL)};
+  }
+  std::fclose(map);
+  return ids;
+}
+
+Result<int> make_sandbox(SandboxPlan plan, const OutsideIds& ids, const ProcessEntry& entry) {
+  constexpr std::uint64_t kNamespaces = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+  int start[2];
+  if (::pipe2(start, O_CLOEXEC) != 0) return fail(os::os_error("pipe2"));
+  os::Fd start_read(start[0]), start_write(start[1]);
+  const bool two_ids = ids.count > 0;
+  int pid = clone_with(kNamespaces | CLONE_NEWCGROUP);
+  if (pid < 0 && (errno == EINVAL || errno == EPERM)) pid = clone_with(kNamespaces);
+  if (pid == 0) {
+    start_write.reset();  // so that a zygote that ends here is noticed
+    start_init(plan, start_read.get(), two_ids, entry);
+  }
+  if (pid < 0) {
+    Error error = os::os_error("clone3", "with new namespaces");
+    error.message += ": sandboxes need user namespaces; allow them (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, "
+                     "kernel.apparmor_restrict_unprivileged_userns) or run the node as root";
+    return fail(std::move(error));
+  }
+  if (auto mapped = write_id_maps(pid, plan.number, ids); !mapped) {
+    ::kill(pid, SIGKILL);
+    return fail(std::move(mapped).error());
+  }
+  const char go = 1;
+  TRY_VOID(check(::write(start_write.get(), &go, 1), "write"));
+  return pid;
+}
+
+}  // namespace mayfly::worker

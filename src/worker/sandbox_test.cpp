@@ -1,0 +1,278 @@
+// Real sandboxes made by a real zygote, with a process entry of the test's own. They run as root and as a user with
+// user namespaces, and under ASan: its needs are within the filters (no leak check at the end: that needs ptrace).
+#include "worker/sandbox.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "domain/link.h"
+#include "os/clock.h"
+#include "os/process.h"
+#include "worker/seccomp.h"
+#include "worker/zygote.h"
+
+namespace mayfly::worker {
+namespace {
+
+using namespace std::chrono_literals;
+
+bool readable(int fd, Duration wait) {
+  pollfd ask{.fd = fd, .events = POLLIN, .revents = 0};
+  return ::poll(&ask, 1, static_cast<int>(to_ms(wait))) > 0;
+}
+
+struct Received {
+  std::string bytes;
+  int pid = 0;
+  bool closed = false;
+};
+
+std::optional<Received> receive(const os::Fd& socket, Duration wait = 5s) {
+  if (!readable(socket.get(), wait)) return std::nullopt;
+  std::array<std::byte, 16384> buffer;
+  auto packet = os::receive_packet(socket.get(), buffer);
+  if (!packet) return std::nullopt;
+  return Received{{reinterpret_cast<const char*>(buffer.data()), packet->size}, packet->pid, packet->size == 0};
+}
+
+template <class T>
+T read_as(const std::string& bytes) {
+  T value{};
+  EXPECT_GE(bytes.size(), sizeof value);
+  std::memcpy(&value, bytes.data(), std::min(bytes.size(), sizeof value));
+  return value;
+}
+
+void say(const os::Fd& control, std::string_view text) {
+  [[maybe_unused]] const auto sent = os::send_packet(control.get(), std::as_bytes(std::span(text)));
+}
+
+// The node's side of one sandbox.
+struct TestSandbox {
+  os::Fd control, status, log;
+  int init_pid = 0;
+  std::string read_log() const {
+    std::array<char, 4096> text;
+    const ssize_t size = readable(log.get(), 1s) ? ::read(log.get(), text.data(), text.size()) : 0;
+    return {text.data(), size > 0 ? static_cast<std::size_t>(size) : 0};
+  }
+};
+
+class SandboxTest : public ::testing::Test {
+ protected:
+  void start(ProcessEntry entry) {
+    auto pair = os::make_packet_pair();
+    ASSERT_TRUE(pair);
+    zygote_ = std::move(pair->first);
+    auto child = os::fork_child(std::move(pair->second), [&](os::Fd socket) {
+      zygote_.reset();
+      return run_zygote(std::move(socket), entry);
+    });
+    ASSERT_TRUE(child);
+    child_ = std::move(*child);
+    const auto hello = receive(zygote_);
+    ASSERT_TRUE(hello);
+    ASSERT_EQ(read_as<domain::Message>(hello->bytes).kind, domain::MessageKind::hello) << hello->bytes;
+  }
+
+  TestSandbox make() {
+    auto control = os::make_packet_pair(), status = os::make_packet_pair();
+    auto log = os::make_pipe();
+    EXPECT_TRUE(os::pass_credentials(control->first.get()));
+    const domain::SandboxOrder order{.sandbox = ++made_};
+    const int fds[] = {control->second.get(), status->second.get(), log->second.get()};
+    EXPECT_TRUE(os::send_packet(zygote_.get(), os::bytes_of(order), fds));
+    const auto answer = receive(zygote_);
+    EXPECT_TRUE(answer);
+    const auto made = answer ? read_as<domain::SandboxMade>(answer->bytes) : domain::SandboxMade{};
+    EXPECT_EQ(made.head.kind, domain::MessageKind::sandbox_made) << (answer ? answer->bytes.substr(std::min(answer->bytes.size(), sizeof made)) : "nothing");
+    return {std::move(control->first), std::move(status->first), std::move(log->first), made.init_pid};
+  }
+
+  // Runs `attempt` in a sandbox and gives back what it said.
+  std::string in_sandbox(const std::function<std::string()>& attempt) {
+    start([&](os::Fd control) { say(control, attempt()); });
+    sandbox_ = make();
+    const auto answer = receive(sandbox_.control);
+    if (answer && !answer->closed) return answer->bytes;
+    const auto status = receive(sandbox_.status);
+    if (!status || status->closed) return "no answer";
+    const auto ended = read_as<domain::ProcessEnded>(status->bytes);
+    if (ended.head.kind == domain::MessageKind::process_ended) return "died: " + os::describe_exit(ended.wait_status) + " " + sandbox_.read_log();
+    return "not set up: " + status->bytes.substr(std::min(status->bytes.size(), sizeof(domain::SandboxMade)));
+  }
+
+  void TearDown() override {
+    zygote_.reset();
+    if (child_.pid) ::waitpid(child_.pid, nullptr, 0);
+  }
+
+  os::Fd zygote_;
+  os::Child child_;
+  TestSandbox sandbox_;
+  std::uint64_t made_ = 0;
+};
+
+std::string errno_of(long returned) { return returned < 0 ? std::strerror(errno) : "allowed"; }
+
+TEST_F(SandboxTest, TheRootIsEmptyAndReadOnly) {
+  EXPECT_EQ(in_sandbox([] {
+    std::string all;
+    DIR* root = ::opendir("/");
+    while (const dirent* entry = root ? ::readdir(root) : nullptr)
+      if (entry->d_name[0] != '.') all += std::string(entry->d_name) + " ";
+    all += errno_of(::open("/file", O_CREAT | O_WRONLY, 0600)) + ", ";
+    all += errno_of(::open("/etc/passwd", O_RDONLY)) + ", ";
+    all += errno_of(::open("/proc/self/status", O_RDONLY)) + ", ";
+    all += errno_of(::open("/../../etc/passwd", O_RDONLY)) + ", ";
+    all += errno_of(::open("/tmp/file", O_CREAT | O_WRONLY, 0700));
+    return all;
+  }), "tmp Read-only file system, No such file or directory, No such file or directory, No such file or directory, allowed");
+}
+
+TEST_F(SandboxTest, ItHasNoPrivilegesAndCannotGetAny) {
+  EXPECT_EQ(in_sandbox([] {
+    std::string all = std::to_string(::getuid()) + " " + std::to_string(::getgid()) + " pid " + std::to_string(::getpid());
+    all += ::getppid() == 1 ? " child of init" : " child of another";
+    rlimit files{}, core{};
+    ::getrlimit(RLIMIT_NOFILE, &files);
+    ::getrlimit(RLIMIT_CORE, &core);
+    all += " files " + std::to_string(files.rlim_max) + " core " + std::to_string(core.rlim_max);
+    return all;
+  }), "1000 1000 pid 2 child of init files 1024 core 0");
+  std::string status;
+  if (std::FILE* file = std::fopen(("/proc/" + std::to_string(receive(sandbox_.status, 0s) ? 0 : sandbox_.init_pid) + "/status").c_str(), "r")) {
+    std::array<char, 4096> text;
+    status.assign(text.data(), std::fread(text.data(), 1, text.size(), file));
+    std::fclose(file);
+    EXPECT_NE(status.find("CapBnd:\t0000000000000000"), std::string::npos) << status;
+  }
+}
+
+TEST_F(SandboxTest, DeniedCallsFailAndAreLogged) {
+  EXPECT_EQ(in_sandbox([] {
+    std::string all = errno_of(::socket(AF_INET, SOCK_STREAM, 0)) + ", ";
+    all += errno_of(::execl("/bin/sh", "sh", nullptr)) + ", ";
+    all += errno_of(::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr)) + ", ";
+    all += errno_of(::kill(-1, SIGKILL)) + ", ";
+    all += errno_of(::mount("x", "/tmp", "tmpfs", 0, nullptr)) + ", ";
+    all += errno_of(::unshare(CLONE_NEWUSER)) + ", ";
+    all += errno_of(::setuid(0));
+    return all;
+  }), "Operation not permitted, Operation not permitted, Operation not permitted, Operation not permitted, Operation not permitted, "
+      "Operation not permitted, Operation not permitted");
+  EXPECT_EQ(sandbox_.read_log(),
+            "mayfly: denied: the sandboxed process tried socket\nmayfly: denied: the sandboxed process tried execve\n"
+            "mayfly: denied: the sandboxed process tried ptrace\nmayfly: denied: the sandboxed process tried kill\n"
+            "mayfly: denied: the sandboxed process tried mount\nmayfly: denied: the sandboxed process tried unshare\n"
+            "mayfly: denied: the sandboxed process tried setuid\n");
+}
+
+TEST_F(SandboxTest, AnInstanceOpensNoFileAndMakesNoProcess) {
+  EXPECT_EQ(in_sandbox([] {
+    if (!apply_role_filter(domain::Role::instance)) return std::string("no filter");
+    std::string all = errno_of(::open("/tmp/file", O_CREAT | O_WRONLY, 0600)) + ", ";
+    all += errno_of(::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)) + ", ";
+    all += errno_of(::syscall(SYS_clone3, nullptr, 0)) + ", ";
+    all += ::mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? "no code, " : "code, ";
+    all += ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? "no memory, " : "memory, ";
+    all += errno_of(::syscall(SYS_seccomp, 1, 0, nullptr));
+    return all;
+  }), "Operation not permitted, Operation not permitted, Function not implemented, no code, memory, Operation not permitted");
+}
+
+TEST_F(SandboxTest, ATemplateForksSiblingsThatOutliveIt) {
+  start([](os::Fd control) {
+    if (!apply_role_filter(domain::Role::template_)) return;
+    const long child = ::syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
+    if (child != 0) return;  // the template ends at once
+    say(control, ::getppid() == 1 ? "child of init" : "child of another");
+    std::array<std::byte, 16> nothing;
+    [[maybe_unused]] const auto end = os::receive_packet(control.get(), nothing);
+  });
+  TestSandbox sandbox = make();
+  const auto answer = receive(sandbox.control);
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->bytes, "child of init");
+  EXPECT_GT(answer->pid, 0);
+  EXPECT_EQ(os::process_facts(answer->pid)->parent, sandbox.init_pid);
+  EXPECT_EQ(os::process_facts(answer->pid)->pid_inside, 3);
+  auto ended = receive(sandbox.status);
+  ASSERT_TRUE(ended);
+  EXPECT_EQ(read_as<domain::ProcessEnded>(ended->bytes).pid, 2);
+  sandbox.control.reset();  // the child ends, and with it the sandbox
+  ended = receive(sandbox.status);
+  ASSERT_TRUE(ended);
+  EXPECT_EQ(read_as<domain::ProcessEnded>(ended->bytes).pid, 3);
+  ended = receive(sandbox.status);
+  ASSERT_TRUE(ended);
+  EXPECT_TRUE(ended->closed);
+  const auto gone = receive(zygote_);
+  ASSERT_TRUE(gone);
+  EXPECT_EQ(read_as<domain::SandboxEnded>(gone->bytes).head.kind, domain::MessageKind::sandbox_ended);
+}
+
+TEST_F(SandboxTest, ACrashIsToldWithItsSignal) {
+  start([](os::Fd) { std::abort(); });
+  TestSandbox sandbox = make();
+  const auto ended = receive(sandbox.status);
+  ASSERT_TRUE(ended);
+  EXPECT_EQ(os::describe_exit(read_as<domain::ProcessEnded>(ended->bytes).wait_status), "killed by signal 6 (Aborted)");
+}
+
+TEST_F(SandboxTest, EverythingEndsWithTheNodesEndOfTheStatusSocket) {
+  start([](os::Fd control) {
+    say(control, "hello");
+    for (;;) asm volatile("" ::: "memory");  // an engine that never comes back
+  });
+  TestSandbox sandbox = make();
+  const auto hello = receive(sandbox.control);
+  ASSERT_TRUE(hello);
+  const auto process = os::open_process(hello->pid);
+  ASSERT_TRUE(process);
+  sandbox.status.reset();
+  EXPECT_TRUE(readable(process->get(), 1s)) << "the process lives on after its node has gone";
+}
+
+TEST_F(SandboxTest, SandboxesOutliveTheirZygote) {
+  start([](os::Fd control) {
+    std::array<std::byte, 16> word;
+    while (true) {
+      const auto got = os::receive_packet(control.get(), word);
+      if (!got || got->size == 0) return;
+      say(control, "still here");
+    }
+  });
+  TestSandbox sandbox = make();
+  ASSERT_TRUE(os::signal_process(child_.pidfd, SIGKILL));
+  ::waitpid(std::exchange(child_.pid, 0), nullptr, 0);
+  say(sandbox.control, "you?");
+  const auto answer = receive(sandbox.control);
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->bytes, "still here");
+}
+
+}  // namespace
+}  // namespace mayfly::worker

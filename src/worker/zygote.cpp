@@ -1,0 +1,114 @@
+#include "worker/zygote.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "domain/link.h"
+#include "worker/seccomp.h"
+
+namespace mayfly::worker {
+namespace {
+
+class Zygote {
+ public:
+  Zygote(os::Fd socket, os::Fd children, const ProcessEntry& entry)
+      : socket_(std::move(socket)), children_(std::move(children)), entry_(entry), ids_(find_outside_ids()) {}
+
+  // Until the node closes its end.
+  void serve() {
+    for (;;) {
+      std::array<pollfd, 2> wait{{{.fd = socket_.get(), .events = POLLIN, .revents = 0}, {.fd = children_.get(), .events = POLLIN, .revents = 0}}};
+      ::poll(wait.data(), wait.size(), -1);
+      if (wait[1].revents) reap();
+      if (wait[0].revents && !take_order()) return;
+    }
+  }
+
+ private:
+  bool take_order() {
+    domain::SandboxOrder order;
+    auto packet = os::receive_packet(socket_.get(), std::as_writable_bytes(std::span(&order, 1)));
+    if (!packet) return true;  // not an order: the node is the same binary, so this is only a passing shortage
+    if (packet->size == 0) return false;
+    if (packet->size != sizeof order || order.head.kind != domain::MessageKind::make_sandbox || packet->fds.size() != 3) {
+      say(domain::SandboxMade{.head = {domain::MessageKind::sandbox_failed, 0}, .sandbox = order.sandbox}, "the zygote did not understand an order");
+      return true;
+    }
+    SandboxPlan plan{.number = order.sandbox, .memory_max = order.memory_max, .control = std::move(packet->fds[0]),
+                     .status = std::move(packet->fds[1]), .log = std::move(packet->fds[2])};
+    const auto pid = make_sandbox(std::move(plan), ids_, entry_);
+    if (!pid) {
+      say(domain::SandboxMade{.head = {domain::MessageKind::sandbox_failed, 0}, .sandbox = order.sandbox}, pid.error().message);
+      return true;
+    }
+    sandboxes_.emplace(*pid, order.sandbox);
+    say(domain::SandboxMade{.sandbox = order.sandbox, .init_pid = *pid}, {});
+    return true;
+  }
+
+  void reap() {
+    signalfd_siginfo info{};
+    [[maybe_unused]] const auto got = ::read(children_.get(), &info, sizeof info);
+    int status = 0;
+    for (int pid; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
+      const auto found = sandboxes_.find(pid);
+      if (found == sandboxes_.end()) continue;
+      say(domain::SandboxEnded{.sandbox = found->second, .wait_status = status}, {});
+      sandboxes_.erase(found);
+    }
+  }
+
+  template <class Report>
+  void say(Report report, std::string_view text) {
+    report.head.size = static_cast<std::uint32_t>(text.size());
+    std::string packet(sizeof report, '\0');
+    std::memcpy(packet.data(), &report, sizeof report);
+    packet += text;
+    // Nothing to do where it fails: the node is gone, and the next receive says so.
+    [[maybe_unused]] const auto sent = os::send_packet(socket_.get(), std::as_bytes(std::span(packet)));
+  }
+
+  os::Fd socket_, children_;
+  const ProcessEntry& entry_;
+  OutsideIds ids_;
+  std::unordered_map<int, std::uint64_t> sandboxes_;  // by init's pid
+};
+
+}  // namespace
+
+int refuse_to_serve(const os::Fd& socket, const Error& error) {
+  domain::FailedMessage report{.head = {domain::MessageKind::failed, static_cast<std::uint32_t>(error.message.size())},
+                               .code = static_cast<std::uint32_t>(error.code)};
+  std::string packet(sizeof report, '\0');
+  std::memcpy(packet.data(), &report, sizeof report);
+  packet += error.message;
+  [[maybe_unused]] const auto sent = os::send_packet(socket.get(), std::as_bytes(std::span(packet)));
+  return 1;
+}
+
+int run_zygote(os::Fd socket, const ProcessEntry& entry) {
+  ::prctl(PR_SET_NAME, "mayfly-zygote");
+  if (const auto prepared = prepare_filters(); !prepared) return refuse_to_serve(socket, prepared.error());
+  sigset_t child_ended;
+  ::sigemptyset(&child_ended);
+  ::sigaddset(&child_ended, SIGCHLD);
+  ::sigprocmask(SIG_BLOCK, &child_ended, nullptr);
+  os::Fd children(::signalfd(-1, &child_ended, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!children) return refuse_to_serve(socket, os::os_error("signalfd"));
+  const domain::Message hello{domain::MessageKind::hello, 0};
+  if (!os::send_packet(socket.get(), os::bytes_of(hello))) return 0;
+  Zygote(std::move(socket), std::move(children), entry).serve();
+  return 0;
+}
+
+}  // namespace mayfly::worker

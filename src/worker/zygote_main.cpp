@@ -1,0 +1,14 @@
+#include "worker/engine.h"
+#include "worker/process.h"
+#include "worker/zygote.h"
+
+namespace mayfly::worker {
+
+int zygote_main(int argc, char** argv) {
+  os::Fd socket(kZygoteSocket);
+  auto engine = Engine::open(argc > 2 ? argv[2] : "");
+  if (!engine) return refuse_to_serve(socket, engine.error());
+  return run_zygote(std::move(socket), [&](os::Fd control) { run_process(**engine, std::move(control)); });
+}
+
+}  // namespace mayfly::worker
