@@ -36,8 +36,7 @@ void Dispatcher::for_each_lane(const std::function<void(Lane&)>& visit) {
 Lane& Dispatcher::lane_of(const Target& target) {
   std::unique_ptr<Lane>& lane = lanes_[target.version];
   if (!lane) {
-    lane = std::make_unique<Lane>(Lane{.version = target.version, .group = fleet_.find(target.version)});
-    ASSERT(lane->group, "a route to a version that the fleet does not know");
+    lane = std::make_unique<Lane>(Lane{.version = target.version, .group = &events_.group_of(target)});
   }
   return *lane;
 }

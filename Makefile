@@ -1,0 +1,45 @@
+# make          install what is missing, build build/mayfly (release)
+# make demo     … and run the main job on real input: deploy three real models, call them, stop (examples/demo.py)
+# make test     … build with sanitizers, run every test
+# make bench    … measure against the bare engine (bench/)
+# make clean    remove what was built, keep what was fetched
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.PHONY: all setup venv demo test bench tsan clean models
+PYTHON := build/venv/bin/python
+
+all: setup
+	@echo "make: building build/mayfly (release)"
+	@cmake --preset release >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
+	@cmake --build build --target mayfly
+
+setup:
+	@tools/setup.sh
+
+venv: setup
+	@tools/venv.sh
+
+models: venv
+	@$(PYTHON) examples/get_models.py fraud photos sentences
+
+demo: all models
+	@$(PYTHON) examples/demo.py --mayfly build/mayfly
+
+test: all venv
+	@echo "make: building the tests (with address and undefined-behaviour sanitizers)"
+	@cmake --preset dev >build/configure-dev.log 2>&1 || { cat build/configure-dev.log; exit 1; }
+	@cmake --build build/dev
+	@$(PYTHON) tests/models/make_models.py build/test-models
+	@ctest --test-dir build/dev --output-on-failure
+
+tsan: setup
+	@cmake --preset tsan && cmake --build build/tsan && ctest --test-dir build/tsan --output-on-failure
+
+bench: all venv
+	@cmake --preset bench >build/configure-bench.log 2>&1 || { cat build/configure-bench.log; exit 1; }
+	@cmake --build build/bench
+	@$(PYTHON) examples/get_models.py fraud sentences sentences-int8 detector
+	@$(PYTHON) bench/run.py --mayfly build/mayfly --bin build/bench
+
+clean:
+	@find build -mindepth 1 -maxdepth 1 ! -name deps ! -name venv ! -name models -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,128 @@
+#include "control/books.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+namespace mayfly::control {
+namespace {
+
+template <class T>
+void remember(std::deque<T>& list, T item) {
+  list.push_front(std::move(item));
+  if (list.size() > Books::kRemembered) list.pop_back();
+}
+
+template <class T>
+std::vector<T> copied(const std::unordered_map<VersionId, std::deque<T>>& lists, VersionId version) {
+  const auto at = lists.find(version);
+  return at == lists.end() ? std::vector<T>() : std::vector<T>(at->second.begin(), at->second.end());
+}
+
+std::string_view cold_name(std::uint8_t cold) { return cold == 0 ? "warm" : cold == 1 ? "forked" : "artifact"; }
+
+}  // namespace
+
+std::string rfc3339(WallTime time) {
+  const std::time_t seconds = time.since_epoch.count() / 1'000'000;
+  std::tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  char text[80];
+  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
+                parts.tm_min, parts.tm_sec, static_cast<int>(time.since_epoch.count() / 1000 % 1000));
+  return text;
+}
+
+Books::Entry& Books::add() {
+  if (entries_.size() >= kEntriesMax) entries_.pop_front();
+  Entry& entry = entries_.emplace_back();
+  entry.sequence = ++sequence_;
+  return entry;
+}
+
+void Books::record(const domain::UsageRecord& record, const Error* error) {
+  Entry& entry = add();
+  entry.record = record;
+  if (error) entry.text = error->message;
+  if (record.version == 0) return;
+  Counters& c = counters_[VersionId{record.version}];
+  if (error) ++c.failures[std::min<std::size_t>(record.outcome, c.failures.size() - 1)];
+  else ++c.success;
+  c.rows += record.rows;
+  if (record.batch_rows) c.executions += static_cast<double>(record.rows) / record.batch_rows;
+  c.queue_us += record.queue_us;
+  c.total_us += record.total_us;
+  c.billed_us += record.billed_us;
+  c.cpu_ns += record.cpu_ns;
+  c.decode_ns += record.decode_ns;
+  c.run_ns += record.run_ns;
+  c.encode_ns += record.encode_ns;
+  const std::uint64_t ms = record.total_us / 1000;
+  ++c.first_response[ms <= 100 ? 0 : ms <= 500 ? 1 : ms <= 2000 ? 2 : ms <= 5000 ? 3 : 4];
+}
+
+void Books::log(FunctionId function, int version, std::uint64_t process, std::string_view level, std::string_view text) {
+  constexpr std::size_t kLineMax = 2048;
+  Entry& entry = add();
+  entry.record.function = function.number;
+  entry.record.version_number = static_cast<std::uint32_t>(version);
+  entry.record.process = static_cast<std::uint32_t>(process);
+  entry.record.arrived_us = turn_.wall.since_epoch.count();
+  entry.level = level;
+  entry.text = text.substr(0, kLineMax);
+}
+
+void Books::decided(VersionId version, DecisionView view) { remember(decisions_[version], std::move(view)); }
+void Books::started(VersionId version, ColdStartView view) { remember(cold_starts_[version], std::move(view)); }
+
+void Books::forget(VersionId version) {
+  counters_.erase(version);
+  decisions_.erase(version);
+  cold_starts_.erase(version);
+}
+
+std::vector<DecisionView> Books::decisions(VersionId version) const { return copied(decisions_, version); }
+std::vector<ColdStartView> Books::cold_starts(VersionId version) const { return copied(cold_starts_, version); }
+
+std::vector<LogLine> Books::lines(FunctionId function, std::uint64_t after, std::size_t count, const NameOf& name_of) const {
+  std::vector<const Entry*> found;
+  for (auto at = entries_.rbegin(); at != entries_.rend() && found.size() < count && at->sequence > after; ++at)
+    if (!function || at->record.function == function.number) found.push_back(&*at);
+  std::vector<LogLine> lines;
+  for (auto at = found.rbegin(); at != found.rend(); ++at) {
+    const Entry& entry = **at;
+    const domain::UsageRecord& r = entry.record;
+    const Name name = name_of(r);
+    nlohmann::ordered_json line{{"time", rfc3339({std::chrono::microseconds(r.arrived_us)})}};
+    line["level"] = !entry.level.empty() ? entry.level : r.outcome ? "error" : "info";
+    line["function"] = name.function;
+    line["version"] = r.version_number;
+    if (r.process) line["instance"] = r.process;
+    if (entry.level.empty()) {
+      char id[40];
+      std::snprintf(id, sizeof id, "%016llx%016llx", static_cast<unsigned long long>(r.request_id_high), static_cast<unsigned long long>(r.request_id_low));
+      line["request_id"] = id;
+      line["outcome"] = r.outcome ? mayfly::name(static_cast<Code>(r.outcome)) : "ok";
+      line["start"] = cold_name(r.cold);
+      line["queue_us"] = r.queue_us;
+      if (r.init_us) line["init_us"] = r.init_us;
+      line["decode_us"] = r.decode_ns / 1000;
+      line["run_us"] = r.run_ns / 1000;
+      line["encode_us"] = r.encode_ns / 1000;
+      line["total_us"] = r.total_us;
+      line["cpu_us"] = r.cpu_ns / 1000;
+      line["billed_us"] = r.billed_us;
+      line["rows"] = r.rows;
+      line["batch_rows"] = r.batch_rows;
+      line["memory_bytes"] = r.memory_bytes;
+      line["bytes_in"] = r.bytes_in;
+      line["bytes_out"] = r.bytes_out;
+    }
+    if (!entry.text.empty()) line["message"] = entry.text;
+    lines.push_back({entry.sequence, line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)});
+  }
+  return lines;
+}
+
+}  // namespace mayfly::control

@@ -1,0 +1,76 @@
+// What the node remembers of its running, bounded: counters of each version since the start, the last
+// log lines, the last decisions and cold starts. Fed on every call, so feeding is cheap; text is made
+// only when somebody asks.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/turn.h"
+#include "control/control.h"
+#include "domain/usage.h"
+
+namespace mayfly::control {
+
+struct Counters {
+  std::uint64_t success = 0, rows = 0;
+  double executions = 0;                                    // of the engine; a call of a shared batch counts for its share
+  std::array<std::uint64_t, 13> failures{};                 // by Code
+  std::uint64_t queue_us = 0, total_us = 0, billed_us = 0, cpu_ns = 0, overhead_cpu_ns = 0;
+  std::uint64_t decode_ns = 0, run_ns = 0, encode_ns = 0;
+  std::uint64_t started_fork = 0, started_artifact = 0, ended_badly = 0;
+  std::array<std::uint64_t, 5> first_response{};            // Triton's buckets: 100, 500, 2000, 5000 ms, more
+};
+
+class Books {
+ public:
+  struct Name {
+    std::string function;
+    int version = 0;
+  };
+  using NameOf = std::function<Name(const domain::UsageRecord&)>;
+
+  explicit Books(const Turn& turn) : turn_(turn) {}
+
+  void record(const domain::UsageRecord& record, const Error* error);
+  void log(FunctionId function, int version, std::uint64_t process, std::string_view level, std::string_view text);
+  void decided(VersionId version, DecisionView view);
+  void started(VersionId version, ColdStartView view);
+  void forget(VersionId version);
+
+  Counters& counters(VersionId version) { return counters_[version]; }
+  std::vector<LogLine> lines(FunctionId function, std::uint64_t after, std::size_t count, const NameOf& name_of) const;
+  std::vector<DecisionView> decisions(VersionId version) const;
+  std::vector<ColdStartView> cold_starts(VersionId version) const;
+  const std::unordered_map<VersionId, Counters>& all() const { return counters_; }
+
+  static constexpr std::size_t kEntriesMax = 10'000;
+  static constexpr std::size_t kRemembered = 20;
+
+ private:
+  struct Entry {
+    std::uint64_t sequence = 0;
+    domain::UsageRecord record;       // of an invocation; or, where `level` is set, a line: function and version of it count
+    std::string text;                 // the error, or the line
+    std::string level;
+  };
+  Entry& add();
+
+  const Turn& turn_;
+  std::uint64_t sequence_ = 0;
+  std::deque<Entry> entries_;
+  std::unordered_map<VersionId, Counters> counters_;
+  std::unordered_map<VersionId, std::deque<DecisionView>> decisions_;
+  std::unordered_map<VersionId, std::deque<ColdStartView>> cold_starts_;
+};
+
+[[nodiscard]] std::string rfc3339(WallTime time);
+
+}  // namespace mayfly::control

@@ -1,0 +1,84 @@
+#include "control/plan.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace mayfly::control {
+namespace {
+
+using domain::Role;
+using domain::Version;
+
+std::vector<instances::ModelFile> files_of(const Version& version, const Locate& locate) {
+  std::vector<instances::ModelFile> files;
+  for (const domain::FileRef& file : version.files) {
+    instances::ModelFile found{file.path, locate(file.sha256), file.size};
+    // The model leads; what it refers to follows.
+    if (file.path == version.manifest.model) files.insert(files.begin(), std::move(found));
+    else files.push_back(std::move(found));
+  }
+  return files;
+}
+
+instances::StartOrder order_of(Role role, const std::string& name, const Version& version) {
+  return {.role = role, .model_name = name, .version_number = version.number, .rows_max = version.manifest.batch.rows_max,
+          .batch_wait = version.manifest.batch.wait_max, .memory_max = version.manifest.resources.memory, .cpu = version.manifest.resources.cpu};
+}
+
+}  // namespace
+
+bool is_compiled_for(const Version& version, std::string_view compile_key) {
+  return version.compiled && version.compiled->key == compile_key;
+}
+
+instances::VersionPlan plan_of(const std::string& function_name, const Version& version, std::string_view compile_key, const Locate& locate) {
+  instances::VersionPlan plan{.version = version.id, .function = version.function, .function_name = function_name, .number = version.number,
+                              .instance = order_of(Role::instance, function_name, version),
+                              .concurrency_max = version.manifest.scaling.concurrency};
+  if (!is_compiled_for(version, compile_key)) {
+    plan.instance.files = files_of(version, locate);
+    plan.instance.pack_weights = true;  // the engine's own default
+    return plan;
+  }
+  const domain::Compiled& compiled = *version.compiled;
+  const domain::Tuning& tuning = compiled.tuning;
+  plan.instance.files = {{version.manifest.model, locate(compiled.sha256), compiled.size}};
+  plan.instance.compiled = true;
+  plan.instance.pack_weights = tuning.pack_cold;
+  plan.instance.large_pages = tuning.large_pages;
+  plan.instance.threads = tuning.threads;
+  if (tuning.template_allowed && tuning.threads == 1) {
+    plan.template_ = plan.instance;
+    plan.template_->role = Role::template_;
+    plan.template_->pack_weights = tuning.pack_weights;
+    plan.forks_run_better = tuning.pack_weights && !tuning.pack_cold;
+  }
+  return plan;
+}
+
+instances::StartOrder job_order(Role role, const std::string& function_name, const Version& version, const Locate& locate) {
+  instances::StartOrder order = order_of(role, function_name, version);
+  order.files = files_of(version, locate);
+  order.pack_weights = true;
+  Bytes model;
+  for (const auto& file : order.files) model.count += file.size.count;
+  // Checking and compiling hold the model several times over: as read, as a graph, as optimised, as written.
+  order.memory_max.count = std::max(order.memory_max.count, (512_MiB).count + 6 * model.count);
+  order.threads = static_cast<int>(std::max(1.0, std::floor(version.manifest.resources.cpu)));
+  order.time_max = std::chrono::minutes(role == Role::check ? 2 : 10);
+  return order;
+}
+
+serve::Target target_of(const Version& version) {
+  return {.version = version.id, .function = version.function, .number = version.number, .timeout = version.manifest.resources.timeout,
+          .body_max = version.manifest.body_max, .queue_max = version.manifest.queue_max};
+}
+
+serve::Route route_of(const domain::Function& function) {
+  serve::Route route{.aliases = function.aliases};
+  for (const Version& version : function.versions) route.targets.push_back(target_of(version));
+  std::ranges::sort(route.targets, {}, &serve::Target::number);
+  return route;
+}
+
+}  // namespace mayfly::control

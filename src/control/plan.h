@@ -1,0 +1,25 @@
+// From a version in the catalog to the orders that start its processes: the model as uploaded until it
+// is compiled, then the flat file, tuned as measured; a template where the model allows one.
+#pragma once
+#include <functional>
+#include <string>
+
+#include "domain/function.h"
+#include "instances/fleet.h"
+#include "serve/routes.h"
+
+namespace mayfly::control {
+
+using Locate = std::function<std::string(std::string_view sha256)>;  // where an artifact lies on the disk
+
+// `compile_key` is this machine's: a flat file of another is not used.
+[[nodiscard]] bool is_compiled_for(const domain::Version& version, std::string_view compile_key);
+[[nodiscard]] instances::VersionPlan plan_of(const std::string& function_name, const domain::Version& version, std::string_view compile_key,
+                                             const Locate& locate);
+[[nodiscard]] instances::StartOrder job_order(domain::Role role, const std::string& function_name, const domain::Version& version,
+                                              const Locate& locate);
+[[nodiscard]] serve::Target target_of(const domain::Version& version);
+// Versions and aliases of a function as the dispatcher needs them; empty targets: nothing can serve.
+[[nodiscard]] serve::Route route_of(const domain::Function& function);
+
+}  // namespace mayfly::control
