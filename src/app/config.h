@@ -1,0 +1,28 @@
+// The node's configuration: defaults, then --config FILE (YAML), then flags. An unknown key is an
+// error that names the line and what is known; docs/configuration.md lists every key.
+#pragma once
+#include <string>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "base/units.h"
+
+namespace mayfly::app {
+
+struct Config {
+  std::string listen = "127.0.0.1:8080";
+  std::string data = "./mayfly-data";
+  std::string engine;                                        // path of the library; "": lib/ beside the binary
+  Bytes memory_budget;                                       // 0: half of the machine's memory
+  int cores = 0;                                             // 0: all that this process may use
+  int pool = 4;                                              // blank sandboxes that wait
+  Duration template_keep = std::chrono::minutes(15);
+  Duration keep_alive = std::chrono::seconds(60);            // before a function's own history says better
+  Duration drain_max = std::chrono::seconds(30);             // after SIGTERM
+  std::string currency = "USD";
+  double price_per_gb_second = 0.0000166667, price_per_million_requests = 0.20, price_always_on_per_gb_hour = 0.0126;
+};
+
+[[nodiscard]] Result<void> read_config(const std::string& file, Config& config);
+
+}  // namespace mayfly::app

@@ -1,0 +1,26 @@
+// One function as the node holds it: the catalog's value and how far each version has come.
+#pragma once
+#include <map>
+
+#include "control/node.h"
+
+namespace mayfly::control {
+
+struct Node::Entry {
+  domain::Function function;
+  std::map<int, Stage> stages;           // by version number; absent: ready or serving, by whether it is compiled
+  std::map<int, std::string> failures;   // compile errors of this run
+
+  domain::Version* version(int number) {
+    for (domain::Version& v : function.versions)
+      if (v.number == number) return &v;
+    return nullptr;
+  }
+  domain::Alias* alias(std::string_view name) {
+    for (domain::Alias& a : function.aliases)
+      if (a.name == name) return &a;
+    return nullptr;
+  }
+};
+
+}  // namespace mayfly::control

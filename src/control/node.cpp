@@ -1,0 +1,332 @@
+#include "control/node.h"
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "control/detail/entry.h"
+#include "control/metrics.h"
+
+namespace mayfly::control {
+namespace {
+
+using domain::Version;
+
+Result<void> check_weights(const std::vector<domain::Weight>& weights, const domain::Function& function) {
+  if (weights.empty() || weights.size() > 16) return fail(Code::invalid_argument, "an alias has 1 to 16 weights, not " + std::to_string(weights.size()));
+  double sum = 0;
+  for (const domain::Weight& w : weights) {
+    if (!std::ranges::any_of(function.versions, [&](const Version& v) { return v.number == w.version; }))
+      return fail(Code::not_found, "function '" + function.name + "' has no version " + std::to_string(w.version));
+    if (!(w.share >= 0 && w.share <= 1)) return fail(Code::invalid_argument, "the share of version " + std::to_string(w.version) + " is not between 0 and 1");
+    if (std::ranges::count(weights, w.version, &domain::Weight::version) > 1) return fail(Code::invalid_argument, "version " + std::to_string(w.version) + " is named twice");
+    sum += w.share;
+  }
+  if (sum < 0.999 || sum > 1.001) return fail(Code::invalid_argument, "the shares add up to " + std::to_string(sum) + ", not to 1");
+  return {};
+}
+
+}  // namespace
+
+Node::Node(const Turn& turn, store::Store& store, Background catalog, Background bulk, NodeOptions options)
+    : turn_(turn), store_(store), catalog_work_(std::move(catalog)), bulk_work_(std::move(bulk)), options_(std::move(options)), fleet_(turn),
+      dispatcher_(turn, fleet_, routes_, *this, options_.seed),
+      scale_(turn, fleet_, dispatcher_, options_.scale,
+             [this](VersionId id) -> std::optional<ScaleLoop::Facts> {
+               const Version* v = find(id);
+               if (!v) return std::nullopt;
+               const bool compiled = is_compiled_for(*v, options_.compile_key);
+               return ScaleLoop::Facts{.scaling = v->manifest.scaling, .tuning = compiled ? v->compiled->tuning : domain::Tuning{},
+                                       .compiled = compiled, .rows_max = v->manifest.batch.rows_max};
+             },
+             [this](VersionId id, DecisionView view) {
+               if (const Version* v = find(id)) {
+                 view.version = v->number;
+                 books_.decided(id, std::move(view));
+               }
+             }),
+      books_(turn), opened_(turn.now) {}
+
+Node::~Node() = default;
+
+void Node::attach(instances::Launcher& launcher) { fleet_.attach(launcher, dispatcher_, *this); }
+
+Result<void> Node::open() {
+  TRY(std::vector<domain::Function> functions, store_.catalog().load());
+  for (domain::Function& function : functions) {
+    const std::string name = function.name;
+    auto entry = std::make_unique<Entry>();
+    entry->function = std::move(function);
+    for (const Version& v : entry->function.versions) {
+      versions_[v.id] = {entry.get(), v.number};
+      if (v.manifest.scaling.min > 0) scale_.keep_watch(v.id);
+    }
+    if (!entry->function.versions.empty()) routes_.set(name, route_of(entry->function));
+    functions_.emplace(name, std::move(entry));
+  }
+  return {};
+}
+
+Instant Node::tick() {
+  const Instant fleet = fleet_.processes().empty() && fleet_.groups().empty() ? Instant::never() : fleet_.tick();
+  return std::min({dispatcher_.tick(), scale_.tick(), fleet});
+}
+
+Node::Entry* Node::find(std::string_view function) {
+  const auto at = functions_.find(function);
+  return at == functions_.end() ? nullptr : at->second.get();
+}
+
+Version* Node::find(VersionId version) {
+  const auto at = versions_.find(version);
+  return at == versions_.end() ? nullptr : at->second.entry->version(at->second.number);
+}
+
+Result<Node::Entry*> Node::need(std::string_view function) {
+  if (Entry* entry = find(function)) return entry;
+  return fail(Code::not_found, "there is no function '" + std::string(function.substr(0, 80)) + "': see 'mayfly list'");
+}
+
+Locate Node::locate() {
+  return [this](std::string_view sha256) { return store_.artifacts().path_of(sha256); };
+}
+
+void Node::refresh(Entry& entry) {
+  if (entry.function.versions.empty()) routes_.remove(entry.function.name);
+  else routes_.set(entry.function.name, route_of(entry.function));
+  for (const Version& v : entry.function.versions)
+    if (fleet_.find(v.id)) fleet_.define(plan_of(entry.function.name, v, options_.compile_key, locate()));
+}
+
+void Node::set_stage(VersionId version, Stage stage) {
+  if (const auto at = versions_.find(version); at != versions_.end()) at->second.entry->stages[at->second.number] = stage;
+}
+
+std::optional<Books::Name> Node::name_of(VersionId version) {
+  const auto at = versions_.find(version);
+  if (at == versions_.end()) return std::nullopt;
+  return Books::Name{at->second.entry->function.name, at->second.number};
+}
+
+void Node::in_catalog(std::function<Result<void>()> work, Done<void> done) {
+  const auto result = std::make_shared<Result<void>>();
+  const auto told = std::make_shared<Done<void>>(std::move(done));
+  const bool taken = catalog_work_([result, work = std::move(work)] { *result = work(); }, [result, told] { if (*told) (*told)(std::move(*result)); });
+  if (!taken && *told) (*told)(fail(Code::exhausted, "the catalog has too much to write already: try again"));
+}
+
+// Uploads ---------------------------------------------------------------------------------------
+
+bool Node::has_artifact(std::string_view sha256) { return store_.artifacts().has(sha256); }
+
+Result<std::uint64_t> Node::begin_upload() {
+  constexpr std::size_t kUploadsMax = 64;
+  if (uploads_.size() >= kUploadsMax) return fail(Code::exhausted, "64 uploads run already: wait for one to end");
+  TRY(auto upload, store_.artifacts().begin());
+  uploads_.emplace(++uploads_made_, std::move(upload));
+  return uploads_made_;
+}
+
+void Node::append_upload(std::uint64_t upload, std::string bytes, Done<void> done) {
+  const auto at = uploads_.find(upload);
+  if (at == uploads_.end()) return done(fail(Code::not_found, "this upload has ended"));
+  const auto result = std::make_shared<Result<void>>();
+  const auto told = std::make_shared<Done<void>>(std::move(done));
+  const bool taken = bulk_work_([result, file = at->second, bytes = std::move(bytes)] { *result = file->append(std::as_bytes(std::span(bytes))); },
+                                [result, told] { (*told)(std::move(*result)); });
+  if (!taken) (*told)(fail(Code::exhausted, "the disk has too much to write already: try again"));
+}
+
+void Node::finish_upload(std::uint64_t upload, Done<domain::FileRef> done) {
+  const auto at = uploads_.find(upload);
+  if (at == uploads_.end()) return done(fail(Code::not_found, "this upload has ended"));
+  const auto file = std::move(at->second);
+  uploads_.erase(at);
+  const auto result = std::make_shared<Result<domain::FileRef>>(fail(Code::internal, "not run"));
+  const auto told = std::make_shared<Done<domain::FileRef>>(std::move(done));
+  const bool taken = bulk_work_([result, file] { *result = file->finish(); }, [result, told] { (*told)(std::move(*result)); });
+  if (!taken) (*told)(fail(Code::exhausted, "the disk has too much to write already: try again"));
+}
+
+void Node::abort_upload(std::uint64_t upload) { uploads_.erase(upload); }  // the file goes with its last owner
+
+// Versions and aliases --------------------------------------------------------------------------
+
+void Node::remove(std::string_view function, Done<void> done) {
+  const auto entry = need(function);
+  if (!entry) return done(fail(entry.error()));
+  const FunctionId id = (*entry)->function.id;
+  const std::string name((*entry)->function.name);
+  in_catalog([this, id] { return store_.catalog().remove_function(id); }, [this, id, name, done = std::move(done)](Result<void> removed) {
+    Entry* gone = find(name);
+    if (!removed || !gone || gone->function.id != id) return done(std::move(removed));
+    routes_.remove(name);
+    for (const Version& v : gone->function.versions) forget_version(v.id);
+    functions_.erase(name);
+    collect_garbage();
+    done({});
+  });
+}
+
+void Node::forget_version(VersionId id) {
+  dispatcher_.forget(id);
+  fleet_.forget(id);
+  scale_.forget(id);
+  books_.forget(id);
+  versions_.erase(id);
+}
+
+void Node::collect_garbage() {
+  if (!bulk_work_([this] { store_.collect_garbage(); }, nullptr)) note("the disk is too busy to remove old artifacts; the next delete does it");
+}
+
+void Node::remove_version(std::string_view function, int number, Done<void> done) {
+  const auto entry = need(function);
+  if (!entry) return done(fail(entry.error()));
+  const Version* version = (*entry)->version(number);
+  if (!version) return done(fail(Code::not_found, "function '" + (*entry)->function.name + "' has no version " + std::to_string(number)));
+  for (const domain::Alias& alias : (*entry)->function.aliases)
+    if (std::ranges::count(alias.weights, number, &domain::Weight::version))
+      return done(fail(Code::conflict, "alias '" + alias.name + "' names version " + std::to_string(number) + ": move it first"));
+  if ((*entry)->function.versions.size() == 1) return done(fail(Code::conflict, "version " + std::to_string(number) + " is the only one: delete the function"));
+  const VersionId id = version->id;
+  in_catalog([this, id] { return store_.catalog().remove_version(id); }, [this, id, done = std::move(done)](Result<void> removed) {
+    const auto at = versions_.find(id);
+    if (!removed || at == versions_.end()) return done(std::move(removed));
+    Entry& owner = *at->second.entry;
+    std::erase_if(owner.function.versions, [id](const Version& v) { return v.id == id; });
+    forget_version(id);
+    refresh(owner);
+    collect_garbage();
+    done({});
+  });
+}
+
+void Node::store_alias(Entry& entry, domain::Alias alias, Done<domain::Alias> done) {
+  const std::string name = entry.function.name;
+  const FunctionId id = entry.function.id;
+  in_catalog([this, id, alias] { return store_.catalog().set_alias(id, alias); }, [this, name, id, alias, done = std::move(done)](Result<void> kept) {
+    Entry* owner = find(name);
+    if (!kept) return done(fail(kept.error()));
+    if (!owner || owner->function.id != id) return done(fail(Code::not_found, "the function was deleted meanwhile"));
+    if (domain::Alias* known = owner->alias(alias.name)) *known = alias;
+    else owner->function.aliases.push_back(alias);
+    refresh(*owner);
+    done(alias);
+  });
+}
+
+void Node::set_alias(std::string_view function, std::string_view alias, std::vector<domain::Weight> weights, Done<domain::Alias> done) {
+  const auto entry = need(function);
+  if (!entry) return done(fail(entry.error()));
+  const bool number = !alias.empty() && alias.find_first_not_of("0123456789") == std::string_view::npos;
+  if (!domain::valid_function_name(alias) || number)
+    return done(fail(Code::invalid_argument, "'" + std::string(alias.substr(0, 80)) + "' is not an alias name: use 1 to 63 of a-z, 0-9, '-', '_' and '.', not a number alone"));
+  if (const auto sound = check_weights(weights, (*entry)->function); !sound) return done(fail(sound.error()));
+  domain::Alias changed{.name = std::string(alias), .weights = std::move(weights)};
+  if (const domain::Alias* known = (*entry)->alias(alias)) changed.before = known->weights;
+  store_alias(**entry, std::move(changed), std::move(done));
+}
+
+void Node::rollback(std::string_view function, std::string_view alias, Done<domain::Alias> done) {
+  const auto entry = need(function);
+  if (!entry) return done(fail(entry.error()));
+  const domain::Alias* known = (*entry)->alias(alias);
+  if (!known) return done(fail(Code::not_found, "function '" + (*entry)->function.name + "' has no alias '" + std::string(alias) + "'"));
+  if (known->before.empty()) return done(fail(Code::conflict, "alias '" + known->name + "' has pointed nowhere else before"));
+  if (const auto sound = check_weights(known->before, (*entry)->function); !sound) return done(fail(Code::conflict, "can't roll back: " + sound.error().message));
+  store_alias(**entry, {.name = known->name, .weights = known->before, .before = known->weights}, std::move(done));
+}
+
+void Node::remove_alias(std::string_view function, std::string_view alias, Done<void> done) {
+  const auto entry = need(function);
+  if (!entry) return done(fail(entry.error()));
+  if (alias == "live") return done(fail(Code::conflict, "'live' is where calls without a version go: it can be moved, not deleted"));
+  if (!(*entry)->alias(alias)) return done(fail(Code::not_found, "function '" + (*entry)->function.name + "' has no alias '" + std::string(alias) + "'"));
+  const std::string name = (*entry)->function.name;
+  in_catalog([this, id = (*entry)->function.id, gone = std::string(alias)] { return store_.catalog().remove_alias(id, gone); },
+             [this, name, gone = std::string(alias), done = std::move(done)](Result<void> removed) {
+    if (Entry* owner = find(name); removed && owner) {
+      std::erase_if(owner->function.aliases, [&](const domain::Alias& a) { return a.name == gone; });
+      refresh(*owner);
+    }
+    done(std::move(removed));
+  });
+}
+
+Result<void> Node::scale(std::string_view function, int instances, bool evict) {
+  TRY(Entry* entry, need(function));
+  if (instances < 0 || instances > 1000) return fail(Code::invalid_argument, std::to_string(instances) + " instances: 0 to 1000 are possible");
+  std::vector<int> numbers;
+  if (const domain::Alias* live = entry->alias("live"))
+    for (const domain::Weight& w : live->weights) numbers.push_back(w.version);
+  for (const Version& v : entry->function.versions) {
+    const bool is_live = std::ranges::count(numbers, v.number) > 0;
+    if (instances > 0 && !is_live) continue;
+    if (instances > 0) group_of(target_of(v));
+    instances::Group* group = fleet_.find(v.id);
+    if (!group) continue;
+    scale_.set_count(v.id, instances);
+    if (evict) fleet_.evict_template(*group);
+  }
+  return {};
+}
+
+// Events ----------------------------------------------------------------------------------------
+
+void Node::on_demand(serve::Lane& lane) { scale_.on_demand(lane); }
+
+instances::Group& Node::group_of(const serve::Target& target) {
+  if (instances::Group* group = fleet_.find(target.version)) return *group;
+  const Version* version = find(target.version);
+  ASSERT(version, "a route to a version that is not in the catalog");
+  // From another machine, or of an older engine: it serves as uploaded while it is compiled again.
+  const Place place = versions_.at(target.version);
+  if (version->compile_error.empty() && !is_compiled_for(*version, options_.compile_key) && !place.entry->stages.contains(place.number)) compile(target.version);
+  return fleet_.define(plan_of(place.entry->function.name, *version, options_.compile_key, locate()));
+}
+
+void Node::on_record(const domain::UsageRecord& record, const Error* error) {
+  store_.usage().append(record);
+  books_.record(record, error);
+}
+
+void Node::on_started(const instances::Process& process) {
+  const instances::VersionPlan& plan = process.group->plan;
+  Counters& counters = books_.counters(plan.version);
+  if (!process.is_template) ++(process.origin == instances::Origin::fork ? counters.started_fork : counters.started_artifact);
+  books_.started(plan.version, {.at = turn_.wall, .version = plan.number, .origin = process.is_template ? "template" : std::string(instances::name(process.origin)),
+                                .sandbox = process.report.sandbox, .map = process.report.map, .load = process.report.load,
+                                .warm = process.report.warm, .total = turn_.now - process.asked});
+  scale_.keep_watch(plan.version);
+}
+
+void Node::on_start_error(const instances::Group& group, bool is_template, const Error& error) {
+  books_.log(group.plan.function, group.plan.number, 0, "error", (is_template ? "the template did not start: " : "an instance did not start: ") + error.message);
+}
+
+void Node::on_ended(const instances::Process& process, const instances::Death& death) {
+  if (death.asked) return;
+  const instances::VersionPlan& plan = process.group->plan;
+  ++books_.counters(plan.version).ended_badly;
+  books_.log(plan.function, plan.number, process.id.number, "error", std::string(process.is_template ? "the template" : "the instance") + " ended: " + death.reason);
+}
+
+void Node::on_log(const instances::Group* group, ProcessId process, std::string_view line) {
+  books_.log(group ? group->plan.function : FunctionId{}, group ? group->plan.number : 0, process.number, "info", line);
+}
+
+void Node::on_overhead(const instances::Process& process, Duration cpu) {
+  const instances::VersionPlan& plan = process.group->plan;
+  books_.counters(plan.version).overhead_cpu_ns += static_cast<std::uint64_t>(cpu.count());
+  store_.usage().append({.function = plan.function.number, .version = plan.version.number, .arrived_us = turn_.wall.since_epoch.count(),
+                         .cpu_ns = static_cast<std::uint64_t>(cpu.count()), .process = static_cast<std::uint32_t>(process.id.number),
+                         .version_number = static_cast<std::uint32_t>(plan.number), .kind = 1});
+}
+
+std::string Node::metrics() {
+  return metrics_text({.books = books_, .fleet = fleet_, .dispatcher = dispatcher_, .name_of = [this](VersionId v) { return name_of(v); },
+                       .functions = functions_.size(), .memory_budget = options_.scale.memory_budget, .up = turn_.now - opened_,
+                       .usage_records_lost = store_.usage().lost()});
+}
+
+}  // namespace mayfly::control

@@ -1,0 +1,127 @@
+// The node's use cases on its parts: catalog in memory (the store's copy is written behind each change,
+// and a change is acknowledged once it is durable), dispatcher, fleet, scale loop, books.
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "base/turn.h"
+#include "control/books.h"
+#include "control/control.h"
+#include "control/plan.h"
+#include "control/price.h"
+#include "control/scale_loop.h"
+#include "instances/fleet.h"
+#include "serve/dispatcher.h"
+#include "store/store.h"
+
+namespace mayfly::control {
+
+// Work that may block: runs elsewhere, in order within one line, then `done` runs here.
+// False: too much waits already.
+using Background = std::function<bool(std::function<void()> work, std::function<void()> done)>;
+
+struct NodeOptions {
+  ScaleOptions scale;
+  PriceTable prices;
+  std::string version;
+  std::string compile_key;
+  std::string cpu_features;
+  Bytes upload_max = 16_GiB;
+  std::uint64_t seed = 1;                // of alias choices
+};
+
+class Node final : public Control, public serve::DispatcherEvents, public instances::FleetObserver {
+ public:
+  // `catalog` and `bulk`: two lines of background work, for the catalog and for artifacts.
+  Node(const Turn& turn, store::Store& store, Background catalog, Background bulk, NodeOptions options);
+  ~Node() override;
+  // The launcher tells its events to launcher_events(); introduced before open().
+  void attach(instances::Launcher& launcher);
+  instances::LauncherEvents& launcher_events() { return fleet_; }
+
+  // Reads the catalog; everything that served before serves again.
+  [[nodiscard]] Result<void> open();
+  serve::Invoker& invoker() { return dispatcher_; }
+  // Timers: call when due and after each turn's events; returns when to be called next.
+  Instant tick();
+  void flush() { dispatcher_.flush(); }
+  void note(std::string text) { notes_.push_back(std::move(text)); }
+  std::size_t in_flight() const { return dispatcher_.in_flight(); }
+
+  // Control
+  bool has_artifact(std::string_view sha256) override;
+  Result<std::uint64_t> begin_upload() override;
+  void append_upload(std::uint64_t upload, std::string bytes, Done<void> done) override;
+  void finish_upload(std::uint64_t upload, Done<domain::FileRef> done) override;
+  void abort_upload(std::uint64_t upload) override;
+  void deploy(DeployOrder order, Done<VersionView> done) override;
+  std::vector<FunctionView> list() override;
+  Result<FunctionView> describe(std::string_view function) override;
+  void remove(std::string_view function, Done<void> done) override;
+  void remove_version(std::string_view function, int version, Done<void> done) override;
+  void set_alias(std::string_view function, std::string_view alias, std::vector<domain::Weight> weights, Done<domain::Alias> done) override;
+  void remove_alias(std::string_view function, std::string_view alias, Done<void> done) override;
+  void rollback(std::string_view function, std::string_view alias, Done<domain::Alias> done) override;
+  Result<void> scale(std::string_view function, int instances, bool evict) override;
+  std::vector<InstanceView> instances() override;
+  NodeView node() override;
+  void usage(std::string_view function, WallTime since, WallTime until, Done<UsageReport> done) override;
+  Result<std::vector<LogLine>> logs(std::string_view function, std::uint64_t after, std::size_t count) override;
+  Result<domain::Version> resolve(std::string_view function, std::string_view qualifier) override;
+  std::string metrics() override;
+
+  // DispatcherEvents
+  void on_demand(serve::Lane& lane) override;
+  void on_record(const domain::UsageRecord& record, const Error* error) override;
+  instances::Group& group_of(const serve::Target& target) override;
+
+  // FleetObserver
+  void on_started(const instances::Process& process) override;
+  void on_start_error(const instances::Group& group, bool is_template, const Error& error) override;
+  void on_ended(const instances::Process& process, const instances::Death& death) override;
+  void on_log(const instances::Group* group, ProcessId process, std::string_view line) override;
+  void on_overhead(const instances::Process& process, Duration cpu) override;
+
+ private:
+  struct Entry;                          // a function and the stages of its versions
+  Entry* find(std::string_view function);
+  domain::Version* find(VersionId version);
+  Result<Entry*> need(std::string_view function);
+  Locate locate();
+  void refresh(Entry& entry);            // routes and the fleet's plans follow the catalog
+  void compile(VersionId version);
+  void tune(VersionId version);
+  void keep_compiled(VersionId version, domain::Compiled compiled, bool then_tune);
+  void set_stage(VersionId version, Stage stage);
+  FunctionView view_of(const Entry& entry);
+  UsageSum priced(const store::UsageSum& sum, WallTime since, WallTime until);
+  std::optional<Books::Name> name_of(VersionId version);
+  void commit_version(DeployOrder order, domain::Version version, Done<VersionView> done);
+  void store_alias(Entry& entry, domain::Alias alias, Done<domain::Alias> done);
+  void forget_version(VersionId id);
+  void collect_garbage();
+  void in_catalog(std::function<Result<void>()> work, Done<void> done);
+
+  const Turn& turn_;
+  store::Store& store_;
+  Background catalog_work_, bulk_work_;
+  NodeOptions options_;
+  serve::Routes routes_;
+  instances::Fleet fleet_;
+  serve::Dispatcher dispatcher_;
+  ScaleLoop scale_;
+  Books books_;
+  Instant opened_{};
+  std::vector<std::string> notes_;
+  std::map<std::string, std::unique_ptr<Entry>, std::less<>> functions_;
+  struct Place { Entry* entry; int number; };
+  std::unordered_map<VersionId, Place> versions_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<store::Upload>> uploads_;
+  std::uint64_t uploads_made_ = 0;
+};
+
+}  // namespace mayfly::control

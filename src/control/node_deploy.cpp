@@ -1,0 +1,204 @@
+// Deploy: check in a sandbox, commit, serve as uploaded; then compile and measure behind it.
+#include <algorithm>
+
+#include "base/assert.h"
+#include "control/detail/entry.h"
+#include "domain/job_results.h"
+
+namespace mayfly::control {
+namespace {
+
+using domain::Role;
+using domain::Version;
+
+bool is_sha256(std::string_view text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+Result<void> check_path(const std::string& path) {
+  const bool bad = path.empty() || path.size() >= domain::kPathMax || path.front() == '/' || path.find('\0') != std::string::npos ||
+                   path == ".." || path.starts_with("../") || path.ends_with("/..") || path.find("/../") != std::string::npos;
+  if (bad) return fail(Code::invalid_argument, "the file path '" + path.substr(0, 80) + "' is not one inside the function's folder: use relative paths without '..'");
+  return {};
+}
+
+bool ends_in_onnx(const std::string& path) { return path.ends_with(".onnx"); }
+
+// The manifest's model, or the only .onnx file there is.
+Result<std::string> find_model(const domain::Manifest& manifest, const std::vector<domain::FileRef>& files) {
+  if (!manifest.model.empty()) {
+    if (std::ranges::any_of(files, [&](const auto& f) { return f.path == manifest.model; })) return manifest.model;
+    return fail(Code::invalid_argument, "the manifest's model '" + manifest.model + "' is not among the " + std::to_string(files.size()) + " files");
+  }
+  const auto models = std::ranges::count_if(files, ends_in_onnx, &domain::FileRef::path);
+  if (models == 1) return std::ranges::find_if(files, ends_in_onnx, &domain::FileRef::path)->path;
+  if (models == 0 && files.size() == 1) return files[0].path;  // whatever it is called: the check will say what it is
+  return fail(Code::invalid_argument, std::to_string(models) + " files end in .onnx: name the model in function.yaml ('model: …')");
+}
+
+std::string name_from(const std::string& model) {
+  const auto slash = model.find_last_of('/');
+  std::string name = model.substr(slash == std::string::npos ? 0 : slash + 1);
+  name.resize(std::min(name.size(), name.find_last_of('.')));
+  std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return name;
+}
+
+bool same_content(const Version& a, const Version& b) {
+  return a.files == b.files && domain::to_json(a.manifest) == domain::to_json(b.manifest);
+}
+
+}  // namespace
+
+void Node::deploy(DeployOrder order, Done<VersionView> done) {
+  const auto prepared = [&]() -> Result<Version> {
+    if (order.files.empty() || order.files.size() > domain::kFilesMax)
+      return fail(Code::invalid_argument, std::to_string(order.files.size()) + " files: a version has 1 to " + std::to_string(domain::kFilesMax));
+    Version version{.created = turn_.wall};
+    if (!order.manifest.empty()) {
+      TRY(version.manifest, domain::parse_manifest(order.manifest));
+    }
+    for (domain::FileRef& file : order.files) {
+      TRY_VOID(check_path(file.path));
+      if (!is_sha256(file.sha256)) return fail(Code::invalid_argument, "'" + file.sha256.substr(0, 80) + "' of " + file.path + " is not a SHA-256 in lower-case hex");
+      TRY(file.size, store_.artifacts().size(file.sha256));
+    }
+    TRY(version.manifest.model, find_model(version.manifest, order.files));
+    if (!order.name.empty()) version.manifest.name = order.name;
+    if (version.manifest.name.empty()) version.manifest.name = name_from(version.manifest.model);
+    if (!domain::valid_function_name(version.manifest.name))
+      return fail(Code::invalid_argument, "'" + version.manifest.name.substr(0, 80) + "' is not a function name: use 1 to 63 of a-z, 0-9, '-', '_' and '.', starting with a letter or digit (--name)");
+    if (order.alias && !domain::valid_function_name(*order.alias)) return fail(Code::invalid_argument, "'" + order.alias->substr(0, 80) + "' is not an alias name");
+    std::ranges::sort(order.files, {}, &domain::FileRef::path);
+    version.files = order.files;
+    return version;
+  }();
+  if (!prepared) return done(fail(prepared.error()));
+  Version version = *prepared;
+  const std::string name = version.manifest.name;
+  if (Entry* entry = find(name); entry && !entry->function.versions.empty() && !order.force) {
+    const Version& newest = entry->function.versions.back();
+    if (same_content(newest, version)) return done(VersionView{newest, entry->stages.contains(newest.number) ? entry->stages[newest.number] : Stage::ready, true});
+  }
+  const auto check = job_order(Role::check, name, version, locate());
+  fleet_.run_job(check, [this, order = std::move(order), version = std::move(version), done = std::move(done)](Result<instances::ReadyReport> report) mutable {
+    if (!report) return done(fail(report.error().code, "'" + version.manifest.model + "' was not deployed: " + report.error().message));
+    auto checked = domain::parse_check_result(report->result);
+    if (!checked) return done(fail(Code::internal, "the check of the model gave no sound answer: " + checked.error().message));
+    version.signature = std::move(checked->signature);
+    commit_version(std::move(order), std::move(version), std::move(done));
+  });
+}
+
+void Node::commit_version(DeployOrder order, Version version, Done<VersionView> done) {
+  struct Commit {
+    Version version;
+    std::optional<std::string> alias;
+    Result<store::Added> added;
+  };
+  // The same model compiled before for this machine serves at once.
+  if (Entry* entry = find(version.manifest.name)) {
+    for (const Version& other : entry->function.versions)
+      if (other.files == version.files && is_compiled_for(other, options_.compile_key)) version.compiled = other.compiled;
+  }
+  auto commit = std::make_shared<Commit>(Commit{std::move(version), std::move(order.alias), fail(Code::internal, "not run")});
+  const auto finish = std::make_shared<Done<VersionView>>(std::move(done));
+  const bool taken = catalog_work_([this, commit] { commit->added = store_.catalog().add_version(commit->version.manifest.name, commit->version, commit->alias); },
+                                   [this, commit, finish] {
+    if (!commit->added) return (*finish)(fail(commit->added.error()));
+    Version& added = commit->version;
+    added.id = commit->added->version;
+    added.function = commit->added->function;
+    added.number = commit->added->number;
+    std::unique_ptr<Entry>& entry = functions_[added.manifest.name];
+    if (!entry) {
+      entry = std::make_unique<Entry>();
+      entry->function = {.id = added.function, .name = added.manifest.name, .created = turn_.wall};
+    }
+    entry->function.aliases = commit->added->aliases;
+    entry->function.versions.push_back(added);
+    std::ranges::sort(entry->function.versions, {}, &Version::number);
+    versions_[added.id] = {entry.get(), added.number};
+    const bool compiled = is_compiled_for(added, options_.compile_key);
+    entry->stages[added.number] = compiled ? Stage::ready : Stage::compiling;
+    refresh(*entry);
+    if (!compiled) compile(added.id);
+    if (added.manifest.scaling.min > 0) scale_.keep_watch(added.id);
+    (*finish)(VersionView{added, entry->stages[added.number]});
+  });
+  if (!taken) (*finish)(fail(Code::exhausted, "the catalog has too much to write already: try again"));
+}
+
+void Node::compile(VersionId id) {
+  Version* version = find(id);
+  if (!version) return;
+  auto output = store_.artifacts().new_file();
+  if (!output) {
+    books_.log(version->function, version->number, 0, "error", "not compiled: " + output.error().message);
+    return set_stage(id, Stage::serving);
+  }
+  set_stage(id, Stage::compiling);
+  instances::StartOrder order = job_order(Role::compile, version->manifest.name, *version, locate());
+  order.output = *output;
+  const Instant begun = turn_.now;
+  fleet_.run_job(std::move(order), [this, id, begun, file = *output](Result<instances::ReadyReport> report) {
+    Version* compiled = find(id);
+    if (!compiled || !report) {
+      store_.artifacts().drop_file(file);
+      if (!compiled) return;
+      compiled->compile_error = report.error().message;
+      books_.log(compiled->function, compiled->number, 0, "warning", "not compiled, the model as uploaded serves: " + report.error().message);
+      in_catalog([this, id, text = report.error().message] { return store_.catalog().set_compile_error(id, text); }, nullptr);
+      return set_stage(id, Stage::serving);
+    }
+    const auto adopted = std::make_shared<Result<domain::FileRef>>(fail(Code::internal, "not run"));
+    const auto took = static_cast<std::uint64_t>((turn_.now - begun).count());
+    const bool taken = bulk_work_([this, adopted, file] { *adopted = store_.artifacts().adopt(file); }, [this, id, adopted, took] {
+      if (!*adopted) {
+        if (const Version* v = find(id)) books_.log(v->function, v->number, 0, "error", "the compiled model was not kept: " + adopted->error().message);
+        return set_stage(id, Stage::serving);
+      }
+      keep_compiled(id, {.key = options_.compile_key, .sha256 = (*adopted)->sha256, .size = (*adopted)->size, .compile_ns = took,
+                         .tuning = {.template_allowed = false}}, true);
+    });
+    if (!taken) set_stage(id, Stage::serving);
+  });
+}
+
+// First untuned, so that a node that is killed while it measures has the flat file; then tuned.
+void Node::keep_compiled(VersionId id, domain::Compiled compiled, bool then_tune) {
+  Version* version = find(id);
+  if (!version) return;
+  in_catalog([this, id, compiled] { return store_.catalog().set_compiled(id, compiled); }, [this, id, compiled, then_tune](Result<void> kept) {
+    Version* v = find(id);
+    if (!v) return;
+    if (!kept) books_.log(v->function, v->number, 0, "error", "the compiled model is not in the catalog: " + kept.error().message);
+    v->compiled = compiled;
+    refresh(*versions_.at(id).entry);
+    if (then_tune) return tune(id);
+    set_stage(id, Stage::ready);
+  });
+}
+
+void Node::tune(VersionId id) {
+  const Version* version = find(id);
+  if (!version || !version->compiled) return;
+  set_stage(id, Stage::tuning);
+  instances::StartOrder order = job_order(Role::tune, version->manifest.name, *version, locate());
+  order.files = {{version->manifest.model, locate()(version->compiled->sha256), version->compiled->size}};
+  order.compiled = true;
+  fleet_.run_job(std::move(order), [this, id](Result<instances::ReadyReport> report) {
+    Version* v = find(id);
+    if (!v || !v->compiled) return;
+    auto tuning = report ? domain::parse_tuning_result(report->result) : Result<domain::Tuning>(fail(report.error()));
+    if (!tuning) {
+      books_.log(v->function, v->number, 0, "warning", "not measured, defaults serve: " + tuning.error().message);
+      return set_stage(id, Stage::ready);
+    }
+    domain::Compiled compiled = *v->compiled;
+    compiled.tuning = *tuning;
+    keep_compiled(id, std::move(compiled), false);
+  });
+}
+
+}  // namespace mayfly::control

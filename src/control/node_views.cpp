@@ -1,0 +1,162 @@
+// What people ask: functions, instances, usage, logs.
+#include <algorithm>
+#include <charconv>
+
+#include "control/detail/entry.h"
+
+namespace mayfly::control {
+
+using domain::Version;
+
+namespace {
+
+// Newest first, over all versions of a function.
+template <class T>
+void keep_newest(std::vector<T>& items) {
+  std::ranges::sort(items, [](const T& a, const T& b) { return a.at > b.at; });
+  if (items.size() > Books::kRemembered) items.resize(Books::kRemembered);
+}
+
+template <class T>
+void append(std::vector<T>& to, std::vector<T> from) {
+  to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+}
+
+}  // namespace
+
+std::string_view name(Stage stage) {
+  switch (stage) {
+    case Stage::checking: return "checking";
+    case Stage::serving: return "serving";
+    case Stage::compiling: return "compiling";
+    case Stage::tuning: return "tuning";
+    case Stage::ready: return "ready";
+    case Stage::failed: return "failed";
+  }
+  return "?";
+}
+
+FunctionView Node::view_of(const Entry& entry) {
+  FunctionView view{.function = entry.function};
+  for (const Version& v : entry.function.versions) {
+    const auto stage = entry.stages.find(v.number);
+    view.stages.push_back(stage != entry.stages.end() ? stage->second
+                          : is_compiled_for(v, options_.compile_key) ? Stage::ready : Stage::serving);
+    if (const instances::Group* group = fleet_.find(v.id)) {
+      view.instances += static_cast<int>(group->instances.size());
+      view.templates += group->template_ ? 1 : 0;
+      for (const instances::Process* p : group->instances) view.memory.count += p->memory.count;
+      if (group->template_) view.memory.count += group->template_->memory.count;
+    }
+    if (const serve::Lane* lane = dispatcher_.find_lane(v.id)) {
+      view.waiting += lane->waiting;
+      view.in_flight += lane->in_flight;
+    }
+  }
+  return view;
+}
+
+std::vector<FunctionView> Node::list() {
+  std::vector<FunctionView> views;
+  for (const auto& [name, entry] : functions_) views.push_back(view_of(*entry));
+  return views;
+}
+
+Result<FunctionView> Node::describe(std::string_view function) {
+  TRY(Entry* entry, need(function));
+  FunctionView view = view_of(*entry);
+  for (const Version& v : entry->function.versions) {
+    append(view.decisions, books_.decisions(v.id));
+    append(view.cold_starts, books_.cold_starts(v.id));
+  }
+  keep_newest(view.decisions);
+  keep_newest(view.cold_starts);
+  return view;
+}
+
+std::vector<InstanceView> Node::instances() {
+  std::vector<InstanceView> views;
+  for (const auto& [id, p] : fleet_.processes()) {
+    views.push_back({.process = id.number, .function = p->group->plan.function_name, .version = p->group->plan.number,
+                     .role = p->is_template ? "template" : "instance", .state = std::string(instances::name(p->state)),
+                     .origin = std::string(instances::name(p->origin)), .age = turn_.now - p->asked,
+                     .idle = p->outstanding ? Duration{} : turn_.now - p->last_used, .in_flight = p->outstanding,
+                     .answered = p->answered, .memory = p->memory, .cpu = std::max(p->cpu, p->cpu_told)});
+  }
+  std::ranges::sort(views, {}, &InstanceView::process);
+  return views;
+}
+
+NodeView Node::node() {
+  NodeView view{.version = options_.version, .up = turn_.now - opened_, .functions = static_cast<int>(functions_.size()),
+                .memory_used = fleet_.memory_used(), .memory_budget = options_.scale.memory_budget,
+                .cpu_features = options_.cpu_features, .engine_version = MAYFLY_ENGINE_VERSION, .notes = notes_};
+  for (const auto& [id, p] : fleet_.processes()) ++(p->is_template ? view.templates : view.instances);
+  return view;
+}
+
+Result<std::vector<LogLine>> Node::logs(std::string_view function, std::uint64_t after, std::size_t count) {
+  FunctionId id;
+  if (!function.empty()) {
+    TRY(const Entry* entry, need(function));
+    id = entry->function.id;
+  }
+  return books_.lines(id, after, std::min<std::size_t>(count, 1000), [this](const domain::UsageRecord& r) -> Books::Name {
+    if (const auto name = name_of(VersionId{r.version})) return *name;
+    for (const auto& [name, entry] : functions_)
+      if (entry->function.id.number == r.function) return {name, static_cast<int>(r.version_number)};
+    return {"", static_cast<int>(r.version_number)};
+  });
+}
+
+Result<Version> Node::resolve(std::string_view function, std::string_view qualifier) {
+  Random first(1);
+  TRY(const serve::Target* target, routes_.resolve(function, qualifier, first));
+  const Version* version = find(target->version);
+  if (!version) return fail(Code::not_found, "this version was deleted");
+  return *version;
+}
+
+void Node::usage(std::string_view function, WallTime since, WallTime until, Done<UsageReport> done) {
+  FunctionId id;
+  if (!function.empty()) {
+    const auto entry = need(function);
+    if (!entry) return done(fail(entry.error()));
+    id = (*entry)->function.id;
+  }
+  if (until <= since) return done(fail(Code::invalid_argument, "the span ends before it begins: since must be before until"));
+  const auto sums = std::make_shared<Result<std::vector<store::UsageSum>>>(fail(Code::internal, "not run"));
+  const auto told = std::make_shared<Done<UsageReport>>(std::move(done));
+  const bool taken = bulk_work_([this, sums, id, since, until] { *sums = store_.usage().query(id, since, until); }, [this, sums, told, since, until] {
+    if (!*sums) return (*told)(fail(sums->error()));
+    UsageReport report{.since = since, .until = until, .currency = options_.prices.currency};
+    for (const store::UsageSum& sum : **sums) report.sums.push_back(priced(sum, since, until));
+    std::ranges::sort(report.sums, {}, [](const UsageSum& s) { return std::pair(s.function, s.version); });
+    (*told)(std::move(report));
+  });
+  if (!taken) (*told)(fail(Code::exhausted, "the disk is too busy: try again"));
+}
+
+UsageSum Node::priced(const store::UsageSum& sum, WallTime since, WallTime until) {
+  const Version* version = find(sum.version);
+  const double span = std::chrono::duration<double>(std::min(until, turn_.wall).since_epoch - since.since_epoch).count();
+  UsageSum out{.function = "(deleted)", .version = sum.version_number, .invocations = sum.invocations, .errors = sum.errors,
+               .cold_starts = sum.cold_starts, .rows = sum.rows, .billed_seconds = static_cast<double>(sum.billed_us) / 1e6,
+               .gb_seconds = sum.gb_seconds, .cpu_seconds = static_cast<double>(sum.cpu_ns) / 1e9,
+               .overhead_cpu_seconds = static_cast<double>(sum.overhead_cpu_ns) / 1e9};
+  if (version) out.function = version->manifest.name;
+  out.cost = cost_of(options_.prices, out.gb_seconds, static_cast<double>(out.invocations));
+  if (version) {  // it can't have run before it was deployed
+    const double lived = std::chrono::duration<double>(turn_.wall.since_epoch - version->created.since_epoch).count();
+    out.always_on_cost = always_on_cost(options_.prices, version->manifest.resources.memory, std::clamp(lived, 0.0, std::max(0.0, span)));
+  }
+  if (const auto n = static_cast<std::int64_t>(sum.invocations); n > 0) {
+    out.queue_mean = std::chrono::microseconds(static_cast<std::int64_t>(sum.queue_us) / n);
+    out.run_mean = std::chrono::nanoseconds(static_cast<std::int64_t>(sum.run_ns) / n);
+    out.total_mean = std::chrono::microseconds(static_cast<std::int64_t>(sum.total_us) / n);
+  }
+  out.total_max = std::chrono::microseconds(sum.total_us_max);
+  return out;
+}
+
+}  // namespace mayfly::control
