@@ -89,6 +89,8 @@ struct LoadOrder {
   std::uint8_t pack_weights = 0;
   std::uint8_t large_pages = 0;
   std::uint8_t threads = 1;            // of the engine
+  std::uint8_t batches = 1;            // 0: rows of different requests must not run together, whatever the shapes say
+  std::uint8_t reserved[3] = {};
   std::uint32_t rows_max = 1;          // of one batch
   std::uint32_t version_number = 0;
   std::uint64_t batch_wait_ns = 0;

@@ -35,6 +35,7 @@ struct StartOrder {
   bool pack_weights = false;
   bool large_pages = true;
   int threads = 1;
+  bool batches = true;               // false: rows of different requests never run together
   int rows_max = 1;
   Duration batch_wait{};
   Bytes memory_max;                  // of the process and its tmpfs, beyond what it maps

@@ -1,0 +1,45 @@
+#include "worker/engine.h"
+
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "worker/detail/ort.h"
+
+namespace mayfly::worker {
+namespace {
+
+std::string beside_the_binary() {
+  char path[4096];
+  const ssize_t size = ::readlink("/proc/self/exe", path, sizeof path - 1);
+  if (size <= 0) return "lib/libonnxruntime.so.1";
+  const std::string binary(path, static_cast<std::size_t>(size));
+  return binary.substr(0, binary.find_last_of('/') + 1) + "lib/libonnxruntime.so.1";
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> Engine::open(const std::string& library) {
+  ::setenv("ORT_DISABLE_TELEMETRY", "1", 1);
+  const std::string path = library.empty() ? beside_the_binary() : library;
+  std::unique_ptr<Engine> engine(new Engine);  // the constructor is private: make_unique can't
+  engine->library_ = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!engine->library_) return fail(Code::not_found, "the engine's library can't be opened: " + std::string(::dlerror()) + "; run 'make', or name it with 'engine:' in the configuration");
+  const auto base = reinterpret_cast<const OrtApiBase* (*)()>(::dlsym(engine->library_, "OrtGetApiBase"));
+  if (!base) return fail(Code::invalid_argument, path + " is not an ONNX Runtime library: it has no OrtGetApiBase");
+  engine->version_ = base()->GetVersionString();
+  engine->api_ = base()->GetApi(ORT_API_VERSION);
+  if (!engine->api_) return fail(Code::invalid_argument, "ONNX Runtime " + engine->version_ + " does not offer interface " + std::to_string(ORT_API_VERSION));
+  const OrtApi& api = *engine->api_;
+  if (OrtStatus* status = api.CreateEnv(ORT_LOGGING_LEVEL_ERROR, "mayfly", &engine->environment_)) return fail(take_error(api, status));
+  if (OrtStatus* status = api.DisableTelemetryEvents(engine->environment_)) api.ReleaseStatus(status);
+  return engine;
+}
+
+Engine::~Engine() {
+  if (environment_) api_->ReleaseEnv(environment_);
+  // The library stays: its destructors and ours would meet in an order that nobody promises.
+}
+
+}  // namespace mayfly::worker
