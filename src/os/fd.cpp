@@ -38,6 +38,12 @@ Error os_error(std::string_view call, std::string_view what) {
   return {code, message + ": " + std::strerror(error)};
 }
 
+Result<Fd> duplicate(int fd) {
+  Fd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!copy) return fail(os_error("F_DUPFD_CLOEXEC"));
+  return copy;
+}
+
 Result<Fd> make_memfd(const char* name, std::uint64_t size) {
   Fd fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd) return fail(os_error("memfd_create"));

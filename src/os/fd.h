@@ -32,6 +32,8 @@ class Fd {
   int fd_ = -1;
 };
 
+[[nodiscard]] Result<Fd> duplicate(int fd);        // close on exec
+
 // "memfd_create: Too many open files", as an Error; `what` says on what: a path, a name.
 [[nodiscard]] Error os_error(std::string_view call, std::string_view what = {});
 

@@ -83,10 +83,12 @@ Result<Child> fork_child(Fd socket, const std::function<int(Fd)>& body) {
   return adopt(pid);
 }
 
-bool reap(Child& child, int& wait_status) {
-  if (::waitpid(child.pid, &wait_status, WNOHANG) != child.pid) return false;
+void end(Child& child) {
+  if (child.pid > 0) {
+    signal_process(child.pidfd, SIGKILL);
+    while (::waitpid(child.pid, nullptr, 0) < 0 && errno == EINTR) {}
+  }
   child = {};
-  return true;
 }
 
 Result<Fd> open_process(int pid) {

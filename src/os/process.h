@@ -28,8 +28,8 @@ struct Command {
 [[nodiscard]] Result<Child> spawn(const Command& command, const Fd& socket);
 // Forks and runs `body` with `socket`; for tests, in small single-threaded processes only.
 [[nodiscard]] Result<Child> fork_child(Fd socket, const std::function<int(Fd)>& body);
-// Takes an ended child's status; false while it runs.
-[[nodiscard]] bool reap(Child& child, int& wait_status);
+// Kills it and takes its status, so that nothing of it is left.
+void end(Child& child);
 
 [[nodiscard]] Result<Fd> open_process(int pid);
 // False where it has ended already.

@@ -1,0 +1,333 @@
+#include "instances/zygote_launcher.h"
+
+#include <fcntl.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "base/assert.h"
+
+namespace mayfly::instances {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr Duration kStatusWait = 100ms;           // from a closed control socket to the exit status
+constexpr int kForksAtOnce = 256;                 // of a template: children that are not in their own groups yet
+constexpr int kThreadsBeyond = 8;                 // of the engine's threads
+
+bool is_job(domain::Role role) { return role != domain::Role::instance && role != domain::Role::template_; }
+
+ZygoteLink::Spawn default_spawn(const ZygoteLauncherOptions& options) {
+  return [command = os::Command{.program = options.program, .arguments = {"zygote", options.engine_library},
+                                .environment = {"GLIBC_TUNABLES=glibc.malloc.hugetlb=1", "ORT_DISABLE_TELEMETRY=1"}}](os::Fd socket) {
+    return os::spawn(command, socket);
+  };
+}
+
+struct Opened {
+  std::vector<os::Fd> owned;
+  std::vector<int> descriptors;
+  std::uint64_t bytes = 0;
+};
+
+Result<Opened> open_files(const StartOrder& order) {
+  if (order.files.empty() && order.role != domain::Role::probe) return fail(Code::invalid_argument, "a start without a model file");
+  if (order.files.size() > domain::kFilesMax)
+    return fail(Code::invalid_argument, std::to_string(order.files.size()) + " model files; at most " + std::to_string(domain::kFilesMax) + " are allowed");
+  Opened opened;
+  for (const ModelFile& file : order.files) {
+    if (file.path.size() >= domain::kPathMax) return fail(Code::invalid_argument, "the path of a model file is too long: " + file.path);
+    os::Fd fd(::open(file.location.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd) return fail(os::os_error("open", file.location));
+    opened.bytes += file.size.count;
+    opened.descriptors.push_back(fd.get());
+    opened.owned.push_back(std::move(fd));
+  }
+  if (!order.output.empty()) {
+    os::Fd fd(::open(order.output.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    if (!fd) return fail(os::os_error("open", order.output));
+    opened.descriptors.push_back(fd.get());
+    opened.owned.push_back(std::move(fd));
+  }
+  return opened;
+}
+
+std::string load_message(const StartOrder& order, std::uint64_t bytes, bool memory_by_rlimit) {
+  domain::LoadOrder load{.role = order.role, .files = static_cast<std::uint32_t>(order.files.size()),
+                         .compiled = order.compiled, .pack_weights = order.pack_weights, .large_pages = order.large_pages,
+                         .threads = static_cast<std::uint8_t>(std::clamp(order.threads, 1, 64)), .batches = order.batches,
+                         .rows_max = static_cast<std::uint32_t>(std::max(order.rows_max, 1)),
+                         .version_number = static_cast<std::uint32_t>(order.version_number),
+                         .batch_wait_ns = static_cast<std::uint64_t>(order.batch_wait.count()),
+                         .memory_max = memory_by_rlimit ? order.memory_max.count : 0,
+                         .output_size_max = order.output.empty() ? 0 : 4 * bytes + (64ULL << 20)};
+  order.model_name.copy(load.model_name, sizeof load.model_name - 1);
+  std::string message(sizeof load + order.files.size() * sizeof(domain::FileEntry), '\0');
+  std::memcpy(message.data(), &load, sizeof load);
+  for (std::size_t i = 0; i < order.files.size(); ++i) {
+    domain::FileEntry entry{.size = order.files[i].size.count};
+    order.files[i].path.copy(entry.path, sizeof entry.path - 1);
+    std::memcpy(message.data() + sizeof load + i * sizeof entry, &entry, sizeof entry);
+  }
+  return message;
+}
+
+}  // namespace
+
+ZygoteLauncher::ZygoteLauncher(os::Loop& loop, LauncherEvents& events, ZygoteLauncherOptions options)
+    : loop_(loop), events_(events), options_(std::move(options)),
+      cgroups_(options_.cgroups ? os::Cgroups::open() : os::Cgroups()),
+      zygote_(loop, *this, options_.spawn ? options_.spawn : default_spawn(options_)) {
+  zygote_.start();
+  refill_ = loop_.after({}, [this] { refill(); });
+}
+
+ZygoteLauncher::~ZygoteLauncher() {
+  for (const os::Loop::TimerId timer : {refill_, failing_, burying_}) loop_.cancel(timer);
+  for (const auto& [link, process] : processes_) {
+    loop_.cancel(process->deadline);
+    loop_.cancel(process->closing);
+  }
+  for (const auto& [number, sandbox] : sandboxes_) {
+    if (sandbox->status) loop_.unwatch(sandbox->status.get());
+    os::signal_process(sandbox->init_pidfd, SIGKILL);
+  }
+}
+
+ZygoteLauncher::Process* ZygoteLauncher::find(ProcessId id) {
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? nullptr : found->second;
+}
+
+ZygoteLauncher::Process& ZygoteLauncher::of(ProcessLink& link) {
+  const auto found = processes_.find(&link);
+  ASSERT(found != processes_.end(), "a link without a process");
+  return *found->second;
+}
+
+int ZygoteLauncher::pid_of(ProcessId id) const {
+  const auto found = by_id_.find(id);
+  return found == by_id_.end() ? 0 : found->second->pid;
+}
+
+// ---- the launcher's calls
+
+void ZygoteLauncher::start(ProcessId id, const StartOrder& order) {
+  auto process = take_blank();
+  if (!process) return fail_later(id, process.error());
+  (*process)->id = id;
+  by_id_[id] = *process;
+  if (const auto given = give_order(**process, order); !given) {
+    // It never had an order: its sandbox is given up, the caller is told why.
+    Process& unused = **process;
+    by_id_.erase(id);
+    unused.id = {};
+    end(unused, "its order could not be sent");
+    fail_later(id, given.error());
+  }
+  refill_later();
+}
+
+Result<void> ZygoteLauncher::give_order(Process& process, const StartOrder& order) {
+  TRY(const Opened opened, open_files(order));
+  process.role = order.role;
+  process.memory_max = order.memory_max;
+  process.time_max = order.time_max;
+  const int tasks = order.role == domain::Role::template_ ? kForksAtOnce : order.threads + (is_job(order.role) ? 64 : kThreadsBeyond);
+  // What it maps may be charged to it too, by whoever touches a page first: that must not eat its own.
+  process.limits = {.memory_max = {order.memory_max.count + opened.bytes}, .cpu = order.cpu, .processes_max = tasks};
+  std::vector<int> descriptors = process.link->ring_descriptors();
+  descriptors.insert(descriptors.end(), opened.descriptors.begin(), opened.descriptors.end());
+  if (process.pid != 0) apply_limits(process);
+  const std::string message = load_message(order, opened.bytes, !cgroups_.works());
+  TRY_VOID(process.link->say(std::as_bytes(std::span(message)), descriptors));
+  process.link->forget_ring_memory();
+  begin(process, is_job(order.role) ? order.time_max : options_.ready_max);
+  return {};
+}
+
+void ZygoteLauncher::begin(Process& process, Duration ready_max) {
+  process.stage = Stage::starting;
+  process.asked = loop_.now();
+  ++starting_;
+  loop_.cancel(process.deadline);
+  process.deadline = loop_.after(ready_max, [this, &process, ready_max] {
+    end(process, (is_job(process.role) ? "ran longer than its limit of " : "did not become ready within ") + to_text(ready_max));
+  });
+}
+
+void ZygoteLauncher::fork(ProcessId id, ProcessId from) {
+  Process* parent = find(from);
+  if (!parent || parent->stage != Stage::ready || parent->role != domain::Role::template_)
+    return fail_later(id, {Code::unavailable, "the template to fork from is not there"});
+  auto made = make_process(parent->sandbox);
+  if (!made) return fail_later(id, made.error());
+  Process& child = **made;
+  std::vector<int> descriptors = child.link->ring_descriptors();
+  descriptors.insert(descriptors.begin(), child.link->far_control());
+  const domain::ForkOrder order;
+  if (const auto said = parent->link->say(os::bytes_of(order), descriptors); !said) {
+    forget(child);
+    return fail_later(id, said.error());
+  }
+  child.link->forget_far_control();
+  child.link->forget_ring_memory();
+  child.id = id;
+  by_id_[id] = &child;
+  child.role = domain::Role::instance;
+  child.memory_max = parent->memory_max;
+  child.limits = parent->limits;
+  child.limits.processes_max = 1 + kThreadsBeyond;
+  begin(child, options_.ready_max);
+}
+
+bool ZygoteLauncher::send(ProcessId id, const Request& request) {
+  Process* process = find(id);
+  if (!process || process->stage != Stage::ready || !process->link->send(request)) return false;
+  if (!process->link->in_flush) to_wake_.push_back(process->link.get());
+  process->link->in_flush = true;
+  return true;
+}
+
+void ZygoteLauncher::cancel(ProcessId id, Ticket ticket) {
+  Process* process = find(id);
+  if (!process || process->stage != Stage::ready) return;
+  process->link->cancel(ticket);
+  if (!process->link->in_flush) to_wake_.push_back(process->link.get());
+  process->link->in_flush = true;
+}
+
+void ZygoteLauncher::flush() {
+  for (ProcessLink* link : to_wake_) {
+    link->in_flush = false;
+    link->wake();
+  }
+  to_wake_.clear();
+}
+
+void ZygoteLauncher::stop(ProcessId id) {
+  Process* process = find(id);
+  if (!process || process->stage == Stage::closing) return;
+  process->asked_to_end = true;
+  const domain::Message order{domain::MessageKind::stop, 0};
+  if (!process->link->say(os::bytes_of(order))) return end(*process, "stopped");
+  loop_.cancel(process->deadline);
+  process->deadline = loop_.after(options_.stop_max, [this, process] {
+    end(*process, "did not stop within " + to_text(options_.stop_max) + " and was killed");
+  });
+}
+
+void ZygoteLauncher::kill(ProcessId id) {
+  Process* process = find(id);
+  if (!process) return;
+  process->asked_to_end = true;
+  if (process->stage != Stage::closing) end(*process, "killed");
+}
+
+Usage ZygoteLauncher::measure(ProcessId id) {
+  Process* process = find(id);
+  if (!process || process->pid == 0) return {};
+  process->cpu_last = os::process_cpu(process->pid);
+  return {.memory = os::process_memory(process->pid), .cpu = process->cpu_last};
+}
+
+// ---- how a process ends
+
+void ZygoteLauncher::end(Process& process, std::string reason) {
+  if (process.end_reason.empty()) process.end_reason = std::move(reason);
+  Sandbox& sandbox = *process.sandbox;
+  loop_.cancel(process.deadline);
+  if (sandbox.members.size() > 1) {
+    if (process.pidfd) os::signal_process(process.pidfd, SIGKILL);
+    else close(process);  // not born yet: when it is, it finds its socket closed
+    return;
+  }
+  if (sandbox.init_pidfd) os::signal_process(sandbox.init_pidfd, SIGKILL);
+  else sandbox_gone(sandbox);  // init finds its socket closed
+}
+
+void ZygoteLauncher::close(Process& process) {
+  if (process.stage == Stage::closing) return;
+  if (process.stage == Stage::starting) --starting_;
+  process.link->finish();
+  process.stage = Stage::closing;
+  loop_.cancel(process.deadline);
+  if (process.pidfd) os::signal_process(process.pidfd, SIGKILL);
+  std::erase(blanks_, &process);
+  const bool known = process.ended || process.sandbox->gone;
+  process.closing = loop_.after(known ? Duration{} : kStatusWait, [this, &process] { finish(process); });
+}
+
+Death ZygoteLauncher::death_of(Process& process) {
+  Death death{.asked = process.asked_to_end};
+  const os::GroupUsage used = cgroups_.usage(process.group);
+  death.cpu = process.group ? process.cpu_before + used.cpu : std::max(process.cpu_last, os::process_cpu(process.pid));
+  death.out_of_memory = used.out_of_memory > 0;
+  if (death.out_of_memory) death.reason = "exceeded its memory limit of " + to_text(process.memory_max);
+  else if (!process.end_reason.empty()) death.reason = process.end_reason;
+  else if (process.asked_to_end) death.reason = "stopped";
+  else if (process.ended) death.reason = os::describe_exit(process.wait_status);
+  else death.reason = "ended unexpectedly";
+  return death;
+}
+
+void ZygoteLauncher::finish(Process& process) {
+  Sandbox& sandbox = *process.sandbox;
+  if (sandbox.log && sandbox.members.size() == 1) sandbox.log->drain();
+  const ProcessId id = process.id;
+  const Death death = death_of(process);
+  const bool told = process.told;
+  const std::string failure = sandbox.failure;
+  forget(process);
+  if (!id) {
+    // A blank one: something is wrong with sandboxes in general, so the pool is not filled again at once.
+    refill_pause_ = std::clamp(2 * refill_pause_, Duration(100ms), Duration(5s));
+    return refill_later();
+  }
+  if (!told && !failure.empty()) events_.on_failed(id, {Code::internal, "no sandbox could be made: " + failure});
+  events_.on_gone(id, death);
+}
+
+void ZygoteLauncher::forget(Process& process) {
+  loop_.cancel(process.deadline);
+  loop_.cancel(process.closing);
+  std::erase(to_wake_, process.link.get());
+  std::erase(blanks_, &process);
+  if (process.id) by_id_.erase(process.id);
+  cgroups_.give_back(std::move(process.group));
+  process.link->close();
+  Sandbox& sandbox = *process.sandbox;
+  std::erase(sandbox.members, &process);
+  auto node = processes_.extract(process.link.get());
+  ASSERT(node, "a process that is forgotten twice");
+  dead_processes_.push_back(std::move(node.mapped()));
+  bury();
+  if (sandbox.members.empty()) drop_if_empty(sandbox);
+}
+
+// Objects whose own calls may be on the stack go a turn later.
+void ZygoteLauncher::bury() {
+  loop_.cancel(burying_);
+  burying_ = loop_.after({}, [this] {
+    dead_processes_.clear();
+    dead_sandboxes_.clear();
+  });
+}
+
+void ZygoteLauncher::fail_later(ProcessId id, Error error) {
+  failures_.emplace_back(id, std::move(error));
+  loop_.cancel(failing_);
+  failing_ = loop_.after({}, [this] { run_failures(); });
+}
+
+void ZygoteLauncher::run_failures() {
+  for (const auto& [id, error] : std::exchange(failures_, {})) {
+    events_.on_failed(id, error);
+    events_.on_gone(id, {.reason = error.message});
+  }
+}
+
+}  // namespace mayfly::instances

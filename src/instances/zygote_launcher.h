@@ -1,0 +1,159 @@
+// The real Launcher: processes in sandboxes (worker/sandbox.h), made by a zygote, a few of them ahead.
+//
+// It owns the zygote, the pool of blank sandboxes, and the node's end of every process; the loop drives it.
+// A start takes a blank sandbox, sets its limits and sends it its order; the pool is filled again once that
+// process is ready, or 5 ms later, so as not to compete with it. A process that breaks the protocol, never
+// becomes ready, or does not stop is killed, and its Death says why. When the node dies, everything that it
+// started dies within a second (init watches its status socket).
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "instances/detail/log_reader.h"
+#include "instances/detail/process_link.h"
+#include "instances/detail/zygote_link.h"
+#include "instances/launcher.h"
+#include "os/cgroup.h"
+#include "os/loop.h"
+#include "os/process.h"
+
+namespace mayfly::instances {
+
+struct ZygoteLauncherOptions {
+  std::string program = "/proc/self/exe";   // run as: PROGRAM zygote ENGINE_LIBRARY
+  std::string engine_library;               // "": beside the binary
+  int blanks = 4;                           // sandboxes ready ahead
+  bool cgroups = true;
+  Duration ready_max = std::chrono::seconds(60);  // of an instance or a template, to become ready
+  Duration stop_max = std::chrono::seconds(5);
+  int log_lines_per_second = 200;           // of one sandbox
+  ZygoteLink::Spawn spawn;                  // tests: another zygote
+};
+
+class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
+ public:
+  ZygoteLauncher(os::Loop& loop, LauncherEvents& events, ZygoteLauncherOptions options);
+  ~ZygoteLauncher() override;               // kills everything; tells nobody
+  ZygoteLauncher(const ZygoteLauncher&) = delete;
+  ZygoteLauncher& operator=(const ZygoteLauncher&) = delete;
+
+  void start(ProcessId process, const StartOrder& order) override;
+  void fork(ProcessId child, ProcessId from) override;
+  [[nodiscard]] bool send(ProcessId process, const Request& request) override;
+  void cancel(ProcessId process, Ticket ticket) override;
+  void flush() override;
+  void stop(ProcessId process) override;
+  void kill(ProcessId process) override;
+  [[nodiscard]] Usage measure(ProcessId process) override;
+
+  // What people should know once: why there are no control groups. "" where all is well.
+  const std::string& note() const { return cgroups_.note(); }
+  int blanks_ready() const;                 // blank sandboxes that have said hello
+  int zygote_pid() const { return zygote_.pid(); }
+  int pid_of(ProcessId process) const;      // 0 where it is not known
+
+ private:
+  enum class Stage : std::uint8_t { blank, starting, ready, closing };
+  struct Sandbox;
+  struct Process {
+    ProcessId id;                           // none while it is blank
+    std::unique_ptr<ProcessLink> link;
+    Sandbox* sandbox = nullptr;
+    Stage stage = Stage::blank;
+    domain::Role role{};
+    Bytes memory_max;                       // as ordered
+    os::GroupLimits limits;
+    Duration time_max{};                    // jobs
+    Instant asked, hello_at;
+    int pid = 0, pid_inside = 0;
+    os::Fd pidfd;
+    os::Cgroups::Group group;
+    Duration cpu_before{};                  // until it was in its group
+    Duration cpu_last{};
+    os::Loop::TimerId deadline, closing;
+    bool told = false;                      // on_ready or on_failed was said
+    bool asked_to_end = false;
+    std::string end_reason;                 // why we ended it
+    int wait_status = 0;
+    bool ended = false;                     // wait_status is known
+  };
+  struct StatusPort final : os::Watcher {
+    void on_events(std::uint32_t) override { launcher->read_status(*sandbox); }
+    ZygoteLauncher* launcher = nullptr;
+    Sandbox* sandbox = nullptr;
+  };
+  struct Sandbox {
+    std::uint64_t number = 0;
+    int init_pid = 0;
+    os::Fd init_pidfd, status;
+    StatusPort port;
+    std::unique_ptr<LogReader> log;
+    std::vector<Process*> members;
+    bool gone = false;
+    std::string failure;
+  };
+
+  // sandboxes
+  Result<Process*> make_process(Sandbox* sandbox);
+  Result<Process*> order_sandbox();
+  void refill();
+  void refill_later();
+  Result<Process*> take_blank();
+  void read_status(Sandbox& sandbox);
+  void take_status(Sandbox& sandbox, std::string_view bytes);
+  void sandbox_gone(Sandbox& sandbox);
+  void drop_if_empty(Sandbox& sandbox);
+  void log_line(Sandbox& sandbox, std::string_view line);
+
+  // processes
+  Result<void> give_order(Process& process, const StartOrder& order);
+  void begin(Process& process, Duration ready_max);
+  void fail_later(ProcessId id, Error error);
+  void run_failures();
+  void apply_limits(Process& process);
+  void end(Process& process, std::string reason);
+  void close(Process& process);             // its end of the control socket is closed, or it broke the protocol
+  void finish(Process& process);            // the last that is heard of it
+  Death death_of(Process& process);
+  Process* find(ProcessId id);
+  Process& of(ProcessLink& link);
+  void forget(Process& process);
+  void bury();
+
+  void link_hello(ProcessLink& link, int pid) override;
+  void link_ready(ProcessLink& link, const domain::ReadyMessage& ready, std::string_view result) override;
+  void link_failed(ProcessLink& link, const Error& error) override;
+  void link_reply(ProcessLink& link, Reply&& reply) override;
+  void link_log(ProcessLink& link, std::string_view line) override;
+  void link_broken(ProcessLink& link, const std::string& how) override;
+  void link_closed(ProcessLink& link) override;
+  void zygote_made(std::uint64_t sandbox, int init_pid) override;
+  void zygote_refused(std::uint64_t sandbox, const Error& error) override;
+  void zygote_lost() override {}            // what it had not made yet ends like any process: its sockets close
+  void zygote_cannot_serve(const Error& error) override;
+
+  os::Loop& loop_;
+  LauncherEvents& events_;
+  ZygoteLauncherOptions options_;
+  os::Cgroups cgroups_;
+  ZygoteLink zygote_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<Sandbox>> sandboxes_;
+  std::unordered_map<const ProcessLink*, std::unique_ptr<Process>> processes_;
+  std::unordered_map<ProcessId, Process*> by_id_;
+  std::deque<Process*> blanks_;
+  std::vector<ProcessLink*> to_wake_;
+  std::vector<std::pair<ProcessId, Error>> failures_;
+  std::vector<std::unique_ptr<Process>> dead_processes_;  // until no call into them can be under way
+  std::vector<std::unique_ptr<Sandbox>> dead_sandboxes_;
+  std::uint64_t sandboxes_made_ = 0;
+  int starting_ = 0;
+  os::Loop::TimerId refill_, failing_, burying_;
+  Duration refill_pause_{};                 // grows while blank sandboxes fail
+};
+
+}  // namespace mayfly::instances
