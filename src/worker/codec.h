@@ -37,20 +37,26 @@ struct DecodedRequest {
   std::int64_t rows = 1;                        // first dimension where the signature batches, else 1
 };
 
+// What decoding one request filled in; its capacity is kept for the next.
+struct DecodeMemory {
+  std::vector<std::vector<std::byte>> data;               // by input
+  std::vector<std::vector<std::string_view>> strings;     // by input
+  std::vector<std::unique_ptr<char[]>> text;              // unescaped strings, which the views point into
+};
+
 class Decoder {
  public:
   explicit Decoder(domain::Signature signature);
   ~Decoder();
 
-  // Views point into `body` or into the decoder's memory: valid until clear(). Several requests of one batch
-  // may be decoded before a clear(). At least os::kPadding readable bytes lie behind the body.
-  [[nodiscard]] Result<DecodedRequest> decode(domain::WireFormat format, std::span<const std::byte> body, std::uint64_t json_size);
-  void clear();
+  // Views point into `body` or into `memory`. At least os::kPadding readable bytes lie behind the body.
+  [[nodiscard]] Result<DecodedRequest> decode(domain::WireFormat format, std::span<const std::byte> body, std::uint64_t json_size,
+                                              DecodeMemory& memory);
 
  private:
-  struct Memory;
+  struct Parser;
   domain::Signature signature_;
-  std::unique_ptr<Memory> memory_;
+  std::unique_ptr<Parser> parser_;
 };
 
 struct Encoded {

@@ -1,0 +1,189 @@
+#include "worker/inspect.h"
+
+#include <array>
+#include <optional>
+
+namespace mayfly::worker {
+namespace {
+
+constexpr int kDepthMax = 32;
+constexpr std::size_t kExternalMax = 64;
+
+struct Field {
+  std::uint32_t number = 0;
+  std::uint64_t value = 0;       // varints
+  std::string_view bytes;        // length-delimited
+};
+
+// Reads fields one after another; nullopt at the end, `bad` where the bytes are not the wire format.
+class Reader {
+ public:
+  explicit Reader(std::string_view bytes) : bytes_(bytes) {}
+  bool bad() const { return bad_; }
+
+  std::optional<Field> next() {
+    if (bytes_.empty() || bad_) return std::nullopt;
+    const std::uint64_t key = varint();
+    Field field{.number = static_cast<std::uint32_t>(key >> 3)};
+    switch (key & 7) {
+      case 0: field.value = varint(); break;
+      case 1: skip(8); break;
+      case 2: {
+        const std::uint64_t size = varint();
+        if (bad_ || size > bytes_.size()) bad_ = true;
+        else field.bytes = bytes_.substr(0, size), bytes_.remove_prefix(size);
+        break;
+      }
+      case 5: skip(4); break;
+      default: bad_ = true;
+    }
+    if (bad_ || field.number == 0) {
+      bad_ = true;
+      return std::nullopt;
+    }
+    return field;
+  }
+
+ private:
+  void skip(std::size_t size) {
+    if (size > bytes_.size()) bad_ = true;
+    else bytes_.remove_prefix(size);
+  }
+  std::uint64_t varint() {
+    std::uint64_t value = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+      if (bytes_.empty()) break;
+      const auto byte = static_cast<unsigned char>(bytes_.front());
+      bytes_.remove_prefix(1);
+      value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
+      if (!(byte & 0x80)) return value;
+    }
+    bad_ = true;
+    return 0;
+  }
+
+  std::string_view bytes_;
+  bool bad_ = false;
+};
+
+constexpr std::array<std::string_view, 6> kRandom = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"};
+
+class Walk {
+ public:
+  Result<Inspection> model(std::string_view bytes) {
+    Reader reader(bytes);
+    bool graph_seen = false;
+    while (const auto field = reader.next()) {
+      if (field->number == 1) out_.ir_version = static_cast<std::int64_t>(field->value);
+      if (field->number == 7) graph_seen = true, graph(field->bytes, 0);
+      if (field->number == 8) opset(field->bytes);
+      if (field->number == 25) function(field->bytes);
+      if (failure_) return fail(*failure_);
+    }
+    if (reader.bad() || bad_) {
+      return fail(Code::invalid_argument, graph_seen || out_.ir_version > 0 ? "the model file is truncated or damaged: upload it again, or export it again"
+                                                                           : "this is not an ONNX model: export it to ONNX first (its bytes are not a protobuf ModelProto)");
+    }
+    if (!graph_seen || out_.ir_version <= 0) return fail(Code::invalid_argument, "this is not an ONNX model: it has no graph or no ir_version");
+    return out_;
+  }
+
+ private:
+  void opset(std::string_view bytes) {
+    Reader reader(bytes);
+    std::string_view domain;
+    std::int64_t version = 0;
+    while (const auto field = reader.next()) {
+      if (field->number == 1) domain = field->bytes;
+      if (field->number == 2) version = static_cast<std::int64_t>(field->value);
+    }
+    if (domain.empty() || domain == "ai.onnx") out_.opset = version;
+    bad_ = bad_ || reader.bad();
+  }
+
+  void function(std::string_view bytes) {  // FunctionProto: nodes are field 7
+    Reader reader(bytes);
+    while (const auto field = reader.next())
+      if (field->number == 7) node(field->bytes, 0);
+    bad_ = bad_ || reader.bad();
+  }
+
+  void graph(std::string_view bytes, int depth) {
+    if (depth > kDepthMax) return refuse("graphs are nested more than 32 deep");
+    Reader reader(bytes);
+    while (const auto field = reader.next()) {
+      if (field->number == 1) node(field->bytes, depth);
+      if (field->number == 5) tensor(field->bytes);
+      if (failure_) return;
+    }
+    bad_ = bad_ || reader.bad();
+  }
+
+  void node(std::string_view bytes, int depth) {
+    Reader reader(bytes);
+    ++out_.nodes;
+    while (const auto field = reader.next()) {
+      if (field->number == 4)
+        for (const std::string_view random : kRandom) out_.draws_random = out_.draws_random || field->bytes == random;
+      if (field->number == 5) attribute(field->bytes, depth);
+      if (failure_) return;
+    }
+    bad_ = bad_ || reader.bad();
+  }
+
+  void attribute(std::string_view bytes, int depth) {
+    Reader reader(bytes);
+    while (const auto field = reader.next()) {
+      if (field->number == 5) tensor(field->bytes);                                     // t
+      if (field->number == 6 || field->number == 11) graph(field->bytes, depth + 1);    // g, graphs
+      if (field->number == 10) tensor(field->bytes);                                    // tensors
+      if (failure_) return;
+    }
+    bad_ = bad_ || reader.bad();
+  }
+
+  void tensor(std::string_view bytes) {
+    Reader reader(bytes);
+    std::string_view location;
+    std::uint64_t where = 0;
+    while (const auto field = reader.next()) {
+      if (field->number == 14) where = field->value;
+      if (field->number == 13) entry(field->bytes, location);
+    }
+    bad_ = bad_ || reader.bad();
+    if (where == 1) external(location);
+  }
+
+  void entry(std::string_view bytes, std::string_view& location) {
+    Reader reader(bytes);
+    std::string_view key, value;
+    while (const auto field = reader.next()) {
+      if (field->number == 1) key = field->bytes;
+      if (field->number == 2) value = field->bytes;
+    }
+    if (key == "location") location = value;
+    bad_ = bad_ || reader.bad();
+  }
+
+  void external(std::string_view location) {
+    const bool outside = location.empty() || location.size() > 240 || location.front() == '/' || location == ".." || location.starts_with("../") ||
+                         location.find("/../") != std::string_view::npos || location.ends_with("/..") || location.find('\0') != std::string_view::npos;
+    if (outside) return refuse("its weights are in '" + std::string(location.substr(0, 100)) + "', which is outside the function's folder");
+    out_.external_data.emplace(location);
+    if (out_.external_data.size() >= kExternalMax) refuse("its weights are in 64 files or more; join them into fewer");
+  }
+
+  void refuse(std::string why) {
+    if (!failure_) failure_ = Error{Code::invalid_argument, std::move(why)};
+  }
+
+  Inspection out_;
+  std::optional<Error> failure_;
+  bool bad_ = false;
+};
+
+}  // namespace
+
+Result<Inspection> inspect_model(std::string_view bytes) { return Walk().model(bytes); }
+
+}  // namespace mayfly::worker

@@ -1,0 +1,25 @@
+// A first look at a model file without the engine: a walk over the protobuf wire format of ONNX's
+// ModelProto (onnx/onnx.proto3 of the ONNX project; field numbers from there). It reads no weights and
+// copies nothing. Any bytes may come; the result is bounded.
+#pragma once
+#include <cstdint>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace mayfly::worker {
+
+struct Inspection {
+  std::int64_t ir_version = 0;
+  std::int64_t opset = 0;                     // of the default domain; 0 where none is named
+  std::set<std::string> external_data;        // paths that weights refer to, relative to the model
+  bool draws_random = false;
+  std::uint64_t nodes = 0;
+};
+
+// Error invalid_argument: not ONNX, truncated, or weights that point outside the folder.
+[[nodiscard]] Result<Inspection> inspect_model(std::string_view bytes);
+
+}  // namespace mayfly::worker

@@ -1,0 +1,371 @@
+#include "worker/serve_loop.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <ranges>
+#include <tuple>
+
+#include "domain/link.h"
+#include "os/clock.h"
+
+namespace mayfly::worker {
+namespace {
+
+using domain::ReplyHead;
+using domain::RequestHead;
+using domain::WireFormat;
+using namespace std::chrono_literals;
+
+constexpr Duration kSpin = 20us;            // a wake-up across cores costs 36 to 48 µs (docs/measurements.md)
+constexpr std::size_t kSpareMax = 64;
+
+bool several_cpus() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return ::sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 1;
+}
+
+std::uint64_t ns(Duration d) { return static_cast<std::uint64_t>(d.count()); }
+
+// Strings and JSON of a batch's parts can't be cut out of joined bytes.
+bool joinable(const domain::Signature& signature) {
+  const auto fixed = [](const domain::TensorSpec& spec) { return spec.datatype != domain::Datatype::bytes; };
+  return signature.batches && std::ranges::all_of(signature.inputs, fixed) && std::ranges::all_of(signature.outputs, fixed);
+}
+
+}  // namespace
+
+ServeLoop::ServeLoop(Model& model, int control, os::Ring in, os::Ring out, ServeOptions options)
+    : model_(model), control_(control), in_(std::move(in)), out_(std::move(out)), options_(std::move(options)),
+      batches_(options_.batches && joinable(model.signature())), version_text_(std::to_string(options_.version_number)),
+      decoder_(model.signature()), may_spin_(several_cpus()) {
+  joined_.resize(model.signature().inputs.size());
+  joined_inputs_.resize(model.signature().inputs.size());
+  part_.resize(model.signature().outputs.size());
+  cpu_told_ = os::process_cpu_now();
+}
+
+// Twice a batch: one runs, the next waits in the ring, so the engine is never idle for a round trip.
+std::uint32_t ServeLoop::credit() const {
+  return batches_ ? std::clamp(2 * static_cast<std::uint32_t>(options_.rows_max), 2U, kCreditMax) : 2;
+}
+
+bool ServeLoop::run() {
+  for (;;) {
+    if (!intake()) return false;
+    if (!waiting_.empty()) {
+      run_batch();
+      out_.wake();
+      continue;
+    }
+    if (stopping_) return true;
+    if (spin()) continue;
+    if (in_.prepare_sleep()) {
+      const bool alive = wait(1h);
+      in_.cancel_sleep();
+      if (!alive) return false;
+    }
+  }
+}
+
+// Brief polling where it has paid off lately: another core then saves the wake-up. Never while idle.
+bool ServeLoop::spin() {
+  if (!may_spin_) return false;
+  if (spin_pause_ > 0) {
+    --spin_pause_;
+    return false;
+  }
+  const Instant end = os::monotonic_now() + kSpin;
+  do {
+    for (int i = 0; i < 32; ++i) {
+      if (!in_.empty()) {
+        spin_misses_ = 0;
+        return true;
+      }
+      __builtin_ia32_pause();
+    }
+  } while (os::monotonic_now() < end);
+  if (++spin_misses_ >= 4) {
+    spin_misses_ = 0;
+    spin_pause_ = 64;
+  }
+  return false;
+}
+
+bool ServeLoop::wait(Duration at_most) {
+  std::array<pollfd, 2> fds{{{in_.doorbell(), POLLIN, 0}, {control_, POLLIN, 0}}};
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(at_most);
+  const timespec timeout{.tv_sec = seconds.count(), .tv_nsec = (at_most - seconds).count()};
+  ::ppoll(fds.data(), fds.size(), &timeout, nullptr);
+  if (fds[0].revents) os::clear_doorbell(in_.doorbell());
+  return !fds[1].revents || read_control();
+}
+
+bool ServeLoop::read_control() {
+  std::array<std::byte, 4096> bytes;
+  auto packet = os::receive_packet(control_, bytes);
+  if (!packet) return packet.error().code == Code::exhausted;
+  if (packet->size < sizeof(domain::Message)) return false;
+  domain::Message head;
+  std::memcpy(&head, bytes.data(), sizeof head);
+  if (head.kind == domain::MessageKind::stop) stopping_ = true;
+  if (head.kind == domain::MessageKind::body && packet->size >= sizeof(domain::BodyMessage) && packet->fds.size() == 1) {
+    domain::BodyMessage body;
+    std::memcpy(&body, bytes.data(), sizeof body);
+    large_bodies_.emplace_back(body.ticket, std::move(packet->fds[0]));
+  }
+  return true;
+}
+
+bool ServeLoop::intake() {
+  while (const auto frame = in_.front()) {
+    const bool sound = accept(*frame);
+    in_.pop();
+    if (!sound) return false;
+  }
+  return !in_.broken() && !gone_;
+}
+
+bool ServeLoop::accept(std::span<const std::byte> frame) {
+  if (frame.size() < sizeof(RequestHead)) return false;
+  Work work;
+  std::memcpy(&work.head, frame.data(), sizeof work.head);
+  if (work.head.cancelled) {
+    const auto at = std::ranges::find(waiting_, work.head.ticket, [](const Work& w) { return w.head.ticket; });
+    if (at != waiting_.end()) {
+      refuse(*at, {Code::cancelled, "cancelled before it began"});
+      waiting_.erase(at);
+    }
+    return true;
+  }
+  work.begun = os::monotonic_now();
+  if (work.head.in_memfd) {
+    if (!take_large_body(work)) return false;
+  } else {
+    const auto body = frame.subspan(sizeof(RequestHead));
+    if (!spare_.empty()) {
+      std::tie(work.body, work.memory) = std::move(spare_.back());
+      spare_.pop_back();
+    }
+    work.body.resize(body.size() + os::kPadding);
+    std::memcpy(work.body.data(), body.data(), body.size());
+  }
+  if (Instant{Duration(static_cast<Duration::rep>(work.head.deadline_ns))} <= work.begun) {
+    refuse(work, {Code::deadline_exceeded, "its time was over before it began"});
+    return true;
+  }
+  const std::span<const std::byte> body = work.large
+      ? std::span<const std::byte>(work.large.data(), work.head.body_size)
+      : std::as_bytes(std::span(work.body)).first(work.body.size() - os::kPadding);
+  auto decoded = decoder_.decode(work.head.format, body, work.head.json_size, work.memory);
+  if (!decoded) {
+    refuse(work, decoded.error());
+    return true;
+  }
+  work.request = std::move(*decoded);
+  work.decode = os::monotonic_now() - work.begun;
+  // Views into the body stay good: with its padding a body is too long for a string's inner buffer, so moving it moves no bytes.
+  waiting_.push_back(std::move(work));
+  return true;
+}
+
+bool ServeLoop::take_large_body(Work& work) {
+  while (large_bodies_.empty() || large_bodies_.front().first != work.head.ticket) {
+    if (!large_bodies_.empty() && large_bodies_.front().first != work.head.ticket) return false;
+    pollfd fd{control_, POLLIN, 0};
+    ::poll(&fd, 1, -1);
+    if (!read_control()) return false;
+  }
+  const os::Fd memfd = std::move(large_bodies_.front().second);
+  large_bodies_.pop_front();
+  // Parsers read a little beyond the end. What lies behind the file's last page is not readable, so the body is
+  // copied in the one case where it ends within kPadding of a page's end.
+  auto mapped = os::map_file(memfd.get(), work.head.body_size, os::Access::read);
+  if (!mapped) return false;
+  constexpr std::size_t kPage = 4096;
+  const std::size_t tail = kPage - (work.head.body_size - 1) % kPage - 1;
+  if (tail >= os::kPadding) {
+    work.large = std::move(*mapped);
+    return true;
+  }
+  work.body.resize(work.head.body_size + os::kPadding);
+  std::memcpy(work.body.data(), mapped->data(), work.head.body_size);
+  return true;
+}
+
+std::uint64_t ServeLoop::cpu_since_last() {
+  const Duration now = os::process_cpu_now();
+  const Duration since = now - cpu_told_;
+  cpu_told_ = now;
+  return ns(since);
+}
+
+bool ServeLoop::same_shapes(const Work& a, const Work& b) const {
+  for (std::size_t i = 0; i < a.request.inputs.size(); ++i)
+    if (!std::ranges::equal(a.request.inputs[i].shape | std::views::drop(1), b.request.inputs[i].shape | std::views::drop(1))) return false;
+  return true;
+}
+
+// How many of those that wait, from the first, run as one.
+std::size_t ServeLoop::choose_batch() {
+  if (!batches_) return 1;
+  const auto fitting = [this] {
+    std::int64_t rows = 0;
+    std::size_t count = 0;
+    for (const Work& work : waiting_) {
+      if (count > 0 && (rows + work.request.rows > options_.rows_max || !same_shapes(waiting_.front(), work))) return std::pair(count, true);
+      rows += work.request.rows;
+      ++count;
+    }
+    return std::pair(count, rows >= options_.rows_max);
+  };
+  auto [count, full] = fitting();
+  const Instant until = waiting_.front().begun + options_.batch_wait;
+  while (!full && !stopping_ && options_.batch_wait > Duration{}) {
+    const Duration left = until - os::monotonic_now();
+    if (left <= Duration{}) break;
+    if (in_.prepare_sleep() && !wait(left)) gone_ = true;
+    in_.cancel_sleep();
+    if (!intake()) break;
+    if (waiting_.empty()) return 0;  // all of it was cancelled meanwhile
+    std::tie(count, full) = fitting();
+  }
+  return count;
+}
+
+void ServeLoop::run_batch() {
+  const std::size_t count = choose_batch();
+  if (count == 0) return;
+  if (count == 1) run_alone(waiting_.front());
+  else run_together(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    Work& done = waiting_.front();
+    if (!done.body.empty() && done.body.size() <= domain::kInlineMax + os::kPadding && spare_.size() < kSpareMax)
+      spare_.emplace_back(std::move(done.body), std::move(done.memory));
+    waiting_.pop_front();
+  }
+}
+
+void ServeLoop::run_alone(Work& work) {
+  const Instant begun = os::monotonic_now();
+  const auto outputs = model_.run(work.request.inputs);
+  const Duration run = os::monotonic_now() - begun;
+  cpu_batch_ = cpu_since_last();
+  cpu_share_ = 1;
+  if (!outputs) return refuse(work, {outputs.error().code == Code::unimplemented ? Code::unimplemented : Code::invalid_argument, "the model did not run on this input: " + outputs.error().message});
+  answer(work, *outputs, run, work.request.rows, 0, false);
+}
+
+Result<std::span<const TensorView>> ServeLoop::run_joined(std::size_t count, std::int64_t rows) {
+  for (std::size_t i = 0; i < joined_.size(); ++i) {
+    std::vector<std::byte>& bytes = joined_[i];
+    bytes.clear();
+    for (std::size_t at = 0; at < count; ++at) {
+      const auto data = waiting_[at].request.inputs[i].data;
+      bytes.insert(bytes.end(), data.begin(), data.end());
+    }
+    joined_inputs_[i].shape = waiting_.front().request.inputs[i].shape;
+    joined_inputs_[i].shape[0] = rows;
+    joined_inputs_[i].data = bytes;
+  }
+  TRY(const auto outputs, model_.run(joined_inputs_));
+  for (const TensorView& output : outputs)
+    if (output.shape.empty() || output.shape[0] != rows) return fail(Code::internal, "an output's rows are not the inputs'");
+  return outputs;
+}
+
+void ServeLoop::run_together(std::size_t count) {
+  std::int64_t rows = 0;
+  for (std::size_t i = 0; i < count; ++i) rows += waiting_[i].request.rows;
+  const Instant begun = os::monotonic_now();
+  const auto outputs = run_joined(count, rows);
+  const Duration run = os::monotonic_now() - begun;
+  if (!outputs) {  // one of them may be to blame: each on its own
+    for (std::size_t i = 0; i < count; ++i) run_alone(waiting_[i]);
+    return;
+  }
+  cpu_batch_ = cpu_since_last();
+  std::int64_t first = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    Work& work = waiting_[i];
+    cpu_share_ = static_cast<double>(work.request.rows) / static_cast<double>(rows);
+    answer(work, *outputs, run, rows, first, true);
+    first += work.request.rows;
+  }
+}
+
+void ServeLoop::answer(Work& work, std::span<const TensorView> outputs, Duration run, std::int64_t batch_rows, std::int64_t first_row, bool split) {
+  const Instant begun = os::monotonic_now();
+  std::span<const TensorView> mine = outputs;
+  if (split) {
+    for (std::size_t i = 0; i < outputs.size(); ++i) {
+      const std::size_t row = outputs[i].data.size() / static_cast<std::size_t>(batch_rows);
+      part_[i].shape.assign(outputs[i].shape.begin(), outputs[i].shape.end());
+      part_[i].shape[0] = work.request.rows;
+      part_[i].data = outputs[i].data.subspan(row * static_cast<std::size_t>(first_row), row * static_cast<std::size_t>(work.request.rows));
+    }
+    mine = part_;
+  }
+  encoded_.body.clear();
+  encoded_.json_size = 0;
+  const auto encoded = encode(work.head.format, work.request, mine, model_.signature(), {.model = options_.model_name, .version = version_text_}, encoded_);
+  if (!encoded) return refuse(work, encoded.error());
+  reply({.ticket = work.head.ticket, .body_size = encoded_.body.size(), .json_size = encoded_.json_size, .begun_ns = ns(work.begun.since_boot),
+         .decode_ns = ns(work.decode), .run_ns = ns(run), .encode_ns = ns(os::monotonic_now() - begun),
+         .cpu_ns = static_cast<std::uint64_t>(static_cast<double>(cpu_batch_) * cpu_share_),
+         .rows = static_cast<std::uint32_t>(work.request.rows), .batch_rows = static_cast<std::uint32_t>(batch_rows)},
+        encoded_.body);
+}
+
+void ServeLoop::refuse(const Work& work, const Error& error) {
+  reply({.ticket = work.head.ticket, .body_size = std::min<std::size_t>(error.message.size(), 4096), .begun_ns = ns(work.begun.since_boot),
+         .decode_ns = ns(work.decode), .code = static_cast<std::uint8_t>(error.code)},
+        std::string_view(error.message).substr(0, 4096));
+}
+
+bool ServeLoop::send_large(std::uint64_t ticket, std::string_view body) {
+  auto memfd = os::make_memfd("mayfly-reply", body.size());
+  if (!memfd) return false;
+  for (std::size_t at = 0; at < body.size();) {
+    const ssize_t written = ::pwrite(memfd->get(), body.data() + at, body.size() - at, static_cast<off_t>(at));
+    if (written <= 0) return false;
+    at += static_cast<std::size_t>(written);
+  }
+  if (!os::seal(*memfd)) return false;
+  const domain::BodyMessage message{.head = {domain::MessageKind::reply_body, 0}, .ticket = ticket, .size = body.size()};
+  const std::array fds{memfd->get()};
+  return os::send_packet(control_, os::bytes_of(message), fds).has_value();
+}
+
+void ServeLoop::reply(ReplyHead head, std::string_view body) {
+  if (body.size() > domain::kInlineMax) {
+    if (!send_large(head.ticket, body)) {
+      constexpr std::string_view kNoRoom = "the reply is too large for this instance's memory";
+      head.code = static_cast<std::uint8_t>(Code::exhausted);
+      head.body_size = kNoRoom.size();
+      head.json_size = 0;
+      return reply(head, kNoRoom);
+    }
+    head.in_memfd = 1;
+    body = {};
+  }
+  std::byte* at = nullptr;
+  while (!(at = out_.reserve(sizeof head + body.size()))) {
+    // The node is slower than this: it drains the ring at its next turn.
+    out_.wake();
+    if (out_.broken() || !wait(1ms)) {
+      gone_ = true;
+      return;
+    }
+  }
+  std::memcpy(at, &head, sizeof head);
+  std::memcpy(at + sizeof head, body.data(), body.size());
+  out_.publish(sizeof head + body.size());
+}
+
+}  // namespace mayfly::worker

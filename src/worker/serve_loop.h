@@ -1,0 +1,92 @@
+// The life of an instance: take frames from the ring, decode and check them, run what waits as one
+// batch, encode, reply. One thread. It grants credit by being asked only for what it said it wants
+// (ReadyMessage::credit); the node never sends more.
+//
+// Promises: one reply for each request, in whatever order; a bad request fails alone, also within a batch; what is
+// cancelled or past its deadline before it began is answered without being run; CPU told in replies
+// adds up to what this process used since it was ready.
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/time.h"
+#include "domain/frame.h"
+#include "os/fd.h"
+#include "os/ring.h"
+#include "worker/codec.h"
+#include "worker/model.h"
+
+namespace mayfly::worker {
+
+struct ServeOptions {
+  std::string model_name;
+  int version_number = 0;
+  int rows_max = 1;
+  Duration batch_wait{};
+  bool batches = true;       // as the check found; only where the signature says so too
+};
+
+constexpr std::uint32_t kCreditMax = 64;
+
+class ServeLoop {
+ public:
+  ServeLoop(Model& model, int control, os::Ring in, os::Ring out, ServeOptions options);
+
+  // Until it is told to stop (true: everything was answered) or the node is gone (false).
+  bool run();
+  std::uint32_t credit() const;
+
+ private:
+  struct Work {
+    domain::RequestHead head;
+    std::string body;            // a copy, with os::kPadding bytes behind it
+    os::Mapping large;
+    DecodeMemory memory;
+    DecodedRequest request;
+    Instant begun;
+    Duration decode{};
+  };
+
+  bool intake();                 // frames to waiting_; false: the node is gone
+  bool accept(std::span<const std::byte> frame);
+  bool take_large_body(Work& work);
+  bool read_control();           // false: the node is gone
+  bool wait(Duration at_most);
+  bool spin();
+  void run_batch();
+  bool same_shapes(const Work& a, const Work& b) const;
+  std::size_t choose_batch();
+  void run_together(std::size_t count);
+  void run_alone(Work& work);
+  Result<std::span<const TensorView>> run_joined(std::size_t count, std::int64_t rows);
+  void answer(Work& work, std::span<const TensorView> outputs, Duration run, std::int64_t batch_rows, std::int64_t first_row, bool split);
+  void refuse(const Work& work, const Error& error);
+  void reply(domain::ReplyHead head, std::string_view body);
+  bool send_large(std::uint64_t ticket, std::string_view body);
+  std::uint64_t cpu_since_last();
+
+  Model& model_;
+  const int control_;
+  os::Ring in_, out_;
+  const ServeOptions options_;
+  const bool batches_;
+  const std::string version_text_;
+  Decoder decoder_;
+  std::deque<Work> waiting_;
+  std::vector<std::pair<std::string, DecodeMemory>> spare_;  // used again
+  std::deque<std::pair<std::uint64_t, os::Fd>> large_bodies_;
+  std::vector<std::vector<std::byte>> joined_;
+  std::vector<TensorView> joined_inputs_, part_;
+  Encoded encoded_;
+  Duration cpu_told_{};
+  double cpu_share_ = 1;                    // of the batch, of the request that is answered
+  std::uint64_t cpu_batch_ = 0;
+  bool stopping_ = false, gone_ = false;
+  bool may_spin_ = false;
+  int spin_misses_ = 0, spin_pause_ = 0;
+};
+
+}  // namespace mayfly::worker
