@@ -165,7 +165,8 @@ Result<Program> build(Filter filter) {
   builder.tell(kTelling);
   allow_parts(builder, filter);
   const bool files = filter == Filter::common || filter == Filter::job;
-  const bool forks = filter == Filter::common || filter == Filter::template_;
+  // Jobs fork too: the measurement of a template forks as one (worker/jobs.h). Limits on processes are the cgroup's.
+  const bool forks = filter == Filter::common || filter == Filter::template_ || filter == Filter::job;
   const bool threads = filter == Filter::common || filter == Filter::job || filter == Filter::instance_threads;
   if (files) builder.allow(kFiles);
   else builder.tell(kTellingFiles);

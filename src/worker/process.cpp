@@ -1,0 +1,212 @@
+#include "worker/process.h"
+
+#include <malloc.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <vector>
+
+#include "domain/link.h"
+#include "os/clock.h"
+#include "os/ring.h"
+#include "worker/jobs.h"
+#include "worker/model.h"
+#include "worker/seccomp.h"
+#include "worker/serve_loop.h"
+
+namespace mayfly::worker {
+namespace {
+
+using domain::FailedMessage;
+using domain::LoadOrder;
+using domain::Message;
+using domain::MessageKind;
+using domain::ReadyMessage;
+using domain::Role;
+
+constexpr std::size_t kTextMax = 60 * 1024;
+constexpr int kNodeGone = 0;
+
+// What a LoadOrder or a ForkOrder came with.
+struct Received {
+  LoadOrder order;
+  std::vector<domain::FileEntry> files;
+  std::vector<os::Fd> fds;
+};
+
+void send_with_text(int control, std::span<const std::byte> fixed, std::string_view text) {
+  std::vector<std::byte> packet(fixed.begin(), fixed.end());
+  const auto bytes = std::as_bytes(std::span(text));
+  packet.insert(packet.end(), bytes.begin(), bytes.end());
+  if (!os::send_packet(control, packet)) ::_exit(kNodeGone);
+}
+
+[[noreturn]] void report_failure(int control, const Error& error) {
+  const std::string_view text = std::string_view(error.message).substr(0, kTextMax);
+  const FailedMessage failed{.head = {MessageKind::failed, static_cast<std::uint32_t>(text.size())}, .code = static_cast<std::uint32_t>(error.code)};
+  send_with_text(control, os::bytes_of(failed), text);
+  ::_exit(0);
+}
+
+void say_hello(int control) {
+  const Message hello{MessageKind::hello, 0};
+  if (!os::send_packet(control, os::bytes_of(hello))) ::_exit(kNodeGone);
+}
+
+Received receive_order(int control) {
+  std::vector<std::byte> bytes(domain::kMessageMax);
+  for (;;) {
+    auto packet = os::receive_packet(control, bytes);
+    if (!packet || packet->size < sizeof(Message)) ::_exit(kNodeGone);
+    Message head;
+    std::memcpy(&head, bytes.data(), sizeof head);
+    if (head.kind == MessageKind::stop) ::_exit(0);
+    if (head.kind != MessageKind::load || packet->size < sizeof(LoadOrder)) continue;
+    Received got;
+    std::memcpy(&got.order, bytes.data(), sizeof got.order);
+    const std::size_t entries = (packet->size - sizeof(LoadOrder)) / sizeof(domain::FileEntry);
+    if (got.order.files == 0 || got.order.files > entries || packet->fds.size() < 3 + got.order.files)
+      report_failure(control, {Code::internal, "a load order without its files"});
+    got.files.resize(got.order.files);
+    std::memcpy(got.files.data(), bytes.data() + sizeof(LoadOrder), got.order.files * sizeof(domain::FileEntry));
+    got.fds = std::move(packet->fds);
+    return got;
+  }
+}
+
+Result<ModelData> map_files(const Received& got) {
+  ModelData data;
+  for (std::size_t i = 0; i < got.files.size(); ++i) {
+    TRY(os::Mapping bytes, os::map_file(got.fds[3 + i].get(), got.files[i].size, os::Access::read));
+    data.files.push_back({std::string(got.files[i].path, ::strnlen(got.files[i].path, domain::kPathMax)), std::move(bytes)});
+  }
+  return data;
+}
+
+ServeOptions serve_options(const LoadOrder& order) {
+  return {.model_name = std::string(order.model_name, ::strnlen(order.model_name, sizeof order.model_name)),
+          .version_number = static_cast<int>(order.version_number),
+          .rows_max = static_cast<int>(std::clamp<std::uint32_t>(order.rows_max, 1, 4096)),
+          .batch_wait = Duration(static_cast<Duration::rep>(order.batch_wait_ns)),
+          .batches = order.batches != 0};
+}
+
+[[noreturn]] void serve(Model& model, int control, std::span<const os::Fd> link, const LoadOrder& order, ReadyMessage ready) {
+  auto in = os::open_ring(link[0].get(), 0, link[1].get());
+  auto out = os::open_ring(link[0].get(), 1, link[2].get());
+  if (!in || !out) report_failure(control, in ? out.error() : in.error());
+  ready.cpu_ns = static_cast<std::uint64_t>(os::process_cpu_now().count());
+  ServeLoop loop(model, control, std::move(*in), std::move(*out), serve_options(order));
+  ready.credit = loop.credit();
+  ready.threads = order.threads;
+  if (!os::send_packet(control, os::bytes_of(ready))) ::_exit(kNodeGone);
+  loop.run();
+  ::_exit(0);
+}
+
+// A child of init rather than of this template, so that the template may leave before it and collects no zombies.
+int fork_sibling() { return static_cast<int>(::syscall(SYS_clone, CLONE_PARENT | SIGCHLD, nullptr, nullptr, nullptr, nullptr)); }
+
+[[noreturn]] void be_template(Model& model, os::Fd control, const LoadOrder& order, ReadyMessage ready) {
+  ::malloc_trim(0);
+  ready.threads = 1;
+  ready.cpu_ns = static_cast<std::uint64_t>(os::process_cpu_now().count());
+  if (!os::send_packet(control.get(), os::bytes_of(ready))) ::_exit(kNodeGone);
+  std::array<std::byte, 4096> bytes;
+  for (;;) {
+    auto packet = os::receive_packet(control.get(), bytes);
+    if (!packet || packet->size < sizeof(Message)) ::_exit(kNodeGone);
+    Message head;
+    std::memcpy(&head, bytes.data(), sizeof head);
+    if (head.kind == MessageKind::stop) ::_exit(0);
+    if (head.kind != MessageKind::fork || packet->fds.size() != 4) continue;
+    const Instant begun = os::monotonic_now();
+    const int child = fork_sibling();
+    if (child != 0) continue;  // the parent; or no room for one more: the child's socket closes, which tells the node
+    const os::Fd mine = std::move(packet->fds[0]);
+    control.reset();
+    if (const auto filtered = apply_role_filter(Role::instance, 1); !filtered) ::_exit(1);
+    ::srand(static_cast<unsigned>(os::monotonic_now().since_boot.count()));
+    say_hello(mine.get());
+    ReadyMessage forked;
+    forked.load_ns = static_cast<std::uint64_t>((os::monotonic_now() - begun).count());
+    serve(model, mine.get(), std::span(packet->fds).subspan(1), order, forked);
+  }
+}
+
+void send_result(int control, const std::string& json) {
+  const ReadyMessage ready{.head = {MessageKind::ready, static_cast<std::uint32_t>(json.size())}, .credit = 1, .threads = 1,
+                           .cpu_ns = static_cast<std::uint64_t>(os::process_cpu_now().count())};
+  if (json.size() > kTextMax) report_failure(control, {Code::invalid_argument, "the model's description has " + std::to_string(json.size()) + " bytes; at most 61440 can be kept"});
+  send_with_text(control, os::bytes_of(ready), json);
+}
+
+Result<std::string> do_job(Engine& engine, const Received& got) {
+  const LoadOrder& order = got.order;
+  if (order.role == Role::tune) {
+    TRY(const domain::Tuning tuning, tune_model(engine, [&] { return map_files(got); }, order.threads));
+    return domain::to_json(tuning);
+  }
+  TRY(ModelData data, map_files(got));
+  if (order.role == Role::check) {
+    TRY(const domain::CheckResult checked, check_model(engine, std::move(data)));
+    return domain::to_json(checked);
+  }
+  const std::size_t output = 3 + got.files.size();
+  if (got.fds.size() <= output) return fail(Code::internal, "a compile order without its output");
+  TRY_VOID(compile_model(engine, std::move(data), got.fds[output].get(), order.output_size_max));
+  return std::string("{}");
+}
+
+[[noreturn]] void run_role(Engine& engine, os::Fd control) {
+  say_hello(control.get());
+  Received got = receive_order(control.get());
+  const Instant begun = os::monotonic_now();
+  const LoadOrder& order = got.order;
+  if (const auto filtered = apply_role_filter(order.role, order.threads); !filtered) report_failure(control.get(), filtered.error());
+  if (!order.large_pages) ::prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+  if (order.role == Role::check || order.role == Role::compile || order.role == Role::tune) {
+    const auto result = do_job(engine, got);
+    if (!result) report_failure(control.get(), result.error());
+    send_result(control.get(), *result);
+    ::_exit(0);
+  }
+  if (order.role != Role::instance && order.role != Role::template_) report_failure(control.get(), {Code::internal, "an unknown role"});
+  auto data = map_files(got);
+  if (!data) report_failure(control.get(), data.error());
+  ReadyMessage ready;
+  const Instant mapped = os::monotonic_now();
+  ready.map_ns = static_cast<std::uint64_t>((mapped - begun).count());
+  auto model = Model::load(engine, std::move(*data), {.compiled = order.compiled != 0, .pack_weights = order.pack_weights != 0, .threads = order.threads});
+  if (!model) report_failure(control.get(), model.error());
+  const Instant loaded = os::monotonic_now();
+  ready.load_ns = static_cast<std::uint64_t>((loaded - mapped).count());
+  if (order.role == Role::instance) serve(**model, control.get(), std::span(got.fds).first(3), order, ready);
+  // What a first run sets up (buffers, pages) is set up here once for all forks. A model that does not run on made-up input still forks.
+  static_cast<void>(warm_up(**model).has_value());
+  ready.warm_ns = static_cast<std::uint64_t>((os::monotonic_now() - loaded).count());
+  be_template(**model, std::move(control), order, ready);
+}
+
+}  // namespace
+
+void run_process(Engine& engine, os::Fd control) {
+  const int socket = control.get();
+  try {
+    run_role(engine, std::move(control));
+  } catch (const std::bad_alloc&) {
+    report_failure(socket, {Code::exhausted, "out of memory: raise resources.memory"});
+  } catch (const std::exception& error) {
+    report_failure(socket, {Code::internal, std::string("unexpected: ") + error.what()});
+  }
+}
+
+}  // namespace mayfly::worker
