@@ -115,7 +115,7 @@ ServeOptions serve_options(const LoadOrder& order) {
 // A child of init rather than of this template, so that the template may leave before it and collects no zombies.
 int fork_sibling() { return static_cast<int>(::syscall(SYS_clone, CLONE_PARENT | SIGCHLD, nullptr, nullptr, nullptr, nullptr)); }
 
-[[noreturn]] void be_template(Model& model, os::Fd control, const LoadOrder& order, ReadyMessage ready) {
+[[noreturn]] void be_template(Model& model, os::Fd& control, const LoadOrder& order, ReadyMessage ready) {
   ::malloc_trim(0);
   ready.threads = 1;
   ready.cpu_ns = static_cast<std::uint64_t>(os::process_cpu_now().count());
@@ -166,7 +166,7 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
   return std::string("{}");
 }
 
-[[noreturn]] void run_role(Engine& engine, os::Fd control) {
+[[noreturn]] void run_role(Engine& engine, os::Fd& control) {
   say_hello(control.get());
   Received got = receive_order(control.get());
   const Instant begun = os::monotonic_now();
@@ -193,7 +193,7 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
   // What a first run sets up (buffers, pages) is set up here once for all forks. A model that does not run on made-up input still forks.
   static_cast<void>(warm_up(**model).has_value());
   ready.warm_ns = static_cast<std::uint64_t>((os::monotonic_now() - loaded).count());
-  be_template(**model, std::move(control), order, ready);
+  be_template(**model, control, order, ready);
 }
 
 }  // namespace
@@ -201,7 +201,7 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
 void run_process(Engine& engine, os::Fd control) {
   const int socket = control.get();
   try {
-    run_role(engine, std::move(control));
+    run_role(engine, control);
   } catch (const std::bad_alloc&) {
     report_failure(socket, {Code::exhausted, "out of memory: raise resources.memory"});
   } catch (const std::exception& error) {
