@@ -25,10 +25,8 @@ say "making $venv ($("$python" --version))"
 rm -rf "$venv"
 mkdir -p build
 "$python" -m venv "$venv" || die "'$python -m venv' failed: is python3-venv installed? tools/setup.sh installs it"
-for file in "${requirements[@]}"; do
-  say "installing $file (versions and hashes pinned)"
-  "$venv/bin/python" -m pip install -q --disable-pip-version-check --only-binary=:all: --require-hashes -r "$file" ||
-    die "pip could not install $file; is the package index reachable?"
-done
+say "installing ${requirements[*]} (versions and hashes pinned)"
+"$venv/bin/python" -m pip install -q --disable-pip-version-check --only-binary=:all: --require-hashes "${requirements[@]/#/-r}" ||
+  die "pip could not install ${requirements[*]}; is the package index reachable?"
 echo "$stamp" >"$venv/stamp"
 say "ready"
