@@ -1,0 +1,311 @@
+#include "domain/manifest.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <span>
+
+#include "domain/detail/tree.h"
+
+namespace mayfly::domain {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kManifestMax = 64 * 1024;
+constexpr std::size_t kLabelMax = 256;
+constexpr std::size_t kPathMax = 239;  // a FileEntry holds it (domain/link.h)
+constexpr std::string_view kTasks[] = {"raw", "tabular-classification", "tabular-regression", "image-classification", "object-detection",
+                                       "embedding", "text-classification", "token-classification", "speech"};
+
+std::unexpected<Error> refuse(int line, const std::string& message) {
+  return fail(Code::invalid_argument, "line " + std::to_string(line) + ": " + message);
+}
+std::string in_quotes(std::string_view text) {
+  std::size_t end = std::min<std::size_t>(text.size(), 80);
+  while (end > 0 && end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // not inside a character
+  return "'" + std::string(text.substr(0, end)) + (end < text.size() ? "…" : "") + "'";
+}
+
+// Levenshtein, for "did you mean".
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, change});
+    }
+  }
+  return row[b.size()];
+}
+
+// "; did you mean 'memory'?", or all the words that are valid.
+std::string suggestion(std::string_view wrong, std::span<const std::string_view> words) {
+  if (wrong.size() <= 40) {
+    const auto near = std::ranges::min_element(words, {}, [&](std::string_view word) { return distance(wrong, word); });
+    if (near != words.end() && distance(wrong, *near) <= std::max<std::size_t>(1, near->size() / 3)) return "; did you mean '" + std::string(*near) + "'?";
+  }
+  std::string all;
+  for (const std::string_view word : words) all.append(all.empty() ? "" : ", ").append(word);
+  return "; valid: " + all;
+}
+
+bool is_printable_utf8(std::string_view text) {
+  for (std::size_t i = 0; i < text.size();) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    const std::size_t more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : c >= 0xe0 && c < 0xf0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : 9;
+    if (more > 3 || c < 0x20 || c == 0x7f || i + more >= text.size()) return false;
+    std::uint32_t point = more == 0 ? c : c & (0x3fU >> more);
+    for (std::size_t j = 1; j <= more; ++j) {
+      const auto next = static_cast<unsigned char>(text[i + j]);
+      if ((next & 0xc0) != 0x80) return false;
+      point = point << 6 | (next & 0x3fU);
+    }
+    if ((more == 2 && point < 0x800) || (more == 3 && point < 0x10000) || point > 0x10ffff || (point >= 0xd800 && point < 0xe000)) return false;
+    if ((point >= 0x80 && point < 0xa0) || point == 0x2028 || point == 0x2029 || point == 0xfeff) return false;  // line breaks and marks of YAML
+    i += more + 1;
+  }
+  return true;
+}
+
+// Where each value stood, for errors about combinations: "scaling.min" -> 4.
+using Lines = std::map<std::string, int, std::less<>>;
+
+struct Field {
+  std::string_view key;
+  Result<void> (*read)(const Tree& value, Manifest& into, Lines& lines);
+};
+
+// Every key of `map` is a field's or an error; the error names the nearest one. `section` is "" at the top.
+Result<void> read_section(const Tree& map, std::string_view section, std::span<const Field> fields, std::span<const std::string_view> later,
+                          Manifest& into, Lines& lines) {
+  const std::string in = section.empty() ? "" : " in " + std::string(section);
+  if (map.kind == Tree::Kind::null) return {};
+  if (map.kind != Tree::Kind::map) return refuse(map.line, (section.empty() ? "a manifest" : std::string(section)) + " is a list of 'key: value', not " + (map.kind == Tree::Kind::list ? "a list" : in_quotes(map.text)));
+  for (std::size_t i = 0; i < map.keys.size(); ++i) {
+    const std::string& key = map.keys[i];
+    if (std::ranges::find(later, key) != later.end()) return refuse(map.key_lines[i], "'" + key + "'" + in + " is not supported by this release: leave it out");
+    const auto field = std::ranges::find(fields, key, &Field::key);
+    if (field == fields.end()) {
+      std::vector<std::string_view> words;
+      for (const Field& f : fields) words.push_back(f.key);
+      return refuse(map.key_lines[i], "unknown key " + in_quotes(key) + in + suggestion(key, words));
+    }
+    const std::string path = section.empty() ? key : std::string(section) + "." + key;
+    lines[path] = map.key_lines[i];
+    if (map.items[i].kind == Tree::Kind::null) continue;  // "resources:" with nothing behind it: the default
+    if (auto read = field->read(map.items[i], into, lines); !read) {
+      if (read.error().message.starts_with("line ")) return read;
+      return refuse(map.items[i].line, path + ": " + read.error().message);
+    }
+  }
+  return {};
+}
+
+Result<std::string> word(const Tree& value) {
+  if (value.kind != Tree::Kind::scalar) return fail(Code::invalid_argument, value.kind == Tree::Kind::list ? "a single value is wanted, not a list" : "a single value is wanted, not a map");
+  return value.text;
+}
+
+Result<int> integer(const Tree& value, int low, int high) {
+  TRY(const std::string text, word(value));
+  int number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || number < low || number > high)
+    return fail(Code::invalid_argument, in_quotes(text) + " is not a whole number from " + std::to_string(low) + " to " + std::to_string(high));
+  return number;
+}
+
+std::string exact(Duration duration) {
+  constexpr std::pair<std::int64_t, const char*> kUnits[] = {{1'000'000'000, "s"}, {1'000'000, "ms"}, {1'000, "us"}, {1, "ns"}};
+  for (const auto& [factor, unit] : kUnits)
+    if (duration.count() % factor == 0) return std::to_string(duration.count() / factor) + unit;
+  return {};
+}
+std::string exact(Bytes bytes) {
+  constexpr std::pair<int, const char*> kUnits[] = {{30, "GiB"}, {20, "MiB"}, {10, "KiB"}};
+  for (const auto& [shift, unit] : kUnits)
+    if (bytes.count != 0 && bytes.count % (1ULL << shift) == 0) return std::to_string(bytes.count >> shift) + unit;
+  return std::to_string(bytes.count) + "B";
+}
+
+Result<Duration> duration(const Tree& value, Duration low, Duration high) {
+  TRY(const std::string text, word(value));
+  TRY(const Duration parsed, parse_duration(text));
+  if (parsed < low || parsed > high) return fail(Code::invalid_argument, in_quotes(text) + " is outside " + exact(low) + " to " + exact(high));
+  return parsed;
+}
+
+Result<Bytes> bytes(const Tree& value, Bytes low, Bytes high) {
+  TRY(const std::string text, word(value));
+  TRY(const Bytes parsed, parse_bytes(text));
+  if (parsed < low || parsed > high) return fail(Code::invalid_argument, in_quotes(text) + " is outside " + exact(low) + " to " + exact(high));
+  return parsed;
+}
+
+Result<double> cores(const Tree& value) {
+  TRY(const std::string text, word(value));
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || !(number >= 0.1) || number > 64)
+    return fail(Code::invalid_argument, in_quotes(text) + " is not a number of cores from 0.1 to 64");
+  return number;
+}
+
+Result<void> read_name(const Tree& value, Manifest& into, Lines&) {
+  TRY(into.name, word(value));
+  if (into.name.empty() || valid_function_name(into.name)) return {};
+  return fail(Code::invalid_argument, in_quotes(into.name) + " is not a function name: use 1 to 63 of a-z, 0-9, '-', '_' and '.', starting with a letter or digit");
+}
+
+Result<void> read_model(const Tree& value, Manifest& into, Lines&) {
+  TRY(into.model, word(value));
+  const std::string& path = into.model;
+  if (path.size() > kPathMax) return fail(Code::invalid_argument, "a path of " + std::to_string(path.size()) + " bytes: at most " + std::to_string(kPathMax));
+  if (!is_printable_utf8(path)) return fail(Code::invalid_argument, "the path is not plain UTF-8 text");
+  if (path.starts_with('/') || path == ".." || path.starts_with("../") || path.ends_with("/..") || path.find("/../") != std::string::npos)
+    return fail(Code::invalid_argument, in_quotes(path) + " leads out of the folder: name a file inside it");
+  return {};
+}
+
+Result<void> read_task(const Tree& value, Manifest& into, Lines&) {
+  TRY(into.task, word(value));
+  if (std::ranges::find(kTasks, into.task) != std::end(kTasks)) return {};
+  return fail(Code::invalid_argument, in_quotes(into.task) + " is not a task" + suggestion(into.task, kTasks));
+}
+
+Result<void> read_labels(const Tree& value, Manifest& into, Lines&) {
+  if (value.kind != Tree::Kind::list) return fail(Code::invalid_argument, "a list is wanted: [first, second, …]");
+  for (const Tree& item : value.items) {
+    if (item.kind != Tree::Kind::scalar) return refuse(item.line, "labels: each is a single word or text; quote it: \"null\", \"a: b\"");
+    if (item.text.size() > kLabelMax || !is_printable_utf8(item.text))
+      return refuse(item.line, "labels: " + (is_printable_utf8(item.text) ? in_quotes(item.text) : std::string("one")) + " is not plain UTF-8 text of at most " + std::to_string(kLabelMax) + " bytes");
+    into.labels.push_back(item.text);
+  }
+  return {};
+}
+
+Result<void> read_concurrency(const Tree& value, Manifest& into, Lines&) {
+  if (value.text == "auto") return {};
+  auto number = integer(value, 1, 1024);
+  if (!number) return fail(Code::invalid_argument, number.error().message + ", and not 'auto'");
+  into.scaling.concurrency = *number;
+  return {};
+}
+
+Result<void> read_keep_alive(const Tree& value, Manifest& into, Lines&) {
+  if (value.text == "auto") return {};
+  auto time = duration(value, 0ns, 24h);
+  if (!time) return fail(Code::invalid_argument, time.error().message + "; or 'auto'");
+  into.scaling.keep_alive = *time;
+  return {};
+}
+
+constexpr Field kTarget[] = {
+    {"p99", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { TRY(m.scaling.target_p99, duration(v, 1ms, 15min)); return {}; }},
+};
+constexpr Field kResources[] = {
+    {"memory", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { TRY(m.resources.memory, bytes(v, 16_MiB, 1024_GiB)); return {}; }},
+    {"cpu", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { TRY(m.resources.cpu, cores(v)); return {}; }},
+    {"timeout", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { TRY(m.resources.timeout, duration(v, 1ms, 15min)); return {}; }},
+};
+constexpr Field kScaling[] = {
+    {"min", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { TRY(m.scaling.min, integer(v, 0, 1000)); return {}; }},
+    {"max", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { TRY(m.scaling.max, integer(v, 1, 1000)); return {}; }},
+    {"reserved", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { TRY(m.scaling.reserved, integer(v, 0, 1000)); return {}; }},
+    {"concurrency", read_concurrency},
+    {"keep_alive", read_keep_alive},
+    {"target", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "scaling.target", kTarget, {}, m, l); }},
+};
+constexpr Field kBatch[] = {
+    {"rows_max", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { TRY(m.batch.rows_max, integer(v, 1, 4096)); return {}; }},
+    {"wait_max", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { TRY(m.batch.wait_max, duration(v, 0ns, 10s)); return {}; }},
+};
+constexpr Field kInput[] = {
+    {"bytes_max", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { TRY(m.body_max, bytes(v, {1}, 2_GiB)); return {}; }},
+};
+constexpr std::string_view kInputLater[] = {"schema"};
+constexpr Field kQueue[] = {
+    {"max", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { TRY(m.queue_max, integer(v, 1, 1'000'000)); return {}; }},
+};
+constexpr Field kTop[] = {
+    {"name", read_name},
+    {"model", read_model},
+    {"task", read_task},
+    {"labels", read_labels},
+    {"resources", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "resources", kResources, {}, m, l); }},
+    {"scaling", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "scaling", kScaling, {}, m, l); }},
+    {"batch", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "batch", kBatch, {}, m, l); }},
+    {"input", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "input", kInput, kInputLater, m, l); }},
+    {"queue", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "queue", kQueue, {}, m, l); }},
+};
+constexpr std::string_view kTopLater[] = {"triggers", "async", "identity", "runtime", "handler", "image"};
+
+// Values that are fine by themselves and impossible together.
+Result<void> check_together(const Manifest& m, const Lines& lines) {
+  const auto line = [&](std::string_view a, std::string_view b) {
+    const auto at_a = lines.find(a), at_b = lines.find(b);
+    return std::max({1, at_a == lines.end() ? 1 : at_a->second, at_b == lines.end() ? 1 : at_b->second});
+  };
+  if (m.scaling.min > m.scaling.max)
+    return refuse(line("scaling.min", "scaling.max"), "scaling.min " + std::to_string(m.scaling.min) + " is more than scaling.max " + std::to_string(m.scaling.max) + ": raise max or lower min");
+  if (m.scaling.reserved > m.scaling.max)
+    return refuse(line("scaling.reserved", "scaling.max"), "scaling.reserved " + std::to_string(m.scaling.reserved) + " is more than scaling.max " + std::to_string(m.scaling.max) + ": raise max or lower reserved");
+  if (m.batch.wait_max >= m.resources.timeout)
+    return refuse(line("batch.wait_max", "resources.timeout"), "batch.wait_max " + exact(m.batch.wait_max) + " leaves no time to answer within resources.timeout " + exact(m.resources.timeout));
+  if (m.scaling.target_p99 && *m.scaling.target_p99 > m.resources.timeout)
+    return refuse(line("scaling.target.p99", "resources.timeout"), "scaling.target.p99 " + exact(*m.scaling.target_p99) + " is more than resources.timeout " + exact(m.resources.timeout));
+  if (m.scaling.target_p99 && m.batch.wait_max >= *m.scaling.target_p99)
+    return refuse(line("scaling.target.p99", "batch.wait_max"), "batch.wait_max " + exact(m.batch.wait_max) + " leaves no time to answer within scaling.target.p99 " + exact(*m.scaling.target_p99));
+  if (to_json(m).size() > kManifestMax) return refuse(line("labels", "labels"), "the labels take more than 64 KiB in all: shorten them");
+  return {};
+}
+
+Result<Manifest> read(const Result<Tree>& tree) {
+  if (!tree) return fail(tree.error());
+  Manifest manifest;
+  Lines lines;
+  TRY_VOID(read_section(*tree, "", kTop, kTopLater, manifest, lines));
+  TRY_VOID(check_together(manifest, lines));
+  return manifest;
+}
+
+}  // namespace
+
+bool valid_function_name(std::string_view name) {
+  const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  return !name.empty() && name.size() <= 63 && plain(name[0]) && std::ranges::all_of(name, [&](char c) { return plain(c) || c == '-' || c == '_' || c == '.'; });
+}
+
+Result<Manifest> parse_manifest(std::string_view yaml) {
+  if (yaml.size() > kManifestMax) return refuse(1, "a manifest of " + std::to_string(yaml.size()) + " bytes: at most 64 KiB");
+  return read(tree_from_yaml(yaml));
+}
+
+Result<Manifest> manifest_from_json(std::string_view json) {
+  if (json.size() > kManifestMax) return refuse(1, "a manifest of " + std::to_string(json.size()) + " bytes: at most 64 KiB");
+  return read(tree_from_json(json));
+}
+
+std::string to_json(const Manifest& m) {
+  nlohmann::ordered_json scaling = {{"min", m.scaling.min}, {"max", m.scaling.max}, {"reserved", m.scaling.reserved}};
+  scaling["concurrency"] = m.scaling.concurrency ? nlohmann::ordered_json(*m.scaling.concurrency) : nlohmann::ordered_json("auto");
+  scaling["keep_alive"] = m.scaling.keep_alive ? exact(*m.scaling.keep_alive) : "auto";
+  if (m.scaling.target_p99) scaling["target"] = {{"p99", exact(*m.scaling.target_p99)}};
+  const nlohmann::ordered_json json = {
+      {"name", m.name}, {"model", m.model}, {"task", m.task}, {"labels", m.labels},
+      {"resources", {{"memory", exact(m.resources.memory)}, {"cpu", m.resources.cpu}, {"timeout", exact(m.resources.timeout)}}},
+      {"scaling", scaling},
+      {"batch", {{"rows_max", m.batch.rows_max}, {"wait_max", exact(m.batch.wait_max)}}},
+      {"input", {{"bytes_max", exact(m.body_max)}}},
+      {"queue", {{"max", m.queue_max}}}};
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace mayfly::domain

@@ -1,0 +1,165 @@
+#include "domain/manifest.h"
+
+#include <gtest/gtest.h>
+
+#include "base/random.h"
+
+namespace mayfly::domain {
+namespace {
+
+using namespace std::chrono_literals;
+
+std::string refusal(std::string_view yaml) {
+  const auto parsed = parse_manifest(yaml);
+  if (parsed) return "accepted";
+  EXPECT_EQ(parsed.error().code, Code::invalid_argument);
+  return parsed.error().message;
+}
+
+TEST(Manifest, NothingNeedsToBeSaid) {
+  for (const char* empty : {"", "\n", "# only a comment\n", "{}", "---\n", "resources:\n"}) {
+    const auto parsed = parse_manifest(empty);
+    ASSERT_TRUE(parsed) << empty << parsed.error().message;
+    EXPECT_EQ(*parsed, Manifest{});
+  }
+}
+
+TEST(Manifest, EveryKey) {
+  const auto parsed = parse_manifest(R"(name: fraud
+model: models/fraud.onnx
+task: tabular-classification
+labels: [genuine, "fraud: yes", Ünïcode, 7]
+resources: {memory: 512MiB, cpu: 1.5, timeout: 30s}
+scaling:
+  min: 1
+  max: 30
+  reserved: 2
+  concurrency: 8
+  keep_alive: 5m
+  target: {p99: 50ms}
+batch: {rows_max: 64, wait_max: 2ms}
+input: {bytes_max: 1MiB}
+queue: {max: 50}
+)");
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_EQ(parsed->name, "fraud");
+  EXPECT_EQ(parsed->model, "models/fraud.onnx");
+  EXPECT_EQ(parsed->task, "tabular-classification");
+  EXPECT_EQ(parsed->labels, (std::vector<std::string>{"genuine", "fraud: yes", "Ünïcode", "7"}));
+  EXPECT_EQ(parsed->resources, (Resources{.memory = 512_MiB, .cpu = 1.5, .timeout = 30s}));
+  EXPECT_EQ(parsed->scaling, (Scaling{.min = 1, .max = 30, .reserved = 2, .concurrency = 8, .keep_alive = 300s, .target_p99 = 50ms}));
+  EXPECT_EQ(parsed->batch, (Batch{.rows_max = 64, .wait_max = 2ms}));
+  EXPECT_EQ(parsed->body_max, 1_MiB);
+  EXPECT_EQ(parsed->queue_max, 50);
+}
+
+TEST(Manifest, AutoIsTheDefault) { EXPECT_EQ(*parse_manifest("scaling: {concurrency: auto, keep_alive: auto}"), Manifest{}); }
+
+TEST(Manifest, ErrorsNameTheLineAndTheNearestWord) {
+  EXPECT_EQ(refusal("name: a\nmodel: m.onnx\nresources:\n  memroy: 1GiB\n"), "line 4: unknown key 'memroy' in resources; did you mean 'memory'?");
+  EXPECT_EQ(refusal("scalling: {}"), "line 1: unknown key 'scalling'; did you mean 'scaling'?");
+  EXPECT_EQ(refusal("batch: {zebra: 1}"), "line 1: unknown key 'zebra' in batch; valid: rows_max, wait_max");
+  EXPECT_EQ(refusal("scaling:\n  target:\n    p95: 5ms"), "line 3: unknown key 'p95' in scaling.target; did you mean 'p99'?");
+  EXPECT_EQ(refusal("\ntask: tabular-clasification"), "line 2: task: 'tabular-clasification' is not a task; did you mean 'tabular-classification'?");
+  EXPECT_EQ(refusal("resources:\n  timeout: 30"),
+            "line 2: resources.timeout: '30' is not a duration: write a number with one of ns, us, ms, s, m, h, d, for example 250ms");
+  EXPECT_EQ(refusal("resources: {timeout: 16m}"), "line 1: resources.timeout: '16m' is outside 1ms to 900s");
+  EXPECT_EQ(refusal("resources: {memory: 1MiB}"), "line 1: resources.memory: '1MiB' is outside 16MiB to 1024GiB");
+  EXPECT_EQ(refusal("resources: {cpu: nan}"), "line 1: resources.cpu: 'nan' is not a number of cores from 0.1 to 64");
+  EXPECT_EQ(refusal("scaling: {max: 0}"), "line 1: scaling.max: '0' is not a whole number from 1 to 1000");
+  EXPECT_EQ(refusal("scaling: {max: 2.5}"), "line 1: scaling.max: '2.5' is not a whole number from 1 to 1000");
+  EXPECT_EQ(refusal("scaling: {concurrency: many}"), "line 1: scaling.concurrency: 'many' is not a whole number from 1 to 1024, and not 'auto'");
+  EXPECT_EQ(refusal("labels: cat"), "line 1: labels: a list is wanted: [first, second, …]");
+  EXPECT_EQ(refusal("resources: 5"), "line 1: resources is a list of 'key: value', not '5'");
+  EXPECT_EQ(refusal("- a"), "line 1: a manifest is a list of 'key: value', not a list");
+}
+
+TEST(Manifest, ImpossibleTogether) {
+  EXPECT_EQ(refusal("scaling:\n  min: 30"), "line 2: scaling.min 30 is more than scaling.max 20: raise max or lower min");
+  EXPECT_EQ(refusal("scaling: {max: 2, reserved: 3}"), "line 1: scaling.reserved 3 is more than scaling.max 2: raise max or lower reserved");
+  EXPECT_EQ(refusal("batch: {wait_max: 5s}\nresources: {timeout: 5s}"), "line 2: batch.wait_max 5s leaves no time to answer within resources.timeout 5s");
+  EXPECT_EQ(refusal("scaling: {target: {p99: 40s}}"), "line 1: scaling.target.p99 40s is more than resources.timeout 30s");
+}
+
+TEST(Manifest, WhatLaterReleasesKnowIsRefusedByName) {
+  for (const char* key : {"triggers", "async", "identity", "runtime", "handler", "image"})
+    EXPECT_EQ(refusal(std::string(key) + ": x"), "line 1: '" + std::string(key) + "' is not supported by this release: leave it out");
+  EXPECT_EQ(refusal("input: {schema: a.json}"), "line 1: 'schema' in input is not supported by this release: leave it out");
+}
+
+TEST(Manifest, WhatMakesYamlDangerousIsRefused) {
+  EXPECT_EQ(refusal("name: a\nname: b"), "line 2: key 'name' is there twice, first in line 1");
+  EXPECT_EQ(refusal("name: &x a"), "line 1: anchors (&name) are not supported: write the value out");
+  EXPECT_EQ(refusal("name: !!python/object a").substr(0, 12), "line 1: tags");
+  EXPECT_EQ(refusal("name: a\n---\nname: b"), "line 3: a second document begins (---): write one");
+  EXPECT_EQ(refusal(std::string(30000, '[')).substr(0, 7), "line 1:");
+  EXPECT_EQ(refusal(std::string(30000, '{')).substr(0, 6), "line 1");
+  std::string dashes;
+  for (int i = 0; i < 20000; ++i) dashes += "- ";
+  EXPECT_EQ(refusal(dashes), "line 1: nested too deep: at most 6 levels");
+  EXPECT_EQ(refusal(std::string(65537, ' ')), "line 1: a manifest of 65537 bytes: at most 64 KiB");
+  EXPECT_EQ(refusal("name: [").substr(0, 17), "line 1: not YAML:");
+  EXPECT_EQ(refusal("? [a]\n: b"), "line 1: a key must be a word, not a list or a map");
+}
+
+TEST(Manifest, NamesAndPaths) {
+  for (const char* good : {"a", "7", "fraud-2.1_b"}) EXPECT_TRUE(valid_function_name(good));
+  for (const char* bad : {"", "-a", ".a", "A", "a b", "a/b", "ä", "$LATEST"}) EXPECT_FALSE(valid_function_name(bad)) << bad;
+  EXPECT_TRUE(valid_function_name(std::string(63, 'a')));
+  EXPECT_FALSE(valid_function_name(std::string(64, 'a')));
+  for (const char* bad : {"/etc/passwd", "..", "../m", "a/../../m", "a/.."}) EXPECT_NE(refusal("model: " + std::string(bad)).find("leads out of the folder"), std::string::npos) << bad;
+  EXPECT_EQ(refusal("model: a..b"), "accepted");
+}
+
+Manifest random_manifest(Random& random) {
+  Manifest m;
+  const auto text = [&](std::string_view letters, int most) {
+    std::string out;
+    for (int n = random.between(0, most); n > 0; --n) out += letters[static_cast<std::size_t>(random.between(0, static_cast<int>(letters.size()) - 1))];
+    return out;
+  };
+  if (random.chance(0.8)) m.name = "a" + text("abc-._9", 20);
+  m.model = text("ab/ .:#'\"{}[]!&*%@`\\,|>-?", 30);
+  if (m.model.find("..") != std::string::npos || m.model.starts_with('/')) m.model = "model.onnx";
+  if (random.chance(0.5)) m.task = "embedding";
+  static constexpr const char* kLabels[] = {"", "null", "~", "yes", "1e3", "- x", "# no", "a: b", "é", "日本", "\xf0\x9f\x98\x80", "\"", "\\", "/", " x ", "&a", "*a", "!t", "%"};
+  for (int n = random.between(0, 12); n > 0; --n) m.labels.push_back(kLabels[random.between(0, std::size(kLabels) - 1)] + text("x\"\\: ", 3));
+  m.resources.memory = {static_cast<std::uint64_t>(random.between(16 << 20, 2'000'000'000)) * (random.chance(0.3) ? 512 : 1)};
+  m.resources.cpu = 0.1 + static_cast<double>(random.next() % 1000000) / 1e6 * 60;
+  m.resources.timeout = 20ms + Duration(static_cast<std::int64_t>(random.next() % 899'000'000'000));
+  m.scaling.max = random.between(1, 1000);
+  m.scaling.min = random.between(0, m.scaling.max);
+  m.scaling.reserved = random.between(0, m.scaling.max);
+  if (random.chance(0.5)) m.scaling.concurrency = random.between(1, 1024);
+  if (random.chance(0.5)) m.scaling.keep_alive = Duration(static_cast<std::int64_t>(random.next() % 86'400'000'000'000));
+  if (random.chance(0.5)) m.scaling.target_p99 = std::chrono::milliseconds(random.between(11, 20));
+  m.batch.rows_max = random.between(1, 4096);
+  m.batch.wait_max = std::chrono::microseconds(random.between(0, 10000));
+  m.body_max = {static_cast<std::uint64_t>(random.between(1, 2'000'000'000))};
+  m.queue_max = random.between(1, 1'000'000);
+  return m;
+}
+
+TEST(Manifest, JsonReadsBackEqual) {
+  Random random(7);
+  for (int i = 0; i < 500; ++i) {
+    const Manifest m = random_manifest(random);
+    const std::string json = to_json(m);
+    const auto back = parse_manifest(json);
+    ASSERT_TRUE(back) << json << back.error().message;
+    ASSERT_EQ(*back, m) << json;
+    const auto quick = manifest_from_json(json);
+    ASSERT_TRUE(quick) << json << quick.error().message;
+    ASSERT_EQ(*quick, m) << json;
+  }
+}
+
+TEST(Manifest, LabelsThatWouldNotReadBackAreRefused) {
+  std::string yaml = "labels: [";
+  for (int i = 0; i < 20000; ++i) yaml += "a, ";
+  EXPECT_EQ(refusal(yaml + "a]"), "line 1: the labels take more than 64 KiB in all: shorten them");
+  EXPECT_NE(refusal("labels: [\"a\\x01\"]").find("is not plain UTF-8 text"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace mayfly::domain
