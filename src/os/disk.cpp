@@ -1,0 +1,149 @@
+#include "os/disk.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+
+namespace mayfly::os {
+namespace {
+
+Error disk_error(std::string_view call, const std::string& path) {
+  if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)
+    return {Code::exhausted, "the disk is full: cannot write " + path + " (" + std::strerror(errno) + "); make room, or move the data directory to a larger disk"};
+  if (errno == EEXIST) return {Code::conflict, std::string(call) + " " + path + ": it exists already"};
+  if (errno == EROFS) return {Code::permission_denied, std::string(call) + " " + path + ": the file system is read-only"};
+  return os_error(call, path);
+}
+
+}  // namespace
+
+Result<Fd> open_file(const std::string& path, OpenMode mode) {
+  const int flags = mode == OpenMode::read ? O_RDONLY : mode == OpenMode::read_write ? O_RDWR : O_RDWR | O_CREAT | O_EXCL;
+  Fd fd(::open(path.c_str(), flags | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) return fail(disk_error("open", path));
+  return fd;
+}
+
+Result<void> write_all(int fd, std::span<const std::byte> bytes, const std::string& path) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return fail(disk_error("write", path));
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+  return {};
+}
+
+Result<std::string> read_file(const std::string& path, Bytes size_max) {
+  TRY(const Fd fd, open_file(path, OpenMode::read));
+  std::string text;
+  char block[16384];
+  for (;;) {
+    const ssize_t got = ::read(fd.get(), block, sizeof block);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail(disk_error("read", path));
+    if (got == 0) return text;
+    text.append(block, static_cast<std::size_t>(got));
+    if (text.size() > size_max.count) return fail(Code::invalid_argument, path + " is larger than " + to_text(size_max));
+  }
+}
+
+void start_writeback(int fd, std::uint64_t offset, std::uint64_t size) {
+  ::sync_file_range(fd, static_cast<off64_t>(offset), static_cast<off64_t>(size), SYNC_FILE_RANGE_WRITE);
+}
+
+Result<void> sync_file(int fd, const std::string& path) {
+  if (::fdatasync(fd) != 0) return fail(disk_error("fdatasync", path));
+  return {};
+}
+
+Result<void> sync_folder(const std::string& path) {
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return fail(disk_error("open", path));
+  if (::fsync(fd.get()) != 0) return fail(disk_error("fsync", path));
+  return {};
+}
+
+Result<void> reserve_space(int fd, std::uint64_t size, const std::string& path) {
+  const int error = ::posix_fallocate(fd, 0, static_cast<off_t>(size));  // does not set errno
+  if (error == 0) return {};
+  errno = error;
+  return fail(disk_error("posix_fallocate", path));
+}
+
+Result<void> cut_file(int fd, std::uint64_t size, const std::string& path) {
+  if (::ftruncate(fd, static_cast<off_t>(size)) != 0) return fail(disk_error("ftruncate", path));
+  return {};
+}
+
+Result<FileStatus> file_status(const std::string& path) {
+  struct stat status {};
+  if (::lstat(path.c_str(), &status) != 0) return fail(disk_error("stat", path));
+  return FileStatus{{static_cast<std::uint64_t>(status.st_size)},
+                    {std::chrono::seconds(status.st_mtim.tv_sec) + std::chrono::microseconds(status.st_mtim.tv_nsec / 1000)}};
+}
+
+bool touch_file(const std::string& path) { return ::utimensat(AT_FDCWD, path.c_str(), nullptr, AT_SYMLINK_NOFOLLOW) == 0; }
+
+Result<void> make_read_only(int fd, const std::string& path) {
+  if (::fchmod(fd, 0400) != 0) return fail(disk_error("fchmod", path));
+  return {};
+}
+
+Result<void> rename_file(const std::string& from, const std::string& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) return fail(disk_error("rename", to));
+  return {};
+}
+
+Result<void> remove_file(const std::string& path) {
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail(disk_error("unlink", path));
+  return {};
+}
+
+Result<void> make_folder(const std::string& path) {
+  if (::mkdir(path.c_str(), 0700) == 0) return {};
+  struct stat status {};
+  const int error = errno;
+  if (error == EEXIST && ::stat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode)) return {};
+  if (error == EEXIST) return fail(Code::conflict, path + " is not a folder: name another, or move it away");
+  errno = error;
+  return fail(disk_error("mkdir", path));
+}
+
+Result<std::vector<std::string>> list_folder(const std::string& path) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
+  if (!folder) return fail(disk_error("opendir", path));
+  std::vector<std::string> names;
+  while (const dirent* entry = ::readdir(folder.get())) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") names.emplace_back(name);
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
+Result<Fd> lock_file(const std::string& path) {
+  Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!fd) return fail(disk_error("open", path));
+  char text[32] = {};
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return fail(disk_error("flock", path));
+    const ssize_t got = ::pread(fd.get(), text, sizeof text - 1, 0);
+    std::string holder(text, static_cast<std::size_t>(std::max<ssize_t>(0, got)));
+    while (!holder.empty() && holder.back() == '\n') holder.pop_back();
+    return fail(Code::conflict, "another node" + (holder.empty() ? std::string() : " (process " + holder + ")") + " holds " + path + ": stop it, or use another data directory");
+  }
+  const std::string pid = std::to_string(::getpid()) + "\n";
+  // A pid that can't be written costs a detail of a message, not the lock.
+  if (::ftruncate(fd.get(), 0) == 0) [[maybe_unused]] const ssize_t written = ::pwrite(fd.get(), pid.data(), pid.size(), 0);
+  return fd;
+}
+
+}  // namespace mayfly::os

@@ -1,0 +1,95 @@
+#include "store/detail/values.h"
+
+#include <nlohmann/json.hpp>
+
+namespace mayfly::store {
+namespace {
+
+using nlohmann::json;
+
+// Tensor names come from models and may be any bytes; they were checked to be UTF-8 before they got here.
+std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+template <class Read>
+auto read(std::string_view column, const char* what, Read read_value) -> Result<decltype(read_value(json()))> {
+  try {
+    return read_value(json::parse(column));
+  } catch (const json::exception& error) {
+    return fail(Code::data_loss, std::string(what) + " can't be read: " + error.what());
+  }
+}
+
+json specs_to(const std::vector<domain::TensorSpec>& specs) {
+  json list = json::array();
+  for (const domain::TensorSpec& spec : specs) list.push_back({{"name", spec.name}, {"datatype", domain::name(spec.datatype)}, {"shape", spec.shape}});
+  return list;
+}
+
+std::vector<domain::TensorSpec> specs_from(const json& list) {
+  std::vector<domain::TensorSpec> specs;
+  for (const json& item : list) {
+    const auto datatype = domain::datatype_named(item.at("datatype").get_ref<const std::string&>());
+    if (!datatype) throw json::other_error::create(501, "unknown datatype", &item);
+    specs.push_back({.name = item.at("name"), .datatype = *datatype, .shape = item.at("shape")});
+  }
+  return specs;
+}
+
+}  // namespace
+
+std::string to_column(const std::vector<domain::FileRef>& files) {
+  json list = json::array();
+  for (const domain::FileRef& file : files) list.push_back({{"path", file.path}, {"sha256", file.sha256}, {"size", file.size.count}});
+  return dump(list);
+}
+
+std::string to_column(const domain::Signature& signature) {
+  return dump({{"inputs", specs_to(signature.inputs)}, {"outputs", specs_to(signature.outputs)}, {"batches", signature.batches}});
+}
+
+std::string to_column(const domain::Compiled& c) {
+  return dump({{"key", c.key}, {"sha256", c.sha256}, {"size", c.size.count}, {"compile_ns", c.compile_ns},
+               {"tuning", {{"pack_weights", c.tuning.pack_weights}, {"pack_cold", c.tuning.pack_cold}, {"large_pages", c.tuning.large_pages},
+                           {"threads", c.tuning.threads}, {"template_allowed", c.tuning.template_allowed}, {"cold_first_ns", c.tuning.cold_first_ns},
+                           {"warm_run_ns", c.tuning.warm_run_ns}, {"fork_first_ns", c.tuning.fork_first_ns}, {"private_bytes", c.tuning.private_bytes}}}});
+}
+
+std::string to_column(const std::vector<domain::Weight>& weights) {
+  json list = json::array();
+  for (const domain::Weight& weight : weights) list.push_back({{"version", weight.version}, {"share", weight.share}});
+  return dump(list);
+}
+
+Result<std::vector<domain::FileRef>> files_from(std::string_view column) {
+  return read(column, "the list of files", [](const json& list) {
+    std::vector<domain::FileRef> files;
+    for (const json& item : list) files.push_back({.path = item.at("path"), .sha256 = item.at("sha256"), .size = {item.at("size").get<std::uint64_t>()}});
+    return files;
+  });
+}
+
+Result<domain::Signature> signature_from(std::string_view column) {
+  return read(column, "the signature", [](const json& value) {
+    return domain::Signature{specs_from(value.at("inputs")), specs_from(value.at("outputs")), value.at("batches")};
+  });
+}
+
+Result<domain::Compiled> compiled_from(std::string_view column) {
+  return read(column, "the compiled model's entry", [](const json& value) {
+    const json& t = value.at("tuning");
+    return domain::Compiled{.key = value.at("key"), .sha256 = value.at("sha256"), .size = {value.at("size").get<std::uint64_t>()}, .compile_ns = value.at("compile_ns"),
+                            .tuning = {.pack_weights = t.at("pack_weights"), .pack_cold = t.at("pack_cold"), .large_pages = t.at("large_pages"),
+                                       .threads = t.at("threads"), .template_allowed = t.at("template_allowed"), .cold_first_ns = t.at("cold_first_ns"),
+                                       .warm_run_ns = t.at("warm_run_ns"), .fork_first_ns = t.at("fork_first_ns"), .private_bytes = t.at("private_bytes")}};
+  });
+}
+
+Result<std::vector<domain::Weight>> weights_from(std::string_view column) {
+  return read(column, "the weights of an alias", [](const json& list) {
+    std::vector<domain::Weight> weights;
+    for (const json& item : list) weights.push_back({.version = item.at("version"), .share = item.at("share")});
+    return weights;
+  });
+}
+
+}  // namespace mayfly::store

@@ -1,0 +1,31 @@
+#include "store/store.h"
+
+#include "os/disk.h"
+
+namespace mayfly::store {
+
+Result<std::unique_ptr<Store>> Store::open(StoreOptions options) {
+  const std::string& folder = options.folder;
+  TRY_VOID(os::make_folder(folder));
+  TRY(os::Fd lock, os::lock_file(folder + "/lock"));
+  TRY(Catalog catalog, Catalog::open(folder + "/catalog.db"));
+  TRY(auto artifacts, Artifacts::open(folder));
+  TRY(auto usage, UsageLog::open(folder + "/usage", folder + "/usage.db", options.usage));
+  TRY_VOID(os::sync_folder(folder));
+  return std::make_unique<Store>(std::move(options), std::move(lock), std::move(catalog), std::move(artifacts), std::move(usage));
+}
+
+Store::Store(StoreOptions options, os::Fd lock, Catalog catalog, std::unique_ptr<Artifacts> artifacts, std::unique_ptr<UsageLog> usage)
+    : options_(std::move(options)), lock_(std::move(lock)), catalog_(std::move(catalog)), artifacts_(std::move(artifacts)), usage_(std::move(usage)) {}
+
+Result<Collected> Store::collect_garbage() {
+  // A file's time is compared with a file's time: the lock's, touched now. What is committed after the names
+  // were read was looked at by has() or size() before, so it is younger than the grace.
+  const std::string lock = options_.folder + "/lock";
+  os::touch_file(lock);
+  TRY(const auto now, os::file_status(lock));
+  TRY(const auto referenced, referenced_artifacts(options_.folder + "/catalog.db"));
+  return artifacts_->collect(referenced, now.changed, options_.artifact_grace);
+}
+
+}  // namespace mayfly::store

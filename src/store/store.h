@@ -1,0 +1,48 @@
+// What survives a restart, in one data directory that one node holds at a time:
+//
+//   lock           held while the node runs, with its process id
+//   catalog.db     functions, versions, aliases (store/catalog.h)
+//   artifacts/     bytes by their SHA-256 (store/artifacts.h); uploads/: what is on its way there
+//   usage/         a record of each invocation; usage.db: their sums by the hour (store/usage_log.h)
+//
+// Opens everything in order, in well under a second after a kill. The parts say on which thread they may be used.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "os/fd.h"
+#include "store/artifacts.h"
+#include "store/catalog.h"
+#include "store/usage_log.h"
+
+namespace mayfly::store {
+
+struct StoreOptions {
+  std::string folder;                                  // made where missing; its parent must exist
+  UsageOptions usage;
+  Duration artifact_grace = std::chrono::hours(1);     // how long an upload may wait to be deployed
+};
+
+class Store {
+ public:
+  [[nodiscard]] static Result<std::unique_ptr<Store>> open(StoreOptions options);
+
+  Catalog& catalog() { return catalog_; }
+  Artifacts& artifacts() { return *artifacts_; }
+  UsageLog& usage() { return *usage_; }
+
+  // Removes artifacts that no version names. Blocks; on any background line, beside everything else.
+  Result<Collected> collect_garbage();
+
+  Store(StoreOptions options, os::Fd lock, Catalog catalog, std::unique_ptr<Artifacts> artifacts, std::unique_ptr<UsageLog> usage);
+
+ private:
+  const StoreOptions options_;
+  const os::Fd lock_;
+  Catalog catalog_;
+  const std::unique_ptr<Artifacts> artifacts_;
+  const std::unique_ptr<UsageLog> usage_;
+};
+
+}  // namespace mayfly::store
