@@ -26,7 +26,7 @@ rm -rf "$venv"
 mkdir -p build
 "$python" -m venv "$venv" || die "'$python -m venv' failed: is python3-venv installed? tools/setup.sh installs it"
 say "installing ${requirements[*]} (versions and hashes pinned)"
-"$venv/bin/python" -m pip install -q --disable-pip-version-check --only-binary=:all: --require-hashes "${requirements[@]/#/-r}" ||
+"$venv/bin/python" -m pip install -q --disable-pip-version-check --no-compile --only-binary=:all: --require-hashes "${requirements[@]/#/-r}" ||
   die "pip could not install ${requirements[*]}; is the package index reachable?"
 echo "$stamp" >"$venv/stamp"
 say "ready"
