@@ -32,7 +32,8 @@ Result<std::unique_ptr<Engine>> Engine::open(const std::string& library) {
   engine->api_ = base()->GetApi(ORT_API_VERSION);
   if (!engine->api_) return fail(Code::invalid_argument, "ONNX Runtime " + engine->version_ + " does not offer interface " + std::to_string(ORT_API_VERSION));
   const OrtApi& api = *engine->api_;
-  if (OrtStatus* status = api.CreateEnv(ORT_LOGGING_LEVEL_ERROR, "mayfly", &engine->environment_)) return fail(take_error(api, status));
+  // What the engine logs as an error it also returns: said once is enough.
+  if (OrtStatus* status = api.CreateEnv(ORT_LOGGING_LEVEL_FATAL, "mayfly", &engine->environment_)) return fail(take_error(api, status));
   if (OrtStatus* status = api.DisableTelemetryEvents(engine->environment_)) api.ReleaseStatus(status);
   return engine;
 }

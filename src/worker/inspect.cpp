@@ -1,5 +1,6 @@
 #include "worker/inspect.h"
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
@@ -114,20 +115,33 @@ class Walk {
     while (const auto field = reader.next()) {
       if (field->number == 1) node(field->bytes, depth);
       if (field->number == 5) tensor(field->bytes);
+      if (field->number == 15) sparse_tensor(field->bytes);
       if (failure_) return;
     }
+    bad_ = bad_ || reader.bad();
+  }
+
+  void sparse_tensor(std::string_view bytes) {  // SparseTensorProto: values and indices
+    Reader reader(bytes);
+    while (const auto field = reader.next())
+      if (field->number == 1 || field->number == 2) tensor(field->bytes);
     bad_ = bad_ || reader.bad();
   }
 
   void node(std::string_view bytes, int depth) {
     Reader reader(bytes);
     ++out_.nodes;
+    int inputs = 0;
+    bool dropout = false;
     while (const auto field = reader.next()) {
+      if (field->number == 1) ++inputs;
       if (field->number == 4)
         for (const std::string_view random : kRandom) out_.draws_random = out_.draws_random || field->bytes == random;
+      if (field->number == 4) dropout = field->bytes == "Dropout";
       if (field->number == 5) attribute(field->bytes, depth);
       if (failure_) return;
     }
+    if (dropout && inputs > 2) out_.draws_random = true;  // the third input switches training mode on
     bad_ = bad_ || reader.bad();
   }
 
@@ -137,6 +151,7 @@ class Walk {
       if (field->number == 5) tensor(field->bytes);                                     // t
       if (field->number == 6 || field->number == 11) graph(field->bytes, depth + 1);    // g, graphs
       if (field->number == 10) tensor(field->bytes);                                    // tensors
+      if (field->number == 22 || field->number == 23) sparse_tensor(field->bytes);
       if (failure_) return;
     }
     bad_ = bad_ || reader.bad();
@@ -166,9 +181,7 @@ class Walk {
   }
 
   void external(std::string_view location) {
-    const bool outside = location.empty() || location.size() > 240 || location.front() == '/' || location == ".." || location.starts_with("../") ||
-                         location.find("/../") != std::string_view::npos || location.ends_with("/..") || location.find('\0') != std::string_view::npos;
-    if (outside) return refuse("its weights are in '" + std::string(location.substr(0, 100)) + "', which is outside the function's folder");
+    if (auto resolved = resolve_external("model.onnx", location); !resolved) return refuse(std::move(resolved).error().message);
     out_.external_data.emplace(location);
     if (out_.external_data.size() >= kExternalMax) refuse("its weights are in 64 files or more; join them into fewer");
   }
@@ -182,8 +195,48 @@ class Walk {
   bool bad_ = false;
 };
 
+// What people deploy by mistake, by its first bytes.
+std::string_view looks_like(std::string_view file) {
+  if (file.starts_with("PK\x03\x04")) return "a zip archive (from PyTorch or Keras?)";
+  if (file.starts_with("\x89HDF")) return "an HDF5 file (from Keras?)";
+  if (file.size() > 2 && file[0] == '\x80' && file[1] >= 2 && file[1] <= 5) return "a Python pickle";
+  if (file.substr(0, 8).ends_with("TFL3")) return "a TensorFlow Lite model";
+  if (file.substr(0, 8).ends_with("ORTM")) return "ONNX Runtime's own format: deploy the .onnx that it was made from";
+  if (file.substr(0, 9).ends_with("{")) return "a safetensors file: weights without a graph";
+  if (file.starts_with("version https://git-lfs")) return "a pointer of Git LFS: fetch the file itself (git lfs pull)";
+  return {};
+}
+
 }  // namespace
 
-Result<Inspection> inspect_model(std::string_view bytes) { return Walk().model(bytes); }
+Result<Inspection> inspect_model(std::string_view bytes) {
+  auto inspection = Walk().model(bytes);
+  if (inspection || bytes.empty()) return inspection;
+  const std::string_view other = looks_like(bytes);
+  if (!other.empty()) return fail(Code::invalid_argument, "this is not an ONNX model: it looks like " + std::string(other));
+  return inspection;
+}
+
+Result<std::string> resolve_external(std::string_view model_path, std::string_view location) {
+  const auto refuse = [&](std::string_view why) {
+    return fail(Code::invalid_argument, "the model's weights are in '" + std::string(location.substr(0, 100)) + "', which " + std::string(why) +
+                                            ": save the model with its data beside it, named by a relative path");
+  };
+  constexpr std::size_t kLocationMax = 240;
+  if (location.empty()) return refuse("is no name");
+  if (location.size() > kLocationMax) return refuse("is longer than 240 bytes");
+  if (location.front() == '/' || location.find('\0') != std::string_view::npos || location.find('\\') != std::string_view::npos) return refuse("is no relative path");
+  std::string resolved(model_path.substr(0, model_path.rfind('/') + 1));
+  for (std::size_t at = 0; at < location.size();) {
+    const std::size_t end = std::min(location.find('/', at), location.size());
+    const std::string_view part = location.substr(at, end - at);
+    at = end + 1;
+    if (part == "..") return refuse("is outside the function's folder");
+    if (part.empty() || part == ".") continue;
+    if (!resolved.empty() && resolved.back() != '/') resolved += '/';
+    resolved += part;
+  }
+  return resolved;
+}
 
 }  // namespace mayfly::worker

@@ -22,4 +22,8 @@ struct Inspection {
 // Error invalid_argument: not ONNX, truncated, or weights that point outside the folder.
 [[nodiscard]] Result<Inspection> inspect_model(std::string_view bytes);
 
+// `location`, as the model in `model_path` names it, as a path within the version: "nets/weights.bin".
+// Error invalid_argument: it is absolute, leaves the folder, or is empty.
+[[nodiscard]] Result<std::string> resolve_external(std::string_view model_path, std::string_view location);
+
 }  // namespace mayfly::worker

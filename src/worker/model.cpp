@@ -6,7 +6,10 @@
 #include <cstring>
 #include <ranges>
 
+#include "base/assert.h"
+#include "worker/detail/explain.h"
 #include "worker/detail/ort.h"
+#include "worker/inspect.h"
 
 namespace mayfly::worker {
 namespace {
@@ -40,30 +43,59 @@ ONNXTensorElementDataType theirs(Datatype type) {
 }
 
 constexpr std::size_t kTensorsMax = 256;
+// What is kept from run to run: enough for every batch size of a table's row, little beside a process's own memory.
+constexpr std::size_t kKeptInputMax = 16 << 10, kKeptOutputMax = 64 << 10, kSlotsMax = 64, kSlotsBytesMax = 1 << 20;
 
 }  // namespace
 
-struct Model::Inside {
-  explicit Inside(const OrtApi& interface) : api(interface), session(interface.ReleaseSession), memory(interface.ReleaseMemoryInfo) {}
-  ~Inside() { release_outputs(); }
-
-  Result<void> describe();
-  Result<TensorSpec> describe_one(bool input, std::size_t index, bool& is_map);
-  Result<void> bind(std::span<const TensorView> inputs);
-  Result<TensorView> view(OrtValue* value, std::size_t index);
-  Result<TensorView> view_map(OrtValue* sequence, std::size_t index);
-  Result<TensorView> view_strings(OrtValue* value, TensorView tensor, std::size_t index);
-  void release_outputs() {
-    for (OrtValue*& value : output_values) {
-      if (value) api.ReleaseValue(value);
+// Engine values with one owner.
+struct Values {
+  explicit Values(const OrtApi& interface) : api(&interface) {}
+  Values(Values&& other) noexcept : api(other.api), raw(std::exchange(other.raw, {})) {}
+  Values& operator=(Values&&) = delete;
+  ~Values() { release(); }
+  void release() {
+    for (OrtValue*& value : raw) {
+      if (value) api->ReleaseValue(value);
       value = nullptr;
     }
   }
-  void release_inputs() {
-    for (OrtValue*& value : input_values) {
-      if (value) api.ReleaseValue(value);
-      value = nullptr;
-    }
+  const OrtApi* api;
+  std::vector<OrtValue*> raw;
+};
+
+// Tensors that are kept for one set of input shapes: inputs over memory of their own, outputs as the engine made them.
+struct Slot {
+  explicit Slot(const OrtApi& api) : inputs(api), outputs(api) {}
+  bool fits(std::span<const TensorView> wanted) const {
+    for (std::size_t i = 0; i < wanted.size(); ++i)
+      if (shapes[i] != wanted[i].shape) return false;
+    return true;
+  }
+  std::vector<std::vector<std::int64_t>> shapes;
+  std::vector<std::vector<std::byte>> data;
+  Values inputs, outputs;
+  std::vector<TensorView> views;       // of the outputs, once they are kept
+};
+
+struct Model::Inside {
+  explicit Inside(const OrtApi& interface)
+      : api(interface), session(interface.ReleaseSession), memory(interface.ReleaseMemoryInfo), input_values(interface), output_values(interface) {}
+
+  Result<void> describe();
+  Result<TensorSpec> describe_one(bool input, std::size_t index, bool& is_map);
+  Result<bool> is_sequence_of_maps(const OrtTypeInfo& type);
+  Result<std::span<const TensorView>> run_kept(std::span<const TensorView> inputs);
+  Result<std::span<const TensorView>> run_once(std::span<const TensorView> inputs);
+  Result<Slot*> slot_for(std::span<const TensorView> inputs);
+  Result<void> bind(std::span<const TensorView> inputs);
+  Result<OrtValue*> wrap(std::span<const std::byte> data, const std::vector<std::int64_t>& shape, Datatype type);
+  Result<void> view_all(std::span<OrtValue* const> values);
+  Result<TensorView> view(OrtValue* value, std::size_t index);
+  Result<TensorView> view_map(OrtValue* sequence, std::size_t index);
+  Result<TensorView> view_strings(OrtValue* value, TensorView tensor, std::size_t index);
+  OrtStatus* run(Values& inputs, Values& outs) {
+    return api.Run(session.get(), nullptr, input_names.data(), inputs.raw.data(), inputs.raw.size(), output_names.data(), output_names.size(), outs.raw.data());
   }
 
   const OrtApi& api;
@@ -72,20 +104,46 @@ struct Model::Inside {
   Owned<OrtMemoryInfo> memory;
   OrtAllocator* allocator = nullptr;
   domain::Signature signature;
+  std::vector<std::string> notes;
   std::vector<bool> is_map;            // of outputs: a sequence of maps, given as a tensor
+  bool keeps_inputs = true;            // all are numbers
+  bool keeps_outputs = true;           // all are numbers, and their shapes follow from the inputs' (as far as was seen)
   std::vector<const char*> input_names, output_names;
-  std::vector<OrtValue*> input_values, output_values;
+  Values input_values, output_values;  // of the last run outside of a slot
+  std::vector<std::vector<std::byte>> aligned;
   std::vector<TensorView> outputs;
   std::vector<std::string> text;       // of string outputs, per output
   std::vector<std::vector<std::string_view>> strings;
   std::vector<std::vector<float>> mapped;
+  std::vector<Slot> slots;
+  std::size_t slots_bytes = 0;
 };
 
 Model::Model(std::unique_ptr<Inside> inside) : inside_(std::move(inside)) {}
 Model::~Model() = default;
 const domain::Signature& Model::signature() const { return inside_->signature; }
+const std::vector<std::string>& Model::notes() const { return inside_->notes; }
 
 namespace {
+
+// Under the names that the model uses, whose paths start at its own folder.
+Result<void> add_external_data(const OrtApi& api, const ModelData& data, OrtSessionOptions* options) {
+  if (data.files.size() < 2) return {};
+  TRY(const Inspection seen, inspect_model(data.files[0].bytes.text()));
+  std::vector<const char*> names;
+  std::vector<char*> buffers;
+  std::vector<std::size_t> sizes;
+  for (const std::string& location : seen.external_data) {
+    TRY(const std::string path, resolve_external(data.files[0].path, location));
+    const auto file = std::ranges::find(data.files, path, &ModelData::File::path);
+    if (file == data.files.end()) return fail(Code::invalid_argument, "the model's weights are in '" + path + "', which is not there");
+    names.push_back(location.c_str());
+    buffers.push_back(reinterpret_cast<char*>(file->bytes.data()));
+    sizes.push_back(file->bytes.size());
+  }
+  if (!names.empty()) ORT_TRY(api, AddExternalInitializersFromFilesInMemory(options, names.data(), buffers.data(), sizes.data(), names.size()));
+  return {};
+}
 
 Result<Owned<OrtSessionOptions>> make_options(const OrtApi& api, const ModelData& data, const LoadOptions& load) {
   Owned<OrtSessionOptions> options(api.ReleaseSessionOptions);
@@ -110,22 +168,12 @@ Result<Owned<OrtSessionOptions>> make_options(const OrtApi& api, const ModelData
     return options;
   }
   TRY_VOID(set(kOrtSessionOptionsConfigLoadModelFormat, "ONNX"));
-  ORT_TRY(api, SetSessionGraphOptimizationLevel(options.get(), load.optimise || !load.save_compiled_to.empty() ? ORT_ENABLE_ALL : ORT_DISABLE_ALL));
+  ORT_TRY(api, SetSessionGraphOptimizationLevel(options.get(), load.optimise == Optimise::everything || !load.save_compiled_to.empty() ? ORT_ENABLE_ALL : ORT_DISABLE_ALL));
   if (!load.save_compiled_to.empty()) {
     TRY_VOID(set(kOrtSessionOptionsConfigSaveModelFormat, "ORT"));
     ORT_TRY(api, SetOptimizedModelFilePath(options.get(), load.save_compiled_to.c_str()));
   }
-  if (data.files.size() > 1) {
-    std::vector<const char*> names;
-    std::vector<char*> buffers;
-    std::vector<std::size_t> sizes;
-    for (std::size_t i = 1; i < data.files.size(); ++i) {
-      names.push_back(data.files[i].path.c_str());
-      buffers.push_back(reinterpret_cast<char*>(data.files[i].bytes.data()));
-      sizes.push_back(data.files[i].bytes.size());
-    }
-    ORT_TRY(api, AddExternalInitializersFromFilesInMemory(options.get(), names.data(), buffers.data(), sizes.data(), names.size()));
-  }
+  TRY_VOID(add_external_data(api, data, options.get()));
   return options;
 }
 
@@ -138,7 +186,8 @@ Result<std::unique_ptr<Model>> Model::load(Engine& engine, ModelData data, const
   if (inside->data.files.empty() || inside->data.files[0].bytes.size() == 0) return fail(Code::invalid_argument, "the model's file is empty");
   TRY(const auto options, make_options(api, inside->data, load));
   const os::Mapping& model = inside->data.files[0].bytes;
-  ORT_TRY(api, CreateSessionFromArray(&engine.environment(), model.data(), model.size(), options.get(), inside->session.out()));
+  if (OrtStatus* status = api.CreateSessionFromArray(&engine.environment(), model.data(), model.size(), options.get(), inside->session.out()))
+    return fail(explain_load_failure(take_error(api, status)));
   ORT_TRY(api, CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, inside->memory.out()));
   ORT_TRY(api, GetAllocatorWithDefaultOptions(&inside->allocator));
   TRY_VOID(inside->describe());
@@ -157,14 +206,16 @@ Result<TensorSpec> Model::Inside::describe_one(bool input, std::size_t index, bo
   ONNXType kind{};
   ORT_TRY(api, GetOnnxTypeFromTypeInfo(type.get(), &kind));
   const std::string what = std::string(input ? "input '" : "output '") + spec.name + "'";
-  if (kind == ONNX_TYPE_SEQUENCE && !input) {
+  TRY(const bool maps, is_sequence_of_maps(*type.get()));
+  if (maps && !input) {
     // What classic scikit-learn exports give (ZipMap): [{class: probability, …}, …]. Given as a matrix.
     map = true;
     spec.datatype = Datatype::fp32;
     spec.shape = {-1, -1};
+    notes.push_back(what + " is a sequence of maps; it is served as FP32 [rows, classes], classes in ascending order (export with options={'zipmap': False} to save the conversion)");
     return spec;
   }
-  if (kind != ONNX_TYPE_TENSOR) return fail(Code::unimplemented, what + " is a sequence, a map or optional, and not a tensor: export the model with tensors only (scikit-learn: zipmap=False)");
+  if (kind != ONNX_TYPE_TENSOR) return fail(Code::unimplemented, what + " is a sequence, a map or optional, and not a tensor: export the model with tensors only (scikit-learn: options={'zipmap': False})");
   const OrtTensorTypeAndShapeInfo* info = nullptr;
   ORT_TRY(api, CastTypeInfoToTensorInfo(type.get(), &info));
   ONNXTensorElementDataType element{};
@@ -176,6 +227,24 @@ Result<TensorSpec> Model::Inside::describe_one(bool input, std::size_t index, bo
   ORT_TRY(api, GetDimensions(info, spec.shape.data(), rank));
   for (std::int64_t& dimension : spec.shape) dimension = std::max<std::int64_t>(dimension, -1);
   return spec;
+}
+
+// True for sequence(map(integer or string, float)).
+Result<bool> Model::Inside::is_sequence_of_maps(const OrtTypeInfo& type) {
+  const OrtSequenceTypeInfo* sequence = nullptr;  // these belong to `type`
+  const OrtMapTypeInfo* map = nullptr;
+  const OrtTensorTypeAndShapeInfo* tensor = nullptr;
+  ORT_TRY(api, CastTypeInfoToSequenceTypeInfo(&type, &sequence));
+  if (!sequence) return false;
+  Owned<OrtTypeInfo> element(api.ReleaseTypeInfo), values(api.ReleaseTypeInfo);
+  ORT_TRY(api, GetSequenceElementType(sequence, element.out()));
+  ORT_TRY(api, CastTypeInfoToMapTypeInfo(element.get(), &map));
+  if (!map) return false;
+  ORT_TRY(api, GetMapValueType(map, values.out()));
+  ORT_TRY(api, CastTypeInfoToTensorInfo(values.get(), &tensor));
+  ONNXTensorElementDataType of_values = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
+  if (tensor) ORT_TRY(api, GetTensorElementType(tensor, &of_values));
+  return of_values == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
 }
 
 Result<void> Model::Inside::describe() {
@@ -199,8 +268,12 @@ Result<void> Model::Inside::describe() {
   signature.batches = std::ranges::all_of(signature.inputs, free_rows) && std::ranges::all_of(signature.outputs, free_rows);
   for (const TensorSpec& spec : signature.inputs) input_names.push_back(spec.name.c_str());
   for (const TensorSpec& spec : signature.outputs) output_names.push_back(spec.name.c_str());
-  input_values.resize(inputs);
-  output_values.resize(outs);
+  const auto numbers = [](const TensorSpec& spec) { return spec.datatype != Datatype::bytes; };
+  keeps_inputs = std::ranges::all_of(signature.inputs, numbers);
+  keeps_outputs = std::ranges::all_of(signature.outputs, numbers) && std::ranges::none_of(is_map, [](bool map) { return map; });
+  input_values.raw.resize(inputs);
+  output_values.raw.resize(outs);
+  aligned.resize(inputs);
   outputs.resize(outs);
   text.resize(outs);
   strings.resize(outs);
@@ -208,20 +281,30 @@ Result<void> Model::Inside::describe() {
   return {};
 }
 
+Result<OrtValue*> Model::Inside::wrap(std::span<const std::byte> bytes, const std::vector<std::int64_t>& shape, Datatype type) {
+  OrtValue* value = nullptr;
+  // The engine only reads it, though its interface does not say so.
+  ORT_TRY(api, CreateTensorWithDataAsOrtValue(memory.get(), const_cast<std::byte*>(bytes.data()), bytes.size(), shape.data(), shape.size(), theirs(type), &value));
+  return value;
+}
+
 Result<void> Model::Inside::bind(std::span<const TensorView> inputs) {
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const TensorView& tensor = inputs[i];
     const Datatype type = signature.inputs[i].datatype;
     if (type != Datatype::bytes) {
-      // The engine only reads it, though its interface does not say so.
-      ORT_TRY(api, CreateTensorWithDataAsOrtValue(memory.get(), const_cast<std::byte*>(tensor.data.data()), tensor.data.size(), tensor.shape.data(),
-                                                  tensor.shape.size(), theirs(type), &input_values[i]));
+      std::span<const std::byte> bytes = tensor.data;
+      if (reinterpret_cast<std::uintptr_t>(bytes.data()) % domain::element_size(type) != 0) {  // from the middle of a binary body
+        aligned[i].assign(bytes.begin(), bytes.end());
+        bytes = aligned[i];
+      }
+      TRY(input_values.raw[i], wrap(bytes, tensor.shape, type));
       continue;
     }
-    ORT_TRY(api, CreateTensorAsOrtValue(allocator, tensor.shape.data(), tensor.shape.size(), ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING, &input_values[i]));
+    ORT_TRY(api, CreateTensorAsOrtValue(allocator, tensor.shape.data(), tensor.shape.size(), ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING, &input_values.raw[i]));
     for (std::size_t at = 0; at < tensor.strings.size(); ++at) {
       char* room = nullptr;
-      ORT_TRY(api, GetResizedStringTensorElementBuffer(input_values[i], at, tensor.strings[at].size(), &room));
+      ORT_TRY(api, GetResizedStringTensorElementBuffer(input_values.raw[i], at, tensor.strings[at].size(), &room));
       std::memcpy(room, tensor.strings[at].data(), tensor.strings[at].size());
     }
   }
@@ -230,19 +313,79 @@ Result<void> Model::Inside::bind(std::span<const TensorView> inputs) {
 
 Result<std::span<const TensorView>> Model::run(std::span<const TensorView> inputs) {
   Inside& in = *inside_;
-  in.release_outputs();
-  const auto bound = in.bind(inputs);
-  OrtStatus* status = nullptr;
-  if (bound)
-    status = in.api.Run(in.session.get(), nullptr, in.input_names.data(), in.input_values.data(), in.input_values.size(), in.output_names.data(),
-                        in.output_names.size(), in.output_values.data());
-  in.release_inputs();
+  ASSERT(inputs.size() == in.signature.inputs.size(), "a run without all inputs");
+  std::size_t bytes = 0;
+  for (const TensorView& input : inputs) bytes += input.data.size();
+  return in.keeps_inputs && bytes <= kKeptInputMax ? in.run_kept(inputs) : in.run_once(inputs);
+}
+
+Result<std::span<const TensorView>> Model::Inside::run_once(std::span<const TensorView> inputs) {
+  output_values.release();
+  const auto bound = bind(inputs);
+  OrtStatus* status = bound ? run(input_values, output_values) : nullptr;
+  input_values.release();
   if (!bound) return fail(bound.error());
-  if (status) return fail(take_error(in.api, status));
-  for (std::size_t i = 0; i < in.output_values.size(); ++i) {
-    TRY(in.outputs[i], in.is_map[i] ? in.view_map(in.output_values[i], i) : in.view(in.output_values[i], i));
+  if (status) return fail(take_error(api, status));
+  TRY_VOID(view_all(output_values.raw));
+  return std::span<const TensorView>(outputs);
+}
+
+// The slot for these shapes, made where there is none.
+Result<Slot*> Model::Inside::slot_for(std::span<const TensorView> inputs) {
+  for (Slot& slot : slots)
+    if (slot.fits(inputs)) return &slot;
+  std::size_t bytes = 0;
+  for (const TensorView& input : inputs) bytes += input.data.size();
+  if (slots.size() >= kSlotsMax || slots_bytes + bytes > kSlotsBytesMax) {
+    slots.clear();
+    slots_bytes = 0;
   }
-  return std::span<const TensorView>(in.outputs);
+  slots_bytes += bytes;
+  Slot slot(api);
+  slot.inputs.raw.resize(inputs.size());
+  slot.outputs.raw.resize(signature.outputs.size());
+  slot.data.resize(inputs.size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    slot.shapes.push_back(inputs[i].shape);
+    slot.data[i].resize(std::max<std::size_t>(inputs[i].data.size(), 1));
+    TRY(slot.inputs.raw[i], wrap(std::span(slot.data[i]).first(inputs[i].data.size()), inputs[i].shape, signature.inputs[i].datatype));
+  }
+  return &slots.emplace_back(std::move(slot));
+}
+
+// The engine writes into the outputs of the slot's last run. Where their shapes turn out to depend on the inputs' values, which it
+// refuses, this model's outputs are made anew for each run from then on.
+Result<std::span<const TensorView>> Model::Inside::run_kept(std::span<const TensorView> inputs) {
+  TRY(Slot * slot, slot_for(inputs));
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    if (!inputs[i].data.empty()) std::memcpy(slot->data[i].data(), inputs[i].data.data(), inputs[i].data.size());
+  std::vector<TensorView> before;
+  if (!slot->views.empty()) {
+    OrtStatus* status = run(slot->inputs, slot->outputs);
+    if (!status) return std::span<const TensorView>(slot->views);
+    api.ReleaseStatus(status);
+    before = std::exchange(slot->views, {});
+    slot->outputs.release();
+  }
+  output_values.release();
+  if (OrtStatus* status = run(slot->inputs, output_values)) return fail(take_error(api, status));
+  TRY_VOID(view_all(output_values.raw));
+  std::size_t bytes = 0;
+  for (const TensorView& output : outputs) bytes += output.data.size();
+  for (std::size_t i = 0; i < before.size(); ++i)
+    if (before[i].shape != outputs[i].shape) keeps_outputs = false;
+  if (!keeps_outputs || bytes > kKeptOutputMax || slots_bytes + bytes > kSlotsBytesMax) return std::span<const TensorView>(outputs);
+  slots_bytes += bytes;
+  std::swap(slot->outputs.raw, output_values.raw);
+  slot->views = outputs;
+  return std::span<const TensorView>(slot->views);
+}
+
+Result<void> Model::Inside::view_all(std::span<OrtValue* const> values) {
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    TRY(outputs[i], is_map[i] ? view_map(values[i], i) : view(values[i], i));
+  }
+  return {};
 }
 
 Result<TensorView> Model::Inside::view(OrtValue* value, std::size_t index) {
@@ -301,40 +444,6 @@ Result<TensorView> Model::Inside::view_map(OrtValue* sequence, std::size_t index
     mapped[index].insert(mapped[index].end(), static_cast<const float*>(at), static_cast<const float*>(at) + count);
   }
   return TensorView{.shape = {static_cast<std::int64_t>(rows), static_cast<std::int64_t>(columns)}, .data = std::as_bytes(std::span(mapped[index]))};
-}
-
-MadeUpInput::MadeUpInput(const domain::Signature& signature, std::int64_t rows, std::int64_t size) {
-  for (const TensorSpec& spec : signature.inputs) {
-    TensorView tensor{.shape = spec.shape};
-    std::size_t count = 1;
-    for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
-      if (tensor.shape[i] < 0) tensor.shape[i] = i == 0 ? rows : size;
-      count *= static_cast<std::size_t>(tensor.shape[i]);
-    }
-    const std::size_t element = domain::element_size(spec.datatype);
-    std::vector<std::byte>& bytes = data_.emplace_back(count * element);
-    std::vector<std::string_view>& texts = strings_.emplace_back(spec.datatype == Datatype::bytes ? count : 0);
-    const bool ids = spec.datatype == Datatype::int32 || spec.datatype == Datatype::int64;
-    for (std::size_t i = 0; ids && i < count; ++i) bytes[i * element] = std::byte{1};
-    tensor.data = bytes;
-    tensor.strings = texts;
-    tensors_.push_back(std::move(tensor));
-  }
-}
-
-Result<void> warm_up(Model& model, std::int64_t rows) {
-  Result<void> last = {};
-  for (const std::int64_t size : {8, 32, 224, 320, 1}) {
-    const MadeUpInput input(model.signature(), rows, size);
-    const auto ran = model.run(input.tensors());
-    if (ran) return {};
-    last = fail(ran.error());
-    const bool only_rows_free = std::ranges::all_of(model.signature().inputs, [](const TensorSpec& s) {
-      return std::ranges::none_of(s.shape | std::views::drop(1), [](std::int64_t d) { return d < 0; });
-    });
-    if (only_rows_free) break;  // another size would be the same input
-  }
-  return last;
 }
 
 }  // namespace mayfly::worker

@@ -18,17 +18,19 @@ namespace mayfly::worker {
 
 struct ModelData {
   struct File {
-    std::string path;                  // as the model names it: external data are found by this
+    std::string path;                  // within the version; external data are found from the model's own folder
     os::Mapping bytes;
   };
   std::vector<File> files;             // the model first
 };
 
+enum class Optimise { nothing, everything };
+
 struct LoadOptions {
   bool compiled = false;               // the flat file of a compile
   bool pack_weights = true;
   int threads = 1;
-  bool optimise = true;                // of a model as uploaded; a compiled one is already
+  Optimise optimise = Optimise::everything;  // of a model as uploaded; a compiled one is already
   std::string save_compiled_to;        // a path: optimise for this CPU and write the flat file there
 };
 
@@ -41,7 +43,12 @@ class Model {
   // batches: every first dimension is free; whether rows are independent is for the check to find out.
   const domain::Signature& signature() const;
 
-  // Inputs in the order of the signature. Outputs point into the engine's memory, valid until the next run.
+  // Remarks for its maker: outputs that are converted.
+  const std::vector<std::string>& notes() const;
+
+  // Inputs in the order of the signature, checked against it (worker/codec.h). Outputs are valid until the next run. In steady state
+  // small runs allocate nothing here: inputs are copied to tensors that are kept for each set of shapes, and the engine writes
+  // into the outputs of the run before.
   [[nodiscard]] Result<std::span<const TensorView>> run(std::span<const TensorView> inputs);
 
  private:
@@ -49,21 +56,5 @@ class Model {
   explicit Model(std::unique_ptr<Inside> inside);
   std::unique_ptr<Inside> inside_;
 };
-
-// Zeros (ones for integers above 8 bits: token ids; "" for strings) of the signature's shapes; free dimensions are
-// `rows` (the first) and `size`.
-class MadeUpInput {
- public:
-  MadeUpInput(const domain::Signature& signature, std::int64_t rows, std::int64_t size);
-  std::span<const TensorView> tensors() const { return tensors_; }
-
- private:
-  std::vector<std::vector<std::byte>> data_;
-  std::vector<std::vector<std::string_view>> strings_;
-  std::vector<TensorView> tensors_;
-};
-
-// Runs it on made-up input, trying a few sizes for the free dimensions; the last error where none runs.
-[[nodiscard]] Result<void> warm_up(Model& model, std::int64_t rows = 1);
 
 }  // namespace mayfly::worker

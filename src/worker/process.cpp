@@ -18,6 +18,7 @@
 #include "os/clock.h"
 #include "os/ring.h"
 #include "worker/jobs.h"
+#include "worker/made_up.h"
 #include "worker/model.h"
 #include "worker/seccomp.h"
 #include "worker/serve_loop.h"
@@ -191,7 +192,7 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
   ready.load_ns = static_cast<std::uint64_t>((loaded - mapped).count());
   if (order.role == Role::instance) serve(**model, control.get(), std::span(got.fds).first(3), order, ready);
   // What a first run sets up (buffers, pages) is set up here once for all forks. A model that does not run on made-up input still forks.
-  static_cast<void>(warm_up(**model).has_value());
+  static_cast<void>(find_size(**model).has_value());
   ready.warm_ns = static_cast<std::uint64_t>((os::monotonic_now() - loaded).count());
   be_template(**model, control, order, ready);
 }
