@@ -35,7 +35,8 @@ std::string because(const Policy& policy, const Observation& seen, const Decisio
     case Reason::queue: return (seen.waiting > 0 ? waiting : count(seen.in_flight, "request runs or waits", "requests run or wait")) +
         " about " + to_text(d.wait) + "; one more instance costs " + start_of(seen);
     case Reason::panic:
-      if (d.instances > d.before) return rate(d.memory.rate_panic) + " in the last " + to_text(policy.panic_window) + " need " + instances(d.needed);
+      if (d.instances > d.before)
+        return rate(d.memory.rate_panic) + " in the last " + to_text(policy.panic_window) + " need " + instances(d.needed);
       return "a burst ended less than " + to_text(policy.stable_window) + " ago; nothing shrinks until then";
     case Reason::rate: return rate(d.memory.rate_stable) + " need " + instances(d.needed);
     case Reason::target:
@@ -44,7 +45,8 @@ std::string because(const Policy& policy, const Observation& seen, const Decisio
       return "no number of instances reaches the p99 target of " + target_of(policy) + ": one request takes " + to_text(seen.service_mean) +
              ", and 1 in 100 " + to_text(std::max(seen.service_p99, seen.service_mean)) + " or longer";
     case Reason::surplus: return instances(d.needed) + " would do; kept until that has lasted";
-    case Reason::shrink: return instances(d.instances) + " did for the last " + to_text(std::min(policy.keep.keep_alive, policy.stable_window));
+    case Reason::shrink:
+      return instances(d.instances) + " did for the last " + to_text(std::min(policy.keep.keep_alive, policy.stable_window));
     case Reason::keep_alive: return "idle for " + to_text(d.idle) + "; kept for " + to_text(policy.keep.keep_alive) +
         (policy.keep.learned ? " after a request, as its calls suggest" : " after a request");
     case Reason::idle: return "idle for " + to_text(d.idle);

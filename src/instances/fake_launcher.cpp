@@ -33,7 +33,8 @@ Duration FakeLauncher::within(Span span) {
 }
 
 void FakeLauncher::note(std::uint64_t what, std::uint64_t of) {
-  for (const std::uint64_t part : {what, of, static_cast<std::uint64_t>(turn_.now.since_boot.count())}) trace_ = (trace_ ^ part) * 0x100000001b3;
+  for (const std::uint64_t part : {what, of, static_cast<std::uint64_t>(turn_.now.since_boot.count())})
+    trace_ = (trace_ ^ part) * 0x100000001b3;
 }
 
 Bytes FakeLauncher::memory() const {
@@ -44,7 +45,8 @@ Bytes FakeLauncher::memory() const {
 
 void FakeLauncher::start(ProcessId process, const StartOrder& order) {
   const bool is_template = order.role == domain::Role::template_;
-  begin_start(process, order.role, is_template ? behaviour_.template_start : behaviour_.start, is_template ? behaviour_.template_memory : behaviour_.memory);
+  begin_start(process, order.role, is_template ? behaviour_.template_start : behaviour_.start,
+              is_template ? behaviour_.template_memory : behaviour_.memory);
 }
 
 void FakeLauncher::fork(ProcessId child, ProcessId from) {
@@ -129,7 +131,9 @@ void FakeLauncher::end_run(ProcessId id, Process& process) {
     reply(id, held.ticket, code, process, batch);
     if (random_.chance(behaviour_.answers_twice)) reply(id, held.ticket, 0, process, batch);
   }
-  if (lies) reply(id, {random_.chance(0.5) ? random_.next() : done.front().ticket.number + static_cast<std::uint64_t>(random_.between(-3, 3))}, 0, process, batch);
+  if (lies)
+    reply(id, {random_.chance(0.5) ? random_.next() : done.front().ticket.number + static_cast<std::uint64_t>(random_.between(-3, 3))}, 0,
+          process, batch);
 }
 
 void FakeLauncher::stop(ProcessId id) {

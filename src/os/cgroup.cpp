@@ -125,7 +125,8 @@ void remove_stale(const std::string& parent) {
 Result<std::pair<std::string, Fd>> make_folder(const std::string& parent) {
   remove_stale(parent);
   for (int attempt = 0; attempt < 100; ++attempt) {
-    const std::string folder = parent + "/" + std::string(kFolder) + std::to_string(::getpid()) + (attempt ? "-" + std::to_string(attempt) : "");
+    const std::string folder =
+        parent + "/" + std::string(kFolder) + std::to_string(::getpid()) + (attempt ? "-" + std::to_string(attempt) : "");
     if (::mkdir(folder.c_str(), 0755) != 0) {
       if (errno == EEXIST) continue;
       return fail(os_error("mkdir", folder));
@@ -143,7 +144,8 @@ Cgroups Cgroups::open(const std::string& proc, int spare) {
   Cgroups groups;
   groups.spare_wanted_ = static_cast<std::size_t>(spare);
   if (auto found = groups.find_roots(proc); !found) {
-    groups.note_ = "control groups can't be used (" + found.error().message + "): memory is limited per process by rlimit, CPU is not limited. "
+    groups.note_ = "control groups can't be used (" + found.error().message +
+                   "): memory is limited per process by rlimit, CPU is not limited. "
                    "Run the node as root, or delegate a group to it (systemd: Delegate=yes)";
     groups.roots_.clear();
   } else {
@@ -155,14 +157,16 @@ Cgroups Cgroups::open(const std::string& proc, int spare) {
 Result<void> Cgroups::find_roots(const std::string& proc) {
   const auto mounts = find_mounts(proc);
   for (const std::string controller : {"memory", "cpu", "cpuacct", "pids"}) {
-    const auto mount = std::ranges::find_if(mounts, [&](const Mount& m) { return std::ranges::find(m.controllers, controller) != m.controllers.end(); });
+    const auto mount =
+        std::ranges::find_if(mounts, [&](const Mount& m) { return std::ranges::find(m.controllers, controller) != m.controllers.end(); });
     if (mount == mounts.end()) {
       if (controller == "memory") break;
       continue;
     }
     const std::string parent = own_folder(proc, *mount, controller);
     if (parent.empty()) return fail(Code::not_found, "this process's " + controller + " group is not in " + proc + "/cgroup");
-    const auto same = std::ranges::find_if(roots_, [&](const Root& root) { return root.path.starts_with(parent + "/" + std::string(kFolder)); });
+    const auto same =
+        std::ranges::find_if(roots_, [&](const Root& root) { return root.path.starts_with(parent + "/" + std::string(kFolder)); });
     if (same != roots_.end()) {
       same->controllers.push_back(controller);
       continue;
@@ -207,7 +211,8 @@ Cgroups::~Cgroups() {
 std::string Cgroups::leaf(const Root& root, std::uint64_t number) const { return root.path + "/s" + std::to_string(number); }
 
 const Cgroups::Root* Cgroups::root_of(std::string_view controller) const {
-  const auto found = std::ranges::find_if(roots_, [&](const Root& root) { return std::ranges::find(root.controllers, controller) != root.controllers.end(); });
+  const auto found = std::ranges::find_if(
+      roots_, [&](const Root& root) { return std::ranges::find(root.controllers, controller) != root.controllers.end(); });
   return found == roots_.end() ? nullptr : &*found;
 }
 
@@ -253,7 +258,9 @@ Result<void> Cgroups::limit(const Group& group, const GroupLimits& limits) {
   if (!group) return {};
   const std::string quota = std::to_string(std::max(1'000L, std::lround(limits.cpu * kPeriod)));
   const Root *memory = root_of("memory"), *cpu = root_of("cpu"), *pids = root_of("pids");
-  if (memory) TRY_VOID(write_file(leaf(*memory, group.number_) + (unified_ ? "/memory.max" : "/memory.limit_in_bytes"), std::to_string(limits.memory_max.count)));
+  if (memory)
+    TRY_VOID(write_file(leaf(*memory, group.number_) + (unified_ ? "/memory.max" : "/memory.limit_in_bytes"),
+                        std::to_string(limits.memory_max.count)));
   if (pids) TRY_VOID(write_file(leaf(*pids, group.number_) + "/pids.max", std::to_string(limits.processes_max)));
   if (!cpu) return {};
   const std::string folder = leaf(*cpu, group.number_);
@@ -290,7 +297,8 @@ GroupUsage Cgroups::usage(const Group& group) const {
   if (!group) return {};
   GroupUsage usage{.cpu = read_cpu(group.number_) - group.cpu_before_, .out_of_memory = read_killed(group.number_) - group.killed_before_};
   if (const Root* root = root_of("memory"))
-    usage.memory = {std::strtoull(read_file(leaf(*root, group.number_) + (unified_ ? "/memory.current" : "/memory.usage_in_bytes")).c_str(), nullptr, 10)};
+    usage.memory = {std::strtoull(read_file(leaf(*root, group.number_) + (unified_ ? "/memory.current" : "/memory.usage_in_bytes")).c_str(),
+                                  nullptr, 10)};
   return usage;
 }
 

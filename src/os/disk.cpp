@@ -16,7 +16,8 @@ namespace {
 
 Error disk_error(std::string_view call, const std::string& path) {
   if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)
-    return {Code::exhausted, "the disk is full: cannot write " + path + " (" + std::strerror(errno) + "); make room, or move the data directory to a larger disk"};
+    return {Code::exhausted, "the disk is full: cannot write " + path + " (" + std::strerror(errno) +
+                                 "); make room, or move the data directory to a larger disk"};
   if (errno == EEXIST) return {Code::conflict, std::string(call) + " " + path + ": it exists already"};
   if (errno == EROFS) return {Code::permission_denied, std::string(call) + " " + path + ": the file system is read-only"};
   return os_error(call, path);
@@ -138,7 +139,8 @@ Result<Fd> lock_file(const std::string& path) {
     const ssize_t got = ::pread(fd.get(), text, sizeof text - 1, 0);
     std::string holder(text, static_cast<std::size_t>(std::max<ssize_t>(0, got)));
     while (!holder.empty() && holder.back() == '\n') holder.pop_back();
-    return fail(Code::conflict, "another node" + (holder.empty() ? std::string() : " (process " + holder + ")") + " holds " + path + ": stop it, or use another data directory");
+    return fail(Code::conflict, "another node" + (holder.empty() ? std::string() : " (process " + holder + ")") + " holds " + path +
+                                    ": stop it, or use another data directory");
   }
   const std::string pid = std::to_string(::getpid()) + "\n";
   // A pid that can't be written costs a detail of a message, not the lock.

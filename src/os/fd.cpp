@@ -29,7 +29,8 @@ void Mapping::reset() {
 Error os_error(std::string_view call, std::string_view what) {
   const int error = errno;
   Code code = Code::internal;
-  if (error == ENOSPC || error == EDQUOT || error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN) code = Code::exhausted;
+  if (error == ENOSPC || error == EDQUOT || error == EMFILE || error == ENFILE || error == ENOMEM || error == EAGAIN)
+    code = Code::exhausted;
   if (error == ENOENT) code = Code::not_found;
   if (error == EACCES || error == EPERM) code = Code::permission_denied;
   if (error == EPIPE || error == ECONNRESET || error == ECONNREFUSED) code = Code::unavailable;
@@ -52,7 +53,8 @@ Result<Fd> make_memfd(const char* name, std::uint64_t size) {
 }
 
 Result<void> seal(const Fd& memfd) {
-  if (::fcntl(memfd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) return fail(os_error("F_ADD_SEALS"));
+  if (::fcntl(memfd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+    return fail(os_error("F_ADD_SEALS"));
   return {};
 }
 
