@@ -1,0 +1,92 @@
+#include "gateway/http_types.h"
+
+#include <nlohmann/json.hpp>
+
+namespace mayfly::gateway {
+namespace {
+
+char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
+
+int hex(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  c = lower(c);
+  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+std::optional<std::string> decoded(std::string_view text, bool plus_is_space) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%') {
+      if (i + 2 >= text.size()) return std::nullopt;
+      const int high = hex(text[i + 1]), low = hex(text[i + 2]);
+      if (high < 0 || low < 0 || (high == 0 && low == 0)) return std::nullopt;
+      out += static_cast<char>(high * 16 + low);
+      i += 2;
+    } else {
+      out += plus_is_space && text[i] == '+' ? ' ' : text[i];
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string_view name(Method method) {
+  constexpr std::string_view kNames[] = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "?"};
+  return kNames[static_cast<std::size_t>(method)];
+}
+
+bool same_word(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  for (std::size_t i = 0; i < a.size(); ++i)
+    if (a[i] != b[i] && lower(a[i]) != lower(b[i])) return false;
+  return true;
+}
+
+std::optional<std::string> percent_decoded(std::string_view text) { return decoded(text, false); }
+
+std::string_view HttpRequest::header(std::string_view wanted) const {
+  for (const HttpHeader& header : headers)
+    if (same_word(header.name, wanted)) return header.value;
+  return {};
+}
+
+std::optional<std::string> HttpRequest::query_value(std::string_view wanted) const {
+  for (std::string_view rest = query; !rest.empty();) {
+    const std::size_t end = std::min(rest.find('&'), rest.size());
+    const std::string_view pair = rest.substr(0, end);
+    const std::size_t equals = std::min(pair.find('='), pair.size());
+    if (const auto key = decoded(pair.substr(0, equals), true); key && *key == wanted)
+      return decoded(pair.substr(std::min(equals + 1, pair.size())), true);
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return std::nullopt;
+}
+
+int http_status(Code code) {
+  switch (code) {
+    case Code::invalid_argument: return 400;
+    case Code::unauthenticated: return 401;
+    case Code::permission_denied: return 403;
+    case Code::not_found: return 404;
+    case Code::conflict: return 409;
+    case Code::exhausted: return 429;
+    case Code::cancelled: return 499;
+    case Code::deadline_exceeded: return 504;
+    case Code::unavailable: return 503;
+    case Code::unimplemented: return 501;
+    case Code::data_loss:
+    case Code::internal: return 500;
+  }
+  return 500;
+}
+
+HttpReply error_reply(const Error& error) {
+  const nlohmann::ordered_json body = {{"error", {{"code", name(error.code)}, {"message", error.message}}}};
+  HttpReply reply{.status = http_status(error.code), .body = body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)};
+  if (reply.status == 429 || reply.status == 503) reply.headers.emplace_back("Retry-After", "1");
+  return reply;
+}
+
+}  // namespace mayfly::gateway

@@ -1,0 +1,136 @@
+#include "gateway/router.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/assert.h"
+
+namespace mayfly::gateway {
+
+struct Router::Node {
+  std::map<std::string, std::unique_ptr<Node>, std::less<>> literal;
+  std::unique_ptr<Node> any;
+  std::vector<const Route*> routes;
+};
+
+namespace {
+
+// Cuts the first segment off: "/a/b" -> "a", rest "/b".
+std::string_view take_segment(std::string_view& path) {
+  path.remove_prefix(1);
+  const std::size_t end = std::min(path.find('/'), path.size());
+  const std::string_view segment = path.substr(0, end);
+  path.remove_prefix(end);
+  return segment;
+}
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= b.size(); ++j)
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])}));
+  }
+  return row[b.size()];
+}
+
+// How unlike a pattern a path is: the sum over segments; a {name} takes anything, a missing segment costs 4.
+std::size_t unlike(std::string_view pattern, std::string_view path) {
+  std::size_t sum = 0;
+  while (!pattern.empty() || !path.empty()) {
+    const bool both = !pattern.empty() && !path.empty();
+    const std::string_view wanted = pattern.empty() ? std::string_view() : take_segment(pattern);
+    const std::string_view got = path.empty() ? std::string_view() : take_segment(path);
+    if (!both) sum += 4;
+    else if (wanted.empty() || wanted.front() != '{') sum += edit_distance(wanted, got.substr(0, 64));
+  }
+  return sum;
+}
+
+}  // namespace
+
+Router::Router() : root_(std::make_unique<Node>()) {}
+Router::~Router() = default;
+Router::Router(Router&&) noexcept = default;
+
+void Router::add(Method method, std::string_view pattern, Handler handler, std::uint64_t body_max) {
+  add({.method = method, .pattern = std::string(pattern), .handler = std::move(handler), .body_max = body_max});
+}
+
+void Router::add_upload(Method method, std::string_view pattern, UploadHandler handler, std::uint64_t body_max) {
+  add({.method = method, .pattern = std::string(pattern), .upload = std::move(handler), .body_max = body_max});
+}
+
+void Router::add(Route route) {
+  ASSERT(!route.pattern.empty() && route.pattern.front() == '/', "a pattern begins with '/'");
+  ASSERT(static_cast<bool>(route.handler) != static_cast<bool>(route.upload), "a route has one handler");
+  Node* node = root_.get();
+  std::size_t parameters = 0;
+  for (std::string_view rest = route.pattern; !rest.empty();) {
+    const std::string_view segment = take_segment(rest);
+    std::unique_ptr<Node>* next = nullptr;
+    if (segment.starts_with('{')) {
+      ASSERT(++parameters <= kParametersMax, "a pattern with more {names} than HttpRequest::parameters holds");
+      next = &node->any;
+    } else {
+      next = &node->literal[std::string(segment)];
+    }
+    if (!*next) *next = std::make_unique<Node>();
+    node = next->get();
+  }
+  for (const Route* other : node->routes) ASSERT(other->method != route.method, "two handlers of one route");
+  routes_.push_back(std::make_unique<Route>(std::move(route)));
+  node->routes.push_back(routes_.back().get());
+}
+
+RouteMatch Router::match(HttpRequest& request, std::string& decoded) const {
+  const Node* node = root_.get();
+  std::size_t parameters = 0;
+  decoded.clear();
+  if (request.path.empty() || request.path.front() != '/') return {};
+  for (std::string_view rest = request.path; !rest.empty();) {
+    const std::string_view segment = take_segment(rest);
+    if (const auto found = node->literal.find(segment); found != node->literal.end()) {
+      node = found->second.get();
+      continue;
+    }
+    if (!node->any || segment.empty()) return {};
+    node = node->any.get();
+    std::string_view value = segment;
+    if (segment.find('%') != segment.npos) {
+      const auto plain = percent_decoded(segment);
+      if (!plain) return {};
+      decoded.reserve(request.path.size());  // never more than the path: earlier views stay where they are
+      const std::size_t at = decoded.size();
+      decoded += *plain;
+      value = std::string_view(decoded).substr(at);
+    }
+    request.parameters[parameters++] = value;
+  }
+  const Route* of_get = nullptr;
+  for (const Route* route : node->routes) {
+    if (route->method == request.method) return {.route = route};
+    if (route->method == Method::get) of_get = route;
+  }
+  if (request.method == Method::head && of_get) return {.route = of_get};
+  RouteMatch none;
+  for (const Route* route : node->routes) none.allowed.push_back(route->method);
+  if (of_get) none.allowed.push_back(Method::head);
+  return none;
+}
+
+std::vector<std::string> Router::near(std::string_view path) const {
+  if (path.empty() || path.front() != '/') return {};
+  std::vector<std::pair<std::size_t, std::string>> found;
+  for (const auto& route : routes_)
+    if (const std::size_t distance = unlike(route->pattern, path.substr(0, 512)); distance <= 8)
+      found.emplace_back(distance, std::string(name(route->method)) + " " + route->pattern);
+  std::ranges::stable_sort(found, {}, [](const auto& entry) { return entry.first; });
+  if (found.size() > 3) found.resize(3);
+  std::vector<std::string> names;
+  for (auto& entry : found) names.push_back(std::move(entry.second));
+  return names;
+}
+
+}  // namespace mayfly::gateway

@@ -1,0 +1,54 @@
+// TCP on loopback: a listening socket, and the calls on its connections that a protocol needs, all
+// non-blocking. Knows no protocol and owns no state. Any address but loopback is refused: there are no
+// keys and no TLS yet.
+//
+// Results of moving bytes are plain numbers, as these run for every request: see Moved.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "os/fd.h"
+
+namespace mayfly::os {
+
+// epoll's, so that nobody else needs its header.
+constexpr std::uint32_t kReadable = 0x001, kWritable = 0x004, kBroken = 0x008, kHangup = 0x010, kPeerClosed = 0x2000, kEdge = 1U << 31;
+
+class Listener {
+ public:
+  // "127.0.0.1:8080", "[::1]:8080", "localhost:8080"; port 0: any free one.
+  [[nodiscard]] static Result<Listener> create(std::string_view address);
+  int fd() const { return fd_.get(); }
+  const std::string& address() const { return address_; }  // with the port that it really has
+  // The next connection. exhausted: out of descriptors or memory; Fd() (none): nobody waits.
+  [[nodiscard]] Result<Fd> accept();
+
+ private:
+  Listener(Fd fd, std::string address) : fd_(std::move(fd)), address_(std::move(address)) {}
+  Fd fd_;
+  std::string address_;
+};
+
+// Bytes moved (receive: 0 is the end), or one of these.
+using Moved = std::int64_t;
+constexpr Moved kWouldBlock = -1, kPeerGone = -2;
+
+[[nodiscard]] Moved receive(int socket, std::span<char> into);
+[[nodiscard]] Moved send(int socket, std::string_view bytes);
+[[nodiscard]] Moved send(int socket, std::string_view first, std::string_view second);
+// From a file, starting at `offset`; moves the offset.
+[[nodiscard]] Moved send_file(int socket, int file, std::uint64_t& offset, std::uint64_t bytes);
+void shut_writing(int socket);
+// Appends to a file; an error where not all of it fits.
+[[nodiscard]] Result<void> append(int file, std::string_view bytes);
+
+// A client's side, for tests and tools: connected, blocking.
+[[nodiscard]] Result<Fd> connect_to(std::string_view address);
+
+// From the kernel's generator.
+[[nodiscard]] std::uint64_t random_seed();
+
+}  // namespace mayfly::os
