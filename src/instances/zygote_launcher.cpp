@@ -15,6 +15,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr Duration kStatusWait = 100ms;           // from a closed control socket to the exit status
+constexpr int kAttemptsMax = 3;                   // of a start, where zygotes die under it
 constexpr int kForksAtOnce = 256;                 // of a template: children that are not in their own groups yet
 constexpr int kThreadsBeyond = 8;                 // of the engine's threads
 
@@ -115,38 +116,39 @@ int ZygoteLauncher::pid_of(ProcessId id) const {
 
 // ---- the launcher's calls
 
-void ZygoteLauncher::start(ProcessId id, const StartOrder& order) {
-  auto process = take_blank();
-  if (!process) return fail_later(id, process.error());
-  (*process)->id = id;
-  by_id_[id] = *process;
-  if (const auto given = give_order(**process, order); !given) {
-    // It never had an order: its sandbox is given up, the caller is told why.
-    Process& unused = **process;
-    by_id_.erase(id);
-    unused.id = {};
-    end(unused, "its order could not be sent");
-    fail_later(id, given.error());
-  }
-  refill_later();
-}
+void ZygoteLauncher::start(ProcessId id, const StartOrder& order) { start(id, order, 0); }
 
-Result<void> ZygoteLauncher::give_order(Process& process, const StartOrder& order) {
-  TRY(const Opened opened, open_files(order));
+void ZygoteLauncher::start(ProcessId id, const StartOrder& order, int attempts) {
+  auto opened = open_files(order);
+  if (!opened) return fail_later(id, opened.error());
+  std::vector<int> descriptors(3);
+  descriptors.insert(descriptors.end(), opened->descriptors.begin(), opened->descriptors.end());
+  const std::string message = load_message(order, opened->bytes, !cgroups_.works());
+  auto taken = take_blank();
+  for (; taken; taken = take_blank()) {
+    std::ranges::copy((*taken)->link->ring_descriptors(), descriptors.begin());
+    const auto said = (*taken)->link->say(std::as_bytes(std::span(message)), descriptors);
+    if (said) break;
+    // Dead already, and not yet known to be: its socket will say so. The pool holds few, so this ends.
+    if (said.error().code != Code::unavailable) return fail_later(id, said.error());
+  }
+  if (!taken) return fail_later(id, taken.error());
+  Process& process = **taken;
+  process.id = id;
+  by_id_[id] = &process;
   process.role = order.role;
   process.memory_max = order.memory_max;
-  process.time_max = order.time_max;
+  process.attempts = attempts;
   const int tasks = order.role == domain::Role::template_ ? kForksAtOnce : order.threads + (is_job(order.role) ? 64 : kThreadsBeyond);
   // What it maps may be charged to it too, by whoever touches a page first: that must not eat its own.
-  process.limits = {.memory_max = {order.memory_max.count + opened.bytes}, .cpu = order.cpu, .processes_max = tasks};
-  std::vector<int> descriptors = process.link->ring_descriptors();
-  descriptors.insert(descriptors.end(), opened.descriptors.begin(), opened.descriptors.end());
-  if (process.pid != 0) apply_limits(process);
-  const std::string message = load_message(order, opened.bytes, !cgroups_.works());
-  TRY_VOID(process.link->say(std::as_bytes(std::span(message)), descriptors));
+  process.limits = {.memory_max = {order.memory_max.count + opened->bytes}, .cpu = order.cpu, .processes_max = tasks};
+  process.link->limit_bodies(order.memory_max.count);
   process.link->forget_ring_memory();
+  // A zygote that dies takes with it what it had not made yet: then the order is given once more.
+  if (process.pid == 0) process.order = std::make_unique<StartOrder>(order);
+  else apply_limits(process);
   begin(process, is_job(order.role) ? order.time_max : options_.ready_max);
-  return {};
+  refill_later();
 }
 
 void ZygoteLauncher::begin(Process& process, Duration ready_max) {
@@ -179,6 +181,7 @@ void ZygoteLauncher::fork(ProcessId id, ProcessId from) {
   by_id_[id] = &child;
   child.role = domain::Role::instance;
   child.memory_max = parent->memory_max;
+  child.link->limit_bodies(child.memory_max.count);
   child.limits = parent->limits;
   child.limits.processes_max = 1 + kThreadsBeyond;
   begin(child, options_.ready_max);
@@ -252,7 +255,7 @@ void ZygoteLauncher::end(Process& process, std::string reason) {
 void ZygoteLauncher::close(Process& process) {
   if (process.stage == Stage::closing) return;
   if (process.stage == Stage::starting) --starting_;
-  process.link->finish();
+  process.link->close();
   process.stage = Stage::closing;
   loop_.cancel(process.deadline);
   if (process.pidfd) os::signal_process(process.pidfd, SIGKILL);
@@ -281,7 +284,11 @@ void ZygoteLauncher::finish(Process& process) {
   const Death death = death_of(process);
   const bool told = process.told;
   const std::string failure = sandbox.failure;
+  const std::unique_ptr<StartOrder> order = std::move(process.order);
+  const int attempts = process.attempts + 1;
+  const bool never_made = process.pid == 0 && sandbox.init_pid == 0 && !process.asked_to_end && process.end_reason.empty() && failure.empty();
   forget(process);
+  if (id && order && never_made && attempts < kAttemptsMax) return start(id, *order, attempts);
   if (!id) {
     // A blank one: something is wrong with sandboxes in general, so the pool is not filled again at once.
     refill_pause_ = std::clamp(2 * refill_pause_, Duration(100ms), Duration(5s));

@@ -68,7 +68,6 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
     domain::Role role{};
     Bytes memory_max;                       // as ordered
     os::GroupLimits limits;
-    Duration time_max{};                    // jobs
     Instant asked, hello_at;
     int pid = 0, pid_inside = 0;
     os::Fd pidfd;
@@ -79,6 +78,8 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
     bool told = false;                      // on_ready or on_failed was said
     bool asked_to_end = false;
     std::string end_reason;                 // why we ended it
+    std::unique_ptr<StartOrder> order;      // until it says hello
+    int attempts = 0;
     int wait_status = 0;
     bool ended = false;                     // wait_status is known
   };
@@ -111,7 +112,7 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   void log_line(Sandbox& sandbox, std::string_view line);
 
   // processes
-  Result<void> give_order(Process& process, const StartOrder& order);
+  void start(ProcessId id, const StartOrder& order, int attempts);
   void begin(Process& process, Duration ready_max);
   void fail_later(ProcessId id, Error error);
   void run_failures();

@@ -1,5 +1,7 @@
 #include "os/ring.h"
 
+#include <fcntl.h>
+#include <linux/memfd.h>
 #include <sys/mman.h>
 
 #include <cstring>
@@ -77,7 +79,12 @@ bool Ring::prepare_sleep() {
   return false;
 }
 
-Result<Fd> make_ring_memory() { return make_memfd("mayfly-ring", kIndexSize + 2 * kRingSize); }
+Result<Fd> make_ring_memory() {
+  TRY(Fd memory, make_memfd("mayfly-ring", kIndexSize + 2 * kRingSize));
+  // Either side could shrink it under the other's feet, whose next touch would be a SIGBUS.
+  if (::fcntl(memory.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) return fail(os_error("F_ADD_SEALS", "a ring"));
+  return memory;
+}
 
 Result<Ring> open_ring(int memory, int direction, int doorbell) {
   ASSERT(direction == 0 || direction == 1, "a ring has two directions");

@@ -66,7 +66,7 @@ class Ring {
   bool broken_ = false;
 };
 
-// The shared memory of both directions. Direction 0: node to instance; 1: instance to node.
+// The shared memory of both directions, sealed against another size. Direction 0: node to instance; 1: instance to node.
 [[nodiscard]] Result<Fd> make_ring_memory();
 [[nodiscard]] Result<Ring> open_ring(int memory, int direction, int doorbell);
 

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 #include "worker/jobs.h"
 #include "worker/made_up.h"
 #include "worker/model.h"
+#include "worker/probe.h"
 #include "worker/seccomp.h"
 #include "worker/serve_loop.h"
 
@@ -150,6 +152,11 @@ void send_result(int control, const std::string& json) {
   send_with_text(control, os::bytes_of(ready), json);
 }
 
+void limit_to(__rlimit_resource resource, std::uint64_t most) {
+  const rlimit wanted{most, most};
+  if (most > 0 && ::setrlimit(resource, &wanted) != 0) ::_exit(1);
+}
+
 Result<std::string> do_job(Engine& engine, const Received& got) {
   const LoadOrder& order = got.order;
   if (order.role == Role::tune) {
@@ -173,11 +180,18 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
   const Instant begun = os::monotonic_now();
   const LoadOrder& order = got.order;
   if (const auto filtered = apply_role_filter(order.role, order.threads); !filtered) report_failure(control.get(), filtered.error());
+  // Without control groups memory is limited here; what a compile may write to the node's disk always is.
+  limit_to(RLIMIT_DATA, order.memory_max);
+  limit_to(RLIMIT_FSIZE, order.output_size_max);
   if (!order.large_pages) ::prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
   if (order.role == Role::check || order.role == Role::compile || order.role == Role::tune) {
     const auto result = do_job(engine, got);
     if (!result) report_failure(control.get(), result.error());
     send_result(control.get(), *result);
+    ::_exit(0);
+  }
+  if (order.role == Role::probe) {
+    send_result(control.get(), to_json(probe_sandbox(got.fds[3].get(), got.fds[0].get())));
     ::_exit(0);
   }
   if (order.role != Role::instance && order.role != Role::template_) report_failure(control.get(), {Code::internal, "an unknown role"});

@@ -178,7 +178,7 @@ bool reap(int& first) {
 
 Result<void> prepare_init(bool two_ids) {
   char go = 0;
-  if (::read(kStartAt, &go, 1) != 1) return fail(Code::unavailable, "the zygote ended, or could not map user ids");
+  if (::read(kStartAt, &go, 1) != 1) ::_exit(1);  // the zygote ended; the node sees this socket close and starts over
   ::close(kStartAt);
   if (two_ids) {
     TRY_VOID(check(::setgroups(0, nullptr), "setgroups"));

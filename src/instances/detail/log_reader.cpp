@@ -27,14 +27,15 @@ void LogReader::on_events(std::uint32_t) {
   const ssize_t size = ::read(pipe_.get(), buffer.data(), buffer.size());
   if (size > 0) take({buffer.data(), static_cast<std::size_t>(size)});
   if (size > 0 && left_ > 0) return;
-  // Ended, or enough for this second.
-  loop_.unwatch(pipe_.get());
+  loop_.unwatch(pipe_.get());  // ended, or enough for this second
   watched_ = false;
-  if (size == 0) return;
-  refill_ = loop_.after(std::chrono::seconds(1), [this] {
-    left_ = lines_max_;
-    watched_ = loop_.watch(pipe_.get(), kRead, *this).has_value();
-  });
+  ended_ = size == 0;
+}
+
+void LogReader::refill() {
+  refill_ = {};
+  left_ = lines_max_;
+  if (!watched_ && !ended_) watched_ = loop_.watch(pipe_.get(), kRead, *this).has_value();
 }
 
 void LogReader::drain() {
@@ -58,6 +59,7 @@ void LogReader::say_line() {
 
 void LogReader::say(std::string_view line) {
   if (left_ == 0 || line.empty()) return;
+  if (refill_.number == 0) refill_ = loop_.after(std::chrono::seconds(1), [this] { refill(); });
   --left_;
   on_line_(line.substr(0, kLineMax));
   if (left_ == 0) on_line_("(more than " + std::to_string(lines_max_) + " lines in a second: the rest is dropped)");

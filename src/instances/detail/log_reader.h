@@ -27,6 +27,7 @@ class LogReader final : os::Watcher {
   void on_events(std::uint32_t events) override;
   void take(std::string_view bytes);
   void say_line();
+  void refill();
 
   os::Loop& loop_;
   os::Fd pipe_;
@@ -34,7 +35,7 @@ class LogReader final : os::Watcher {
   OnLine on_line_;
   std::string line_;
   int left_;
-  bool watched_ = false;
+  bool watched_ = false, ended_ = false;
   os::Loop::TimerId refill_;
 };
 

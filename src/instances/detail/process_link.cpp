@@ -66,7 +66,10 @@ bool ProcessLink::send(const Request& request) {
   ASSERT(in_memfd || request.body.size() <= domain::kInlineMax, "a body over the limit of a frame that is in no memfd");
   const std::size_t body_size = in_memfd ? 0 : request.body.size();
   std::byte* at = open_ ? to_.reserve(sizeof(domain::RequestHead) + body_size) : nullptr;
-  if (!at) return false;
+  if (!at) {
+    if (open_ && to_.broken()) os::ring_doorbell(from_bell_.get());  // said from the loop, not from inside this call
+    return false;
+  }
   if (in_memfd) {
     const domain::BodyMessage message{.ticket = request.ticket.number, .size = request.body_size};
     if (!say(os::bytes_of(message), std::span(&request.body_memfd, 1))) return false;
@@ -96,6 +99,11 @@ void ProcessLink::broken(const std::string& how) {
   if (!open_) return;
   close();
   owner_.link_broken(*this, how);
+}
+
+void ProcessLink::drain() {
+  if (in_frames_) return;
+  while (read_packet()) {}
 }
 
 void ProcessLink::read_control() {
@@ -133,7 +141,7 @@ void ProcessLink::take_packet(std::string_view bytes, os::Packet&& packet) {
     case domain::MessageKind::ready: {
       domain::ReadyMessage ready;
       if (ready_ || !said_hello_ || !read_as(bytes, ready) || !text_behind(bytes, ready, text)) return broken("a ready that is none");
-      if (ready.credit < 1 || ready.credit > kCreditMax) return broken("a credit of " + std::to_string(ready.credit));
+      if (ready.credit > kCreditMax) return broken("a credit of " + std::to_string(ready.credit));
       ready_ = true;
       return owner_.link_ready(*this, ready, text);
     }
@@ -156,12 +164,14 @@ void ProcessLink::take_body(std::string_view bytes, os::Packet&& packet) {
   domain::BodyMessage body;
   if (!read_as(bytes, body) || bytes.size() != sizeof body || packet.fds.size() != 1) return broken("a body without its memory");
   if (bodies_.size() >= kBodiesMax) return broken("more bodies than replies");
+  if (body.size > body_max_) return broken("a reply of " + std::to_string(body.size) + " bytes, more than its memory");
   if (!os::is_sealed(packet.fds[0].get(), body.size)) return broken("a body in memory that is not sealed or smaller than it says");
   if (!bodies_.emplace(body.ticket, std::move(packet.fds[0])).second) return broken("two bodies for one reply");
 }
 
 void ProcessLink::read_replies() {
   os::clear_doorbell(from_bell_.get());
+  if (to_.broken()) return broken("its ring's indices are out of bounds");
   take_frames();
 }
 

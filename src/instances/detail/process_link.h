@@ -57,10 +57,13 @@ class ProcessLink {
   [[nodiscard]] bool send(const Request& request);
   void cancel(Ticket ticket);
   void wake() { to_.wake(); }
-  // Delivers what the process left in its ring, then listens no more.
-  void finish();
-  // Listens no more.
+  // Its process is dead: delivers all that it sent, link_closed() last.
+  void drain();
+  // Listens no more; what was not delivered is lost.
   void close();
+
+  // The largest body that a reply may have. More than the process may hold is a lie (or a hole in its memory).
+  void limit_bodies(std::uint64_t bytes) { body_max_ = bytes; }
 
   bool in_flush = false;  // the launcher's: it is among those to wake
 
@@ -73,6 +76,7 @@ class ProcessLink {
   };
 
   ProcessLink(os::Loop& loop, LinkOwner& owner) : loop_(loop), owner_(owner) {}
+  void finish();                  // delivers what is left in the ring, then listens no more
   void read_control();
   bool read_packet();             // false: nothing more now, or the link is closed
   void take_packet(std::string_view bytes, os::Packet&& packet);
@@ -90,6 +94,7 @@ class ProcessLink {
   Port control_port_{*this, &ProcessLink::read_control};
   Port reply_port_{*this, &ProcessLink::read_replies};
   std::unordered_map<std::uint64_t, os::Fd> bodies_;  // by ticket: arrived before their frames
+  std::uint64_t body_max_ = 1ULL << 30;
   std::string body_;              // of the reply being handed on: the process may still write the original
   bool open_ = true;
   bool in_frames_ = false;

@@ -124,7 +124,11 @@ void ZygoteLauncher::read_status(Sandbox& sandbox) {
   while (!sandbox.gone) {
     auto packet = os::receive_packet(sandbox.status.get(), buffer);
     if (!packet && packet.error().code == Code::exhausted) return;
-    if (!packet || packet->size == 0) return sandbox_gone(sandbox);
+    if (!packet || packet->size == 0) {
+      // Everything in it is dead, so all that it ever sent is there: that comes before its end.
+      for (Process* process : std::vector(sandbox.members)) process->link->drain();
+      return sandbox_gone(sandbox);
+    }
     take_status(sandbox, {reinterpret_cast<const char*>(buffer.data()), packet->size});
   }
 }
@@ -193,6 +197,7 @@ void ZygoteLauncher::link_hello(ProcessLink& link, int pid) {
   process.pid_inside = facts->pid_inside;
   process.pidfd = std::move(*pidfd);
   process.hello_at = loop_.now();
+  process.order.reset();
   process.group = cgroups_.take();
   process.cpu_before = os::process_cpu(pid);
   if (process.stage != Stage::blank) apply_limits(process);
@@ -207,6 +212,7 @@ void ZygoteLauncher::link_hello(ProcessLink& link, int pid) {
 void ZygoteLauncher::link_ready(ProcessLink& link, const domain::ReadyMessage& ready, std::string_view result) {
   Process& process = of(link);
   if (process.stage != Stage::starting) return link_broken(link, "ready without an order");
+  if (process.role == domain::Role::instance && ready.credit == 0) return link_broken(link, "a credit of 0");
   process.stage = Stage::ready;
   process.told = true;
   --starting_;
