@@ -1,5 +1,6 @@
 #include "worker/zygote.h"
 
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -98,6 +99,7 @@ int refuse_to_serve(const os::Fd& socket, const Error& error) {
 
 int run_zygote(os::Fd socket, const ProcessEntry& entry) {
   ::prctl(PR_SET_NAME, "mayfly-zygote");
+  ::malloc_trim(0);  // the allocator reads its settings from files when first used: now, not behind a filter
   if (const auto prepared = prepare_filters(); !prepared) return refuse_to_serve(socket, prepared.error());
   sigset_t child_ended;
   ::sigemptyset(&child_ended);
