@@ -35,10 +35,15 @@ Result<double> parse(std::string_view text, std::span<const Unit> units, const c
                                           names + ", for example " + example);
 }
 
-std::string print(double value, std::string_view unit) {
+// Three digits, with the largest unit in which they do not round to a number below 1.
+std::string print(double value, std::span<const Unit> units) {
+  const Unit* unit = &units.front();
+  for (const Unit& u : units)
+    if (value >= u.factor * 0.9995) unit = &u;
+  const double shown = value / unit->factor;
   char text[48];
-  std::snprintf(text, sizeof text, value < 10 ? "%.2f %.*s" : value < 100 ? "%.1f %.*s" : "%.0f %.*s", value,
-                static_cast<int>(unit.size()), unit.data());
+  std::snprintf(text, sizeof text, shown < 9.995 ? "%.2f %.*s" : shown < 99.95 ? "%.1f %.*s" : "%.0f %.*s", shown,
+                static_cast<int>(unit->name.size()), unit->name.data());
   return text;
 }
 
@@ -55,21 +60,21 @@ Result<Duration> parse_duration(std::string_view text) {
 }
 
 std::string to_text(Bytes bytes) {
-  const auto count = static_cast<double>(bytes.count);
-  if (count < 1e3) return std::to_string(bytes.count) + " B";
-  if (count < 1e6) return print(count / 1e3, "KB");
-  if (count < 1e9) return print(count / 1e6, "MB");
-  return print(count / 1e9, "GB");
+  static constexpr std::array kUnits = {Unit{"KB", 1e3}, Unit{"MB", 1e6}, Unit{"GB", 1e9}};
+  if (bytes.count < 1000) return std::to_string(bytes.count) + " B";
+  return print(static_cast<double>(bytes.count), kUnits);
 }
 
 std::string to_text(Duration duration) {
+  // Minutes from two on, hours from two on: "90 s" says more than "1.50 min".
+  static constexpr std::array kShort = {Unit{"µs", 1e3}, Unit{"ms", 1e6}, Unit{"s", 1e9}};
+  static constexpr std::array kMinutes = {Unit{"min", 60e9}};
+  static constexpr std::array kHours = {Unit{"h", 3600e9}};
   const auto ns = static_cast<double>(duration.count());
+  if (ns < 0 && duration > Duration::min()) return "-" + to_text(-duration);
   if (ns < 1e3) return std::to_string(duration.count()) + " ns";
-  if (ns < 1e6) return print(ns / 1e3, "µs");
-  if (ns < 1e9) return print(ns / 1e6, "ms");
-  if (ns < 120e9) return print(ns / 1e9, "s");
-  if (ns < 7200e9) return print(ns / 60e9, "min");
-  return print(ns / 3600e9, "h");
+  if (ns < 119.5e9) return print(ns, kShort);
+  return print(ns, ns < 119.5 * 60e9 ? std::span<const Unit>(kMinutes) : std::span<const Unit>(kHours));
 }
 
 }  // namespace mayfly
