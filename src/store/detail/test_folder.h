@@ -1,12 +1,7 @@
-// A folder that is empty when a test begins and gone when it ends; and a child that is killed.
+// A folder that is empty when a test begins and gone when it ends.
 #pragma once
-#include <gtest/gtest.h>
-#include <signal.h>
-#include <unistd.h>
-
 #include <cstdlib>
 #include <filesystem>
-#include <functional>
 #include <string>
 
 #include "base/assert.h"
@@ -29,16 +24,5 @@ class TestFolder {
  private:
   std::string path_;
 };
-
-// A child process that runs `work`, which should not end by itself.
-inline pid_t start_child(const std::function<void()>& work) {
-  const pid_t child = ::fork();
-  ASSERT(child >= 0, "a test can fork");
-  if (child == 0) {
-    work();
-    ::_exit(9);
-  }
-  return child;
-}
 
 }  // namespace mayfly::store
