@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
 #include <map>
 
 #include "base/random.h"
@@ -184,6 +185,32 @@ TEST_F(UsageLogTest, ASpareSegmentIsMadeReadyAndUsed) {
   ASSERT_TRUE(log_->fold(at(kStart)));
   open();  // an unused spare is removed
   EXPECT_EQ(query(kStart, kStart + kHour)[0].invocations, 120U);
+}
+
+// One thread appends while another folds, removes and asks, as in the node. Run with the thread sanitizer.
+TEST_F(UsageLogTest, FoldingDoesNotDisturbAppending) {
+  open({.segment = {64 + 160 * 100}, .keep_max = {5 * 16064}});
+  std::atomic<bool> done = false;
+  auto folding = std::async(std::launch::async, [&] {
+    std::uint64_t seen = 0;
+    while (!done) {
+      EXPECT_TRUE(log_->fold(at(kStart)));
+      const auto sums = log_->query({}, at(kStart), at(kStart + kHour));
+      EXPECT_TRUE(sums);
+      if (sums->empty()) continue;
+      EXPECT_GE(sums->front().invocations, seen);
+      seen = sums->front().invocations;
+    }
+  });
+  for (int i = 0; i < 20'000; ++i) {
+    log_->append(record(11, kStart + i));
+    if (i % 1000 != 0) continue;
+    EXPECT_EQ(log_->recent(0, 1, {}).size(), 1U);
+  }
+  done = true;
+  folding.get();
+  EXPECT_EQ(log_->lost(), 0U);
+  EXPECT_EQ(query(kStart, kStart + kHour)[0].invocations, 20'000U);
 }
 
 }  // namespace
