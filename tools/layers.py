@@ -10,7 +10,7 @@ import pathlib, re, sys
 
 ONLY_IN = {  # a prefix of a system include -> the modules that may name it
     "onnxruntime": {"worker"}, "boost/asio": {"os"}, "grpcpp/": {"gateway"},
-    "sqlite3.h": {"store"}, "sys/": {"os", "worker"}, "linux/": {"os", "worker"}, "thread": {"os"},
+    "sqlite3.h": {"store"}, "sys/": {"os", "worker", "app"}, "linux/": {"os", "worker"}, "thread": {"os"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 

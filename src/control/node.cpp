@@ -36,7 +36,11 @@ Node::Node(const Turn& turn, store::Store& store, Background catalog, Background
                if (!v) return std::nullopt;
                const bool compiled = is_compiled_for(*v, options_.compile_key);
                return ScaleLoop::Facts{.scaling = v->manifest.scaling, .tuning = compiled ? v->compiled->tuning : domain::Tuning{},
-                                       .compiled = compiled, .rows_max = v->manifest.batch.rows_max};
+                                       .compiled = compiled, .cpu = v->manifest.resources.cpu};
+             },
+             [this](VersionId id) -> instances::Group* {
+               const Version* v = find(id);
+               return v ? &group_of(target_of(*v)) : nullptr;
              },
              [this](VersionId id, DecisionView view) {
                if (const Version* v = find(id)) {

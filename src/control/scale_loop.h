@@ -1,10 +1,12 @@
 // Observes each busy version, asks autoscale::decide how many instances it should have, applies the
-// answer and notes the reason. Runs ten times a second while anything is busy and on demand; when
-// nothing is, it does not run at all. Also keeps the node's memory within its budget.
+// answer and notes the reason. Runs ten times a second while anything is busy, at once on demand, and
+// at the moments that an idle version asks for; when nothing is, it does not run at all. Also starts
+// templates behind the first answer and keeps the node's memory within its budget.
 #pragma once
 #include <functional>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "autoscale/decide.h"
 #include "autoscale/keep_alive.h"
@@ -30,18 +32,20 @@ class ScaleLoop {
     domain::Scaling scaling;
     domain::Tuning tuning;
     bool compiled = false;
-    int rows_max = 1;
+    double cpu = 1;
   };
   using FactsOf = std::function<std::optional<Facts>(VersionId)>;
   using Note = std::function<void(VersionId, DecisionView)>;
+  using GroupOf = std::function<instances::Group*(VersionId)>;  // made where it is not there yet
 
-  ScaleLoop(const Turn& turn, instances::Fleet& fleet, serve::Dispatcher& dispatcher, ScaleOptions options, FactsOf facts_of, Note note)
-      : turn_(turn), fleet_(fleet), dispatcher_(dispatcher), options_(options), facts_of_(std::move(facts_of)), note_(std::move(note)) {}
+  ScaleLoop(const Turn& turn, instances::Fleet& fleet, serve::Dispatcher& dispatcher, ScaleOptions options, FactsOf facts_of, GroupOf group_of, Note note)
+      : turn_(turn), fleet_(fleet), dispatcher_(dispatcher), options_(options), facts_of_(std::move(facts_of)), group_of_(std::move(group_of)),
+        note_(std::move(note)) {}
 
   void on_demand(serve::Lane& lane);                     // a call waits and nobody has room
-  void keep_watch(VersionId version);                    // it has processes, or a minimum to keep: look at each tick
-  void set_count(VersionId version, int instances);      // by hand; the next decision follows keep-alive again
-  void forget(VersionId version) { watched_.erase(version); }
+  void keep_watch(VersionId version);                    // it has processes, or a minimum to keep
+  void set_count(VersionId version, int instances);      // by hand, now; the next decision goes on from there
+  void forget(VersionId version);
 
   // Returns when to be called next; never() while nothing is watched.
   Instant tick();
@@ -49,14 +53,17 @@ class ScaleLoop {
  private:
   struct Watched {
     autoscale::Memory memory;
-    autoscale::KeepAlive keep_alive;
-    Instant template_used{};
-    int wanted = 0;
-    int by_hand_floor = -1;
+    autoscale::KeepAlive gaps;
+    std::uint64_t arrivals = 0;
+    Instant idle_from{}, template_used{};
+    bool idle = false;
   };
 
-  void decide(VersionId version, Watched& watched, serve::Lane& lane, const Facts& facts);
-  bool calm(VersionId version, Watched& watched, const Facts& facts);
+  Instant decide(VersionId version, Watched& watched);
+  autoscale::Observation observe(const instances::Group& group, serve::Lane* lane, const Facts& facts) const;
+  autoscale::Policy policy_of(const Facts& facts, const Watched& watched) const;
+  void learn_gaps(Watched& watched, const serve::Lane* lane);
+  void care_for_template(instances::Group& group, Watched& watched);
   void keep_budget();
 
   const Turn& turn_;
@@ -64,8 +71,11 @@ class ScaleLoop {
   serve::Dispatcher& dispatcher_;
   const ScaleOptions options_;
   FactsOf facts_of_;
+  GroupOf group_of_;
   Note note_;
-  std::unordered_map<VersionId, Watched> watched_;
+  std::unordered_map<VersionId, Watched> watched_;       // all that ever ran: their gaps are worth remembering
+  std::unordered_set<VersionId> active_;
+  Instant next_ = Instant::never();
 };
 
 }  // namespace mayfly::control

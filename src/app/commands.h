@@ -1,0 +1,98 @@
+// What each command of the command line does, with its options as values. Driven by cli.cpp, which parses;
+// each asks the node (app/client.h), prints its answer to stdout, and returns the error that ends it. Errors'
+// codes choose the exit status (app/cli.h): invalid_argument is wrong usage, unavailable no node, not_found not
+// found, everything else a failure.
+#pragma once
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "app/client.h"
+#include "app/package.h"
+#include "app/terminal.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "domain/function.h"
+
+namespace mayfly::app {
+
+struct Context {
+  Client client;
+  Terminal terminal;
+  bool json = false;       // answers for programs
+};
+
+struct DeployOptions {
+  std::string path, name, alias = "live";
+  bool no_alias = false, force = false, no_wait = false;
+  Overrides overrides;
+};
+[[nodiscard]] Result<void> deploy(const Context& context, const DeployOptions& options);
+
+struct InvokeOptions {
+  std::string function;    // NAME or NAME:QUALIFIER
+  std::string data;        // JSON, @file, @- (standard input)
+  std::string timeout;
+  bool times = false;      // on stderr: how long it took, by whom it was answered
+};
+[[nodiscard]] Result<void> invoke(const Context& context, const InvokeOptions& options);
+
+struct LogsOptions {
+  std::string function;    // "": of all
+  std::uint64_t count = 100;
+  bool follow = false;
+};
+[[nodiscard]] Result<void> logs(const Context& context, const LogsOptions& options);
+
+[[nodiscard]] Result<void> list(const Context& context);
+[[nodiscard]] Result<void> describe(const Context& context, const std::string& function);
+[[nodiscard]] Result<void> versions(const Context& context, const std::string& function);
+[[nodiscard]] Result<void> instances(const Context& context, const std::string& function);  // "": of all
+[[nodiscard]] Result<void> node(const Context& context);
+struct UsageOptions {
+  std::string function, since = "24h", until;
+};
+[[nodiscard]] Result<void> usage(const Context& context, const UsageOptions& options);
+
+struct AliasOptions {
+  std::string function, alias;
+  std::vector<std::string> weights;  // "1=90%"
+  bool remove = false;
+};
+[[nodiscard]] Result<void> alias(const Context& context, const AliasOptions& options);
+[[nodiscard]] Result<void> rollback(const Context& context, const std::string& function, const std::string& alias);
+struct DeleteOptions {
+  std::string function;
+  int version = 0;         // 0: all of it
+  bool yes = false;
+};
+[[nodiscard]] Result<void> remove(const Context& context, const DeleteOptions& options);
+struct ScaleOptions {
+  std::string function;
+  int instances = 0;
+  bool evict = false;
+};
+[[nodiscard]] Result<void> scale(const Context& context, const ScaleOptions& options);
+
+struct BenchOptions {
+  std::string function, data, format = "plain";
+  int concurrency = 16;
+  std::string duration = "10s", warmup, timeout = "60s";
+  std::uint64_t requests = 0;  // 0: as many as the duration allows
+  double rate = 0;             // 0: closed loop
+};
+[[nodiscard]] Result<void> bench(const Context& context, const BenchOptions& options);
+
+// Pieces that several commands share, or that tests want.
+[[nodiscard]] Result<std::string> read_data(const std::string& data);                                  // JSON, @file, @-
+[[nodiscard]] Result<std::vector<domain::Weight>> parse_weights(const std::vector<std::string>& words); // shares add up to 1
+[[nodiscard]] std::string weights_text(const Json& weights);                                           // "1 90%, 2 10%"
+[[nodiscard]] std::string tensors_text(const Json& tensors);                                           // "input FP32[?,30]"
+[[nodiscard]] Result<std::string> sample_body(const Json& signature, const std::string& format);       // zeros that fit
+[[nodiscard]] std::string log_text(const Terminal& terminal, const std::string& line);                 // of one JSON line
+void print(std::string_view text);           // to stdout
+void print_json(const Json& json);           // indented on a terminal
+
+}  // namespace mayfly::app

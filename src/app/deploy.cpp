@@ -1,0 +1,128 @@
+// mayfly deploy: reads the package, uploads what the node lacks, deploys, and follows until it is ready.
+#include <cstdio>
+#include <poll.h>
+
+#include "app/commands.h"
+#include "os/clock.h"
+
+namespace mayfly::app {
+namespace {
+
+constexpr Duration kFollowMax = std::chrono::minutes(15);
+
+void pause(Duration wait) {
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(wait).count();
+  ::poll(nullptr, 0, static_cast<int>(ms));
+}
+
+Result<void> hash_package(const Context& context, Package& package) {
+  Progress progress(context.terminal, "reading", os::monotonic_now());
+  std::uint64_t before = 0;
+  for (PackageFile& file : package.files) {
+    TRY(const os::Fd fd, open_file(file.location));
+    std::uint64_t size = 0;
+    TRY(file.file.sha256, hash_file(fd.get(), [&](std::uint64_t done) {
+      size = done;
+      progress.show(before + done, package.size.count, os::monotonic_now());
+    }));
+    file.file.size = {size};
+    before += size;
+  }
+  return {};
+}
+
+Result<void> upload_file(const Context& context, const PackageFile& file) {
+  TRY(const HttpReply known, context.client.call({.method = "HEAD", .path = "/api/artifacts/" + file.file.sha256}));
+  if (known.ok()) return {};
+  if (known.status != 404) return fail(error_of(known));
+  TRY(const os::Fd fd, open_file(file.location));
+  Progress progress(context.terminal, "uploading " + printable(file.file.path), os::monotonic_now());
+  TRY(const HttpReply reply, context.client.upload("/api/artifacts", fd.get(), file.file.size.count, [&](std::uint64_t sent) {
+    progress.show(sent, file.file.size.count, os::monotonic_now());
+  }));
+  TRY_VOID(check(reply));
+  const Json json = Json::parse(reply.body, nullptr, false);
+  if (!json.is_object() || json.value("sha256", "") != file.file.sha256)
+    return fail(Code::internal, "'" + file.location + "' changed while it was uploaded: deploy again once nothing writes it");
+  return {};
+}
+
+Json order_of(const DeployOptions& options, const Package& package, const std::string& manifest) {
+  Json order = Json::object();
+  if (!options.name.empty()) order["name"] = options.name;
+  if (!manifest.empty()) order["manifest"] = manifest;
+  order["files"] = Json::array();
+  for (const PackageFile& file : package.files)
+    order["files"].push_back({{"path", file.file.path}, {"sha256", file.file.sha256}, {"size", file.file.size.count}});
+  order["alias"] = options.no_alias ? Json() : Json(options.alias);
+  if (options.force) order["force"] = true;
+  return order;
+}
+
+// Looks until the version is compiled and tuned, or won't be.
+Result<Json> follow_version(const Context& context, Json version) {
+  const std::string path = "/api/functions/" + encode(version.value("function", "")) + "/versions/" + std::to_string(version.value("version", 0));
+  Progress progress(context.terminal, version.value("function", ""), os::monotonic_now());
+  const Instant begun = os::monotonic_now();
+  const bool unchanged = version.value("unchanged", false);
+  for (Duration wait = std::chrono::milliseconds(20);; wait = std::min<Duration>(wait * 3 / 2, std::chrono::milliseconds(250))) {
+    const std::string stage = version.value("stage", "");
+    if (stage == "ready" || stage == "failed" || version.contains("compile_error")) break;
+    if (os::monotonic_now() - begun > kFollowMax)
+      return fail(Code::internal, "the version is '" + stage + "' after 15 minutes; it serves as uploaded meanwhile: see 'mayfly logs " + version.value("function", "") + "'");
+    progress.say(stage + "…", os::monotonic_now());
+    pause(wait);
+    TRY(version, context.client.get(path));
+  }
+  version["unchanged"] = unchanged;
+  return version;
+}
+
+void print_version(const Context& context, const Json& version, const DeployOptions& options) {
+  const Terminal& terminal = context.terminal;
+  const std::string name = version.value("function", "");
+  const std::string stage = version.value("stage", "");
+  const Json& signature = version.at("signature");
+  std::string text = terminal.paint(Tone::good, "→") + " " + terminal.paint(Tone::strong, name) + ", version " +
+                     std::to_string(version.value("version", 0)) + ": inputs " + tensors_text(signature.value("inputs", Json::array())) +
+                     ", outputs " + tensors_text(signature.value("outputs", Json::array())) + ", " +
+                     to_text(Bytes{version.value("size", std::uint64_t{0})});
+  if (const auto compiled = version.find("compiled"); compiled != version.end() && compiled->is_object()) {
+    char ms[32];
+    std::snprintf(ms, sizeof ms, "%.0f ms", compiled->value("compile_ms", 0.0));
+    text += std::string(", compiled in ") + ms;
+  }
+  text += ", " + terminal.paint(stage == "ready" ? Tone::good : Tone::warn, stage);
+  if (version.value("unchanged", false)) text += " (nothing was new: this is the newest version; --force makes another)";
+  if (version.contains("compile_error"))
+    text += "\n  " + terminal.paint(Tone::warn, "not compiled") + ": " + printable(version.value("compile_error", "")) + "; it serves as uploaded";
+  print(text + "\n");
+  if (!terminal.out_is_terminal || stage == "failed") return;
+  const std::string target = options.no_alias ? name + ":" + std::to_string(version.value("version", 0))
+                             : options.alias == "live" ? name : name + ":" + options.alias;
+  if (const auto body = sample_body(signature, "plain"); body && body->size() <= 400)
+    print(terminal.paint(Tone::faint, "  try: mayfly invoke " + target + " --data '" + *body + "'") + "\n");
+}
+
+}  // namespace
+
+Result<void> deploy(const Context& context, const DeployOptions& options) {
+  TRY(Package package, read_package(options.path));
+  TRY(const std::string manifest, with_overrides(package.manifest, options.overrides));
+  TRY_VOID(hash_package(context, package));
+  for (const PackageFile& file : package.files) TRY_VOID(upload_file(context, file));
+  TRY(Json version, context.client.json({.method = "POST",
+                                         .path = "/api/functions",
+                                         .body = order_of(options, package, manifest).dump(-1, ' ', false, Json::error_handler_t::replace),
+                                         .headers = {"Content-Type: application/json"},
+                                         .wait_max = kFollowMax}));
+  if (!options.no_wait) TRY(version, follow_version(context, std::move(version)));
+  if (context.json) print_json(version);
+  else print_version(context, version, options);
+  if (version.value("stage", "") == "failed")
+    return fail(Code::internal, "version " + std::to_string(version.value("version", 0)) + " of '" + version.value("function", "") + "' failed: see 'mayfly logs " +
+                                    version.value("function", "") + "'");
+  return {};
+}
+
+}  // namespace mayfly::app

@@ -1,0 +1,170 @@
+#include "app/serve.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "app/config.h"
+#include "app/version.h"
+#include "control/node.h"
+#include "domain/compile_key.h"
+#include "gateway/gateway.h"
+#include "instances/zygote_launcher.h"
+#include "os/clock.h"
+#include "os/loop.h"
+#include "os/pool.h"
+#include "store/store.h"
+
+namespace mayfly::app {
+namespace {
+
+Bytes half_of_memory() {
+  const auto pages = static_cast<std::uint64_t>(std::max(0L, ::sysconf(_SC_PHYS_PAGES)));
+  return {pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) / 2};
+}
+
+int usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  return ::sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
+}
+
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+Result<os::Fd> catch_signals() {
+  sigset_t set;
+  ::sigemptyset(&set);
+  ::sigaddset(&set, SIGTERM);
+  ::sigaddset(&set, SIGINT);
+  ::sigprocmask(SIG_BLOCK, &set, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  os::Fd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!fd) return fail(os::os_error("signalfd"));
+  return fd;
+}
+
+control::Background background(os::Pool& pool) {
+  return [&pool](std::function<void()> work, std::function<void()> done) { return pool.run(std::move(work), std::move(done)); };
+}
+
+control::NodeOptions node_options(const Config& config) {
+  const std::uint64_t seed = static_cast<std::uint64_t>(os::wall_now().since_epoch.count());
+  return {.scale = {.cores = config.cores > 0 ? config.cores : usable_cores(),
+                    .memory_budget = config.memory_budget.count ? config.memory_budget : half_of_memory(),
+                    .template_keep = config.template_keep, .keep_alive_default = config.keep_alive},
+          .prices = {.currency = config.currency, .per_gb_second = config.price_per_gb_second, .per_million_requests = config.price_per_million_requests,
+                     .always_on_per_gb_hour = config.price_always_on_per_gb_hour},
+          .version = std::string(kVersion), .compile_key = domain::compile_key(), .cpu_features = domain::compile_key(), .seed = seed};
+}
+
+// Everything the node is made of, in the order in which it is built; members die in reverse.
+class Served {
+ public:
+  Served(os::Loop loop, os::Fd signals, std::unique_ptr<store::Store> store, const Config& config)
+      : config_(config), loop_(std::move(loop)), signals_(std::move(signals)), turn_{.now = loop_.now(), .wall = os::wall_now()}, store_(std::move(store)),
+        catalog_line_(loop_, 1), bulk_line_(loop_, 1), node_(turn_, *store_, background(catalog_line_), background(bulk_line_), node_options(config)),
+        launcher_(loop_, node_.launcher_events(), {.engine_library = config.engine, .blanks = config.pool}),
+        gateway_(loop_, turn_, node_.invoker(), node_, {.listen = config.listen}) {
+    node_.attach(launcher_);
+  }
+
+  Result<void> start() {
+    TRY_VOID(node_.open());
+    if (!launcher_.note().empty()) node_.note(launcher_.note());
+    loop_.before_turn([this] { turn_ = {.now = loop_.now(), .wall = os::wall_now()}; });
+    loop_.before_sleep([this] { end_turn(); });
+    TRY_VOID(loop_.watch(signals_.get(), 1 /* EPOLLIN */, on_signal_));
+    TRY_VOID(gateway_.start());
+    std::printf("mayfly: listening on http://%s\nmayfly: next: mayfly deploy model.onnx; mayfly list; curl http://%s/v2\n", gateway_.address().c_str(), gateway_.address().c_str());
+    std::fflush(stdout);
+    return {};
+  }
+  void run() {
+    fold();
+    loop_.run();
+  }
+
+ private:
+  struct OnSignal final : os::Watcher {
+    explicit OnSignal(Served& s) : served(s) {}
+    void on_events(std::uint32_t) override { served.on_signal(); }
+    Served& served;
+  };
+
+  // After the handlers of a turn: timers that are due, then what was given to instances leaves at once.
+  void end_turn() {
+    const Instant next = node_.tick();
+    node_.flush();
+    if (next == wake_.at) return;
+    loop_.cancel(wake_);
+    wake_ = {};
+    if (next != Instant::never()) wake_ = loop_.at(next, [this] { wake_ = {}; });
+  }
+
+  // Usage records become sums by the hour behind the traffic.
+  void fold() {
+    if (auto trouble = store_->usage().take_trouble()) node_.note("usage records are being lost: " + trouble->message);
+    const bool taken = bulk_line_.run([this, now = turn_.wall] {
+      if (const auto folded = store_->usage().fold(now); !folded) std::fprintf(stderr, "mayfly: usage was not summed: %s\n", folded.error().message.c_str());
+    }, nullptr);
+    loop_.after(std::chrono::minutes(taken ? 1 : 5), [this] { fold(); });
+  }
+
+  void on_signal() {
+    signalfd_siginfo info{};
+    if (::read(signals_.get(), &info, sizeof info) != sizeof info) return;
+    if (draining_) return loop_.stop();  // asked twice: now
+    draining_ = true;
+    std::printf("mayfly: draining: %zu calls are under way\n", node_.in_flight());
+    std::fflush(stdout);
+    gateway_.drain(config_.drain_max, [this] { loop_.stop(); });
+  }
+
+  Config config_;
+  os::Loop loop_;
+  os::Fd signals_;
+  Turn turn_;
+  std::unique_ptr<store::Store> store_;
+  os::Pool catalog_line_, bulk_line_;
+  control::Node node_;
+  instances::ZygoteLauncher launcher_;
+  gateway::Gateway gateway_;
+  OnSignal on_signal_{*this};
+  os::Loop::TimerId wake_;
+  bool draining_ = false;
+};
+
+Result<void> run_node(const ServeOptions& options) {
+  Config config;
+  if (!options.config.empty()) TRY_VOID(read_config(options.config, config));
+  if (!options.listen.empty()) config.listen = options.listen;
+  if (!options.data.empty()) config.data = options.data;
+  raise_descriptor_limit();
+  TRY(os::Fd signals, catch_signals());
+  TRY(auto store, store::Store::open({.folder = config.data}));
+  TRY(os::Loop loop, os::Loop::create());
+  Served served(std::move(loop), std::move(signals), std::move(store), config);
+  TRY_VOID(served.start());
+  served.run();
+  return {};
+}
+
+}  // namespace
+
+int serve(const ServeOptions& options) {
+  const auto ran = run_node(options);
+  if (ran) return 0;
+  std::fprintf(stderr, "mayfly: %s\n", ran.error().message.c_str());
+  return 1;
+}
+
+}  // namespace mayfly::app

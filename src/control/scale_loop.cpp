@@ -1,0 +1,185 @@
+#include "control/scale_loop.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace mayfly::control {
+namespace {
+
+using namespace std::chrono_literals;
+using instances::Group;
+using instances::Process;
+using instances::State;
+
+constexpr Duration kTick = 100ms;
+constexpr Duration kStartUnmeasured = 50ms;   // until a start has been measured
+constexpr Bytes kMemoryUnmeasured = 64_MiB;   // of an instance
+
+Duration start_cost(const Group& group, const domain::Tuning& tuning) {
+  const auto measured = group.template_ready() ? tuning.fork_first_ns : tuning.cold_first_ns;
+  return measured ? Duration(static_cast<Duration::rep>(measured)) : kStartUnmeasured;
+}
+
+Bytes memory_each(const Group& group) {
+  Bytes most;
+  for (const Process* p : group.instances) most = std::max(most, p->memory);
+  return most.count ? most : kMemoryUnmeasured;
+}
+
+}  // namespace
+
+void ScaleLoop::keep_watch(VersionId version) {
+  watched_.try_emplace(version);
+  active_.insert(version);
+  next_ = std::min(next_, turn_.now + kTick);
+}
+
+void ScaleLoop::forget(VersionId version) {
+  watched_.erase(version);
+  active_.erase(version);
+}
+
+void ScaleLoop::on_demand(serve::Lane& lane) {
+  keep_watch(lane.version);
+  decide(lane.version, watched_[lane.version]);
+}
+
+void ScaleLoop::set_count(VersionId version, int instances) {
+  keep_watch(version);
+  Watched& watched = watched_[version];
+  watched.memory = {};  // by hand: what the windows remember would bring back what was just removed
+  Group* group = group_of_(version);
+  if (!group) return;
+  const int before = group->alive();
+  fleet_.want(*group, instances);
+  note_(version, {.at = turn_.wall, .before = before, .after = instances, .reason = "set by hand"});
+}
+
+autoscale::Policy ScaleLoop::policy_of(const Facts& facts, const Watched& watched) const {
+  autoscale::Policy policy{.min = facts.scaling.min, .max = std::max({1, facts.scaling.min, facts.scaling.max}), .reserved = facts.scaling.reserved,
+                           .concurrency = facts.scaling.concurrency.value_or(0), .target_p99 = facts.scaling.target_p99,
+                           .cores_per_instance = facts.tuning.threads > 1 ? static_cast<double>(facts.tuning.threads) : std::min(1.0, facts.cpu)};
+  policy.keep = facts.scaling.keep_alive ? autoscale::KeepWindow{.keep_alive = *facts.scaling.keep_alive}
+                                         : watched.gaps.window({.fallback = options_.keep_alive_default});
+  return policy;
+}
+
+autoscale::Observation ScaleLoop::observe(const Group& group, serve::Lane* lane, const Facts& facts) const {
+  autoscale::Observation seen{.now = turn_.now, .ready = group.count(State::ready), .starting = group.count(State::starting),
+                              .draining = group.count(State::draining), .start_cost = start_cost(group, facts.tuning),
+                              .start_is_fork = group.template_ready(), .usable_cores = static_cast<double>(options_.cores)};
+  for (const Process* p : group.instances) {
+    if (p->state == State::ready) seen.slots = std::max(seen.slots, p->credit);
+    seen.busy += p->state == State::ready && p->outstanding > 0 ? 1 : 0;
+    seen.last_active = std::max(seen.last_active, p->ready_at);
+  }
+  const std::uint64_t used = fleet_.memory_used().count;
+  seen.room = used >= options_.memory_budget.count ? 0
+      : static_cast<int>(std::min<std::uint64_t>(1'000'000, (options_.memory_budget.count - used) / memory_each(group).count));
+  if (!lane) return seen;
+  serve::Load& load = lane->load;
+  seen.waiting = lane->waiting;
+  seen.in_flight = lane->in_flight;
+  seen.arrivals = load.arrivals;
+  seen.last_active = std::max({seen.last_active, load.last_arrival, load.last_end});
+  seen.concurrency_stable = load.concurrency_stable.at(turn_.now);
+  seen.concurrency_panic = load.concurrency_panic.at(turn_.now);
+  if (load.service.count() > 0) {
+    seen.service_mean = load.service.mean();
+    seen.service_p99 = load.service.quantile(0.99);
+    seen.batch_mean = seen.service_mean;
+    seen.batch_p99 = seen.service_p99;
+    const Duration alone = std::max(Duration(1us), load.service_row.mean());
+    seen.batch_requests = std::max(1.0, static_cast<double>(seen.service_mean.count()) / static_cast<double>(alone.count()));
+  }
+  return seen;
+}
+
+// The time from a version's last answer to its next call, for the histogram.
+void ScaleLoop::learn_gaps(Watched& watched, const serve::Lane* lane) {
+  if (!lane) return;
+  if (lane->load.arrivals != watched.arrivals) {
+    if (watched.idle && lane->load.last_arrival > watched.idle_from) watched.gaps.add(lane->load.last_arrival - watched.idle_from);
+    watched.arrivals = lane->load.arrivals;
+    watched.idle = false;
+  }
+  if (!watched.idle && lane->waiting == 0 && lane->in_flight == 0) {
+    watched.idle = true;
+    watched.idle_from = lane->load.last_end;
+  }
+}
+
+// Behind the first answer, so as not to compete with it; gone when nothing has used it for long.
+void ScaleLoop::care_for_template(Group& group, Watched& watched) {
+  if (!group.instances.empty()) watched.template_used = turn_.now;
+  if (group.template_) {
+    if (group.template_ready() && turn_.now - watched.template_used >= options_.template_keep) fleet_.evict_template(group);
+    return;
+  }
+  const bool answered = std::ranges::any_of(group.instances, [](const Process* p) { return p->state == State::ready && p->answered > 0; });
+  if (answered && fleet_.memory_used() < options_.memory_budget) fleet_.want_template(group);
+}
+
+Instant ScaleLoop::decide(VersionId version, Watched& watched) {
+  const auto facts = facts_of_(version);
+  Group* group = facts ? group_of_(version) : nullptr;
+  if (!group) return Instant::never();
+  serve::Lane* lane = dispatcher_.find_lane(version);
+  learn_gaps(watched, lane);
+  const autoscale::Policy policy = policy_of(*facts, watched);
+  const autoscale::Observation seen = observe(*group, lane, *facts);
+  const autoscale::Decision decision = autoscale::decide(policy, watched.memory, seen);
+  watched.memory = decision.memory;
+  if (decision.instances != group->wanted || decision.instances != group->alive()) {
+    if (decision.instances != group->wanted)
+      note_(version, {.at = turn_.wall, .before = group->alive(), .after = decision.instances, .reason = autoscale::explain(policy, seen, decision)});
+    fleet_.want(*group, decision.instances);
+  }
+  care_for_template(*group, watched);
+  const bool busy = seen.waiting > 0 || seen.in_flight > 0 || seen.starting > 0 || group->wanted != group->alive();
+  Instant next = busy ? turn_.now + kTick : decision.next;
+  if (!group->instances.empty()) next = std::min(next, turn_.now + 1s);
+  if (group->template_) next = std::min(next, watched.template_used + options_.template_keep);
+  return std::max(next, turn_.now + kTick / 10);
+}
+
+Instant ScaleLoop::tick() {
+  if (turn_.now < next_) return next_;
+  next_ = Instant::never();
+  keep_budget();
+  const std::vector<VersionId> active(active_.begin(), active_.end());
+  for (const VersionId version : active) {
+    const auto at = watched_.find(version);
+    const Instant next = at == watched_.end() ? Instant::never() : decide(version, at->second);
+    if (next == Instant::never()) active_.erase(version);
+    next_ = std::min(next_, next);
+  }
+  return next_;
+}
+
+// Over the budget the idle process leaves that costs least to bring back for what it frees: templates of
+// functions at zero, then idle instances, each by bytes per cost, the longest unused first.
+void ScaleLoop::keep_budget() {
+  std::uint64_t used = fleet_.memory_used().count;
+  if (used <= options_.memory_budget.count) return;
+  std::vector<Process*> idle;
+  for (const auto& [id, process] : fleet_.processes())
+    if (process->state == State::ready && process->outstanding == 0 && process->memory.count > 0) idle.push_back(process.get());
+  const auto worth = [this](const Process* p) {
+    const auto facts = facts_of_(p->group->plan.version);
+    const double cost = facts ? static_cast<double>(std::max<std::uint64_t>(1'000'000, p->is_template ? facts->tuning.cold_first_ns : facts->tuning.fork_first_ns)) : 0;
+    return cost / static_cast<double>(p->memory.count) / (1 + to_seconds(turn_.now - p->last_used));
+  };
+  std::ranges::sort(idle, {}, worth);
+  for (Process* process : idle) {
+    if (used <= options_.memory_budget.count) return;
+    Group& group = *process->group;
+    used -= std::min(used, process->memory.count);
+    note_(group.plan.version, {.at = turn_.wall, .before = group.alive(), .after = process->is_template ? group.alive() : group.alive() - 1,
+                               .reason = "memory: the node is over its budget of " + to_text(options_.memory_budget) + (process->is_template ? "; the template leaves" : "; an idle instance leaves")});
+    if (process->is_template) fleet_.evict_template(group);
+    else fleet_.want(group, group.alive() - 1);
+  }
+}
+
+}  // namespace mayfly::control

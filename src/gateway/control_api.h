@@ -1,0 +1,60 @@
+// The node's own REST API (docs/api.md) over control::Control: artifacts, deploys, functions, versions,
+// aliases, logs, usage, instances, metrics. Registers its handlers on the router; holds no state but the
+// answers that are kept open for `follow=1`, which one timer feeds.
+//
+// Promises: every request is answered; a body over kBodyMax (uploads apart) is refused before it is read; an
+// upload never runs more than the server's limit ahead of the disk; a follower that doesn't read is
+// not fed. It must outlive the server whose router it filled. Calls of functions are not here.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/turn.h"
+#include "control/control.h"
+#include "gateway/router.h"
+#include "os/loop.h"
+
+namespace mayfly::gateway {
+
+constexpr std::uint64_t kArtifactMax = std::uint64_t{64} << 30;   // bytes of one upload
+constexpr std::size_t kLogCountMax = 10'000;                     // lines of one answer
+constexpr std::size_t kFollowersMax = 256;                       // answers kept open
+constexpr Duration kFollowEvery = std::chrono::milliseconds(200);
+
+class ControlApi {
+ public:
+  ControlApi(control::Control& control, os::Loop& loop, const Turn& turn) : control_(control), loop_(loop), turn_(turn) {}
+  ~ControlApi() { loop_.cancel(timer_); }
+  ControlApi(const ControlApi&) = delete;
+  ControlApi& operator=(const ControlApi&) = delete;
+
+  void add_routes(Router& router);
+
+ private:
+  struct Follower {
+    Responder to;
+    std::string function;      // "": all
+    std::uint64_t after = 0;   // the last sequence that was written
+  };
+
+  void add_artifacts(Router& router);
+  void add_functions(Router& router);
+  void add_versions(Router& router);
+  void add_aliases(Router& router);
+  void add_observation(Router& router);
+
+  void answer_logs(std::string_view function, const HttpRequest& request, const Responder& to);
+  void answer_usage(const HttpRequest& request, const Responder& to);
+  void follow(Follower follower);
+  void feed_followers();
+  [[nodiscard]] bool feed(Follower& follower);   // false: it has ended
+
+  control::Control& control_;
+  os::Loop& loop_;
+  const Turn& turn_;
+  std::vector<Follower> followers_;
+  os::Loop::TimerId timer_;
+};
+
+}  // namespace mayfly::gateway

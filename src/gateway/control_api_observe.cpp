@@ -1,0 +1,111 @@
+// The part of the control API that only looks: logs, usage, instances, the node, metrics.
+#include <algorithm>
+#include <charconv>
+
+#include "gateway/control_api.h"
+#include "gateway/control_json.h"
+
+namespace mayfly::gateway {
+namespace {
+
+constexpr std::uint64_t kUnsentMax = 1 << 20;   // a follower that has this much to read is not fed
+
+void answer(const Responder& to, const Json& json) {
+  to.send({.body = json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"});
+}
+
+Result<std::uint64_t> number_in(const HttpRequest& request, std::string_view name, std::uint64_t missing, std::uint64_t max) {
+  const auto text = request.query_value(name);
+  if (!text) return missing;
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
+  if (error == std::errc() && end == text->data() + text->size() && number <= max) return number;
+  return fail(Code::invalid_argument, "'" + std::string(name) + "' is '" + text->substr(0, 64) + "': write a whole number from 0 to " + std::to_string(max));
+}
+
+Result<WallTime> time_in(const HttpRequest& request, std::string_view name, WallTime missing, WallTime now) {
+  const auto text = request.query_value(name);
+  if (!text) return missing;
+  auto time = parse_time(*text, now);
+  if (!time) return fail(Code::invalid_argument, "'" + std::string(name) + "': " + time.error().message);
+  return time;
+}
+
+}  // namespace
+
+void ControlApi::add_observation(Router& router) {
+  router.add(Method::get, "/api/functions/{name}/logs",
+             [this](HttpRequest& request, Responder to) { answer_logs(request.parameters[0], request, to); });
+  router.add(Method::get, "/api/logs", [this](HttpRequest& request, Responder to) { answer_logs("", request, to); });
+  router.add(Method::get, "/api/usage", [this](HttpRequest& request, Responder to) { answer_usage(request, to); });
+  router.add(Method::get, "/api/instances", [this](HttpRequest&, Responder to) {
+    Json list = Json::array();
+    for (const auto& instance : control_.instances()) list.push_back(to_json(instance));
+    answer(to, {{"instances", std::move(list)}});
+  });
+  router.add(Method::get, "/api/node", [this](HttpRequest&, Responder to) { answer(to, to_json(control_.node())); });
+  router.add(Method::get, "/metrics", [this](HttpRequest&, Responder to) {
+    to.send({.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = control_.metrics()});
+  });
+}
+
+void ControlApi::answer_usage(const HttpRequest& request, const Responder& to) {
+  const auto until = time_in(request, "until", turn_.wall, turn_.wall);
+  if (!until) return to.fail(until.error());
+  const auto since = time_in(request, "since", WallTime{until->since_epoch - std::chrono::hours(24)}, turn_.wall);
+  if (!since) return to.fail(since.error());
+  if (*since >= *until)
+    return to.fail({Code::invalid_argument, "'since' (" + to_rfc3339(*since) + ") is not before 'until' (" + to_rfc3339(*until) + "): swap them"});
+  control_.usage(request.query_value("function").value_or(""), *since, *until, [to](const Result<control::UsageReport>& report) {
+    if (!report) return to.fail(report.error());
+    answer(to, to_json(*report));
+  });
+}
+
+void ControlApi::answer_logs(std::string_view function, const HttpRequest& request, const Responder& to) {
+  const auto after = number_in(request, "after", 0, ~std::uint64_t{0});
+  if (!after) return to.fail(after.error());
+  const auto count = number_in(request, "count", 100, kLogCountMax);
+  if (!count) return to.fail(count.error());
+  const auto wants = number_in(request, "follow", 0, 1);
+  if (!wants) return to.fail(wants.error());
+  const auto lines = control_.logs(function, *after, *count);
+  if (!lines) return to.fail(lines.error());
+  std::string text;
+  for (const auto& line : *lines) text += to_json_line(line) + "\n";
+  if (*wants == 0) return to.send({.content_type = "application/x-ndjson", .body = std::move(text)});
+  if (followers_.size() >= kFollowersMax)
+    return to.fail({Code::exhausted, std::to_string(kFollowersMax) + " answers with follow=1 are open already: close one, or ask without follow"});
+  to.begin({.content_type = "application/x-ndjson", .body = {}});
+  if (!text.empty()) to.write(text);
+  follow({.to = to, .function = std::string(function), .after = lines->empty() ? *after : lines->back().sequence});
+}
+
+void ControlApi::follow(Follower follower) {
+  followers_.push_back(std::move(follower));
+  if (followers_.size() == 1) timer_ = loop_.after(kFollowEvery, [this] { feed_followers(); });
+}
+
+void ControlApi::feed_followers() {
+  std::erase_if(followers_, [this](Follower& follower) { return !feed(follower); });
+  timer_ = {};
+  if (!followers_.empty()) timer_ = loop_.after(kFollowEvery, [this] { feed_followers(); });
+}
+
+bool ControlApi::feed(Follower& follower) {
+  if (!follower.to.alive()) return false;
+  if (follower.to.unsent() > kUnsentMax) return true;
+  const auto lines = control_.logs(follower.function, follower.after, kLogCountMax);
+  if (!lines) {  // the function was deleted
+    follower.to.end();
+    return false;
+  }
+  if (lines->empty()) return true;
+  std::string text;
+  for (const auto& line : *lines) text += to_json_line(line) + "\n";
+  follower.to.write(text);
+  follower.after = lines->back().sequence;
+  return true;
+}
+
+}  // namespace mayfly::gateway

@@ -1,0 +1,38 @@
+// The node's door: one HTTP/1.1 listener on loopback, and behind it the Open Inference Protocol, the plain
+// form, the node's own API and metrics. Composed here; driven by the loop. It knows protocols and no
+// use case: those are serve::Invoker's and control::Control's.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "base/turn.h"
+#include "control/control.h"
+#include "os/loop.h"
+#include "serve/invocation.h"
+
+namespace mayfly::gateway {
+
+struct GatewayOptions {
+  std::string listen = "127.0.0.1:8080";  // loopback only until keys and TLS exist; port 0: any free one
+};
+
+class Gateway {
+ public:
+  Gateway(os::Loop& loop, const Turn& turn, serve::Invoker& invoker, control::Control& control, GatewayOptions options);
+  ~Gateway();
+  Gateway(const Gateway&) = delete;
+  Gateway& operator=(const Gateway&) = delete;
+
+  [[nodiscard]] Result<void> start();
+  [[nodiscard]] std::string address() const;                 // "127.0.0.1:8080", with the real port
+  // Takes no more connections, answers what is under way, then calls done; after at_most in any case.
+  void drain(Duration at_most, std::function<void()> done);
+
+ private:
+  struct Inside;
+  std::unique_ptr<Inside> inside_;
+};
+
+}  // namespace mayfly::gateway
