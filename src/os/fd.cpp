@@ -159,7 +159,8 @@ Result<void> pass_credentials(int socket) {
 Result<Mapping> map_file(int fd, std::uint64_t size, Access access) {
   if (size == 0) return Mapping();
   const int protection = access == Access::read ? PROT_READ : PROT_READ | PROT_WRITE;
-  void* at = ::mmap(nullptr, size, protection, MAP_SHARED, fd, 0);
+  // For reading, private and shared pages are the same pages; but before Linux 6.7 a write-sealed memfd refuses MAP_SHARED.
+  void* at = ::mmap(nullptr, size, protection, access == Access::read ? MAP_PRIVATE : MAP_SHARED, fd, 0);
   if (at == MAP_FAILED) return fail(os_error("mmap"));
   return Mapping(at, size);
 }

@@ -205,6 +205,7 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
   const Instant loaded = os::monotonic_now();
   ready.load_ns = static_cast<std::uint64_t>((loaded - mapped).count());
   if (order.role == Role::instance) serve(**model, control.get(), std::span(got.fds).first(3), order, ready);
+  got.fds.clear();  // its own ring and files: no child is to have them
   // What a first run sets up (buffers, pages) is set up here once for all forks. A model that does not run on made-up input still forks.
   static_cast<void>(find_size(**model).has_value());
   ready.warm_ns = static_cast<std::uint64_t>((os::monotonic_now() - loaded).count());

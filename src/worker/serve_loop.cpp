@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <new>
 #include <ranges>
 #include <tuple>
 
@@ -23,6 +24,7 @@ using namespace std::chrono_literals;
 
 constexpr Duration kSpin = 20us;            // a wake-up across cores costs 36 to 48 µs (docs/measurements.md)
 constexpr std::size_t kSpareMax = 64;
+constexpr Duration kBodyWaitMax = 10s;      // the node sends a large body before its frame
 
 bool several_cpus() {
   cpu_set_t set;
@@ -31,6 +33,22 @@ bool several_cpus() {
 }
 
 std::uint64_t ns(Duration d) { return static_cast<std::uint64_t>(d.count()); }
+
+// A request that asks for more memory than there is fails alone.
+template <class Call>
+auto within_memory(const Call& call) -> decltype(call()) {
+  try {
+    return call();
+  } catch (const std::bad_alloc&) {
+    return fail(Code::exhausted, "the request needs more memory than this instance may use: send less at a time, or raise resources.memory");
+  }
+}
+
+// Why a run failed, for whoever sent the input: the model was loaded and checked before.
+Error explain_run_failure(const Error& error) {
+  const bool theirs = error.code == Code::unimplemented || error.code == Code::exhausted;
+  return {theirs ? error.code : Code::invalid_argument, "the model did not run on this input: " + error.message};
+}
 
 // Strings and JSON of a batch's parts can't be cut out of joined bytes.
 bool joinable(const domain::Signature& signature) {
@@ -153,7 +171,7 @@ bool ServeLoop::accept(std::span<const std::byte> frame) {
       spare_.pop_back();
     }
     work.body.resize(body.size() + os::kPadding);
-    std::memcpy(work.body.data(), body.data(), body.size());
+    if (!body.empty()) std::memcpy(work.body.data(), body.data(), body.size());
   }
   if (Instant{Duration(static_cast<Duration::rep>(work.head.deadline_ns))} <= work.begun) {
     refuse(work, {Code::deadline_exceeded, "its time was over before it began"});
@@ -162,7 +180,7 @@ bool ServeLoop::accept(std::span<const std::byte> frame) {
   const std::span<const std::byte> body = work.large
       ? std::span<const std::byte>(work.large.data(), work.head.body_size)
       : std::as_bytes(std::span(work.body)).first(work.body.size() - os::kPadding);
-  auto decoded = decoder_.decode(work.head.format, body, work.head.json_size, work.memory);
+  auto decoded = within_memory([&] { return decoder_.decode(work.head.format, body, work.head.json_size, work.memory); });
   if (!decoded) {
     refuse(work, decoded.error());
     return true;
@@ -176,17 +194,16 @@ bool ServeLoop::accept(std::span<const std::byte> frame) {
 
 bool ServeLoop::take_large_body(Work& work) {
   while (large_bodies_.empty() || large_bodies_.front().first != work.head.ticket) {
-    if (!large_bodies_.empty() && large_bodies_.front().first != work.head.ticket) return false;
+    if (!large_bodies_.empty()) return false;
     pollfd fd{control_, POLLIN, 0};
-    ::poll(&fd, 1, -1);
-    if (!read_control()) return false;
+    if (::poll(&fd, 1, static_cast<int>(to_ms(kBodyWaitMax))) == 0 || !read_control()) return false;
   }
   const os::Fd memfd = std::move(large_bodies_.front().second);
   large_bodies_.pop_front();
   // Parsers read a little beyond the end. What lies behind the file's last page is not readable, so the body is
   // copied in the one case where it ends within kPadding of a page's end.
   auto mapped = os::map_file(memfd.get(), work.head.body_size, os::Access::read);
-  if (!mapped) return false;
+  if (!mapped || !*mapped) return false;  // never empty: that would go inline
   constexpr std::size_t kPage = 4096;
   const std::size_t tail = kPage - (work.head.body_size - 1) % kPage - 1;
   if (tail >= os::kPadding) {
@@ -238,7 +255,19 @@ std::size_t ServeLoop::choose_batch() {
   return count;
 }
 
+// Those that waited too long behind others: nobody waits for their answers any more.
+void ServeLoop::drop_overdue() {
+  const Duration now = os::monotonic_now().since_boot;
+  std::erase_if(waiting_, [&](const Work& work) {
+    if (static_cast<Duration::rep>(work.head.deadline_ns) > now.count()) return false;
+    refuse(work, {Code::deadline_exceeded, "its time was over before it began"});
+    return true;
+  });
+}
+
 void ServeLoop::run_batch() {
+  drop_overdue();
+  if (waiting_.empty()) return;
   const std::size_t count = choose_batch();
   if (count == 0) return;
   if (count == 1) run_alone(waiting_.front());
@@ -253,12 +282,11 @@ void ServeLoop::run_batch() {
 
 void ServeLoop::run_alone(Work& work) {
   const Instant begun = os::monotonic_now();
-  const auto outputs = model_.run(work.request.inputs);
+  const auto outputs = within_memory([&] { return model_.run(work.request.inputs); });
   const Duration run = os::monotonic_now() - begun;
   cpu_batch_ = cpu_since_last();
-  cpu_share_ = 1;
-  if (!outputs) return refuse(work, {outputs.error().code == Code::unimplemented ? Code::unimplemented : Code::invalid_argument, "the model did not run on this input: " + outputs.error().message});
-  answer(work, *outputs, run, work.request.rows, 0, false);
+  if (!outputs) return refuse(work, explain_run_failure(outputs.error()), cpu_batch_);
+  answer(work, *outputs, run, work.request.rows, 0);
 }
 
 Result<std::span<const TensorView>> ServeLoop::run_joined(std::size_t count, std::int64_t rows) {
@@ -275,7 +303,10 @@ Result<std::span<const TensorView>> ServeLoop::run_joined(std::size_t count, std
   }
   TRY(const auto outputs, model_.run(joined_inputs_));
   for (const TensorView& output : outputs)
-    if (output.shape.empty() || output.shape[0] != rows) return fail(Code::internal, "an output's rows are not the inputs'");
+    if (output.shape.empty() || output.shape[0] != rows) {
+      batches_ = false;  // the check saw it otherwise, on made-up input; each request runs alone from here on
+      return fail(Code::internal, "an output's rows are not the inputs'");
+    }
   return outputs;
 }
 
@@ -283,7 +314,7 @@ void ServeLoop::run_together(std::size_t count) {
   std::int64_t rows = 0;
   for (std::size_t i = 0; i < count; ++i) rows += waiting_[i].request.rows;
   const Instant begun = os::monotonic_now();
-  const auto outputs = run_joined(count, rows);
+  const auto outputs = within_memory([&] { return run_joined(count, rows); });
   const Duration run = os::monotonic_now() - begun;
   if (!outputs) {  // one of them may be to blame: each on its own
     for (std::size_t i = 0; i < count; ++i) run_alone(waiting_[i]);
@@ -292,40 +323,50 @@ void ServeLoop::run_together(std::size_t count) {
   cpu_batch_ = cpu_since_last();
   std::int64_t first = 0;
   for (std::size_t i = 0; i < count; ++i) {
-    Work& work = waiting_[i];
-    cpu_share_ = static_cast<double>(work.request.rows) / static_cast<double>(rows);
-    answer(work, *outputs, run, rows, first, true);
-    first += work.request.rows;
+    answer(waiting_[i], *outputs, run, rows, first);
+    first += waiting_[i].request.rows;
   }
 }
 
-void ServeLoop::answer(Work& work, std::span<const TensorView> outputs, Duration run, std::int64_t batch_rows, std::int64_t first_row, bool split) {
-  const Instant begun = os::monotonic_now();
-  std::span<const TensorView> mine = outputs;
-  if (split) {
-    for (std::size_t i = 0; i < outputs.size(); ++i) {
-      const std::size_t row = outputs[i].data.size() / static_cast<std::size_t>(batch_rows);
-      part_[i].shape.assign(outputs[i].shape.begin(), outputs[i].shape.end());
-      part_[i].shape[0] = work.request.rows;
-      part_[i].data = outputs[i].data.subspan(row * static_cast<std::size_t>(first_row), row * static_cast<std::size_t>(work.request.rows));
-    }
-    mine = part_;
+// The rows of one request out of a batch's.
+std::span<const TensorView> ServeLoop::cut(std::span<const TensorView> outputs, std::int64_t batch_rows, std::int64_t first_row, std::int64_t rows) {
+  if (rows == batch_rows) return outputs;
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    const std::size_t row = outputs[i].data.size() / static_cast<std::size_t>(batch_rows);
+    part_[i].shape.assign(outputs[i].shape.begin(), outputs[i].shape.end());
+    part_[i].shape[0] = rows;
+    part_[i].data = outputs[i].data.subspan(row * static_cast<std::size_t>(first_row), row * static_cast<std::size_t>(rows));
   }
+  return part_;
+}
+
+Result<void> ServeLoop::write_reply(const Work& work, std::span<const TensorView> outputs) {
   encoded_.body.clear();
   encoded_.json_size = 0;
-  const auto encoded = encode(work.head.format, work.request, mine, model_.signature(), {.model = options_.model_name, .version = version_text_}, encoded_);
-  if (!encoded) return refuse(work, encoded.error());
+  return within_memory([&] {
+    return encode(work.head.format, work.request, outputs, model_.signature(), {.model = options_.model_name, .version = version_text_}, encoded_);
+  });
+}
+
+void ServeLoop::answer(Work& work, std::span<const TensorView> outputs, Duration run, std::int64_t batch_rows, std::int64_t first_row) {
+  const Instant begun = os::monotonic_now();
+  const std::int64_t rows = work.request.rows;
+  // The difference of two prefixes: the parts of a batch add up to its whole.
+  const auto told_before = [&](std::int64_t row) { return cpu_batch_ * static_cast<std::uint64_t>(row) / static_cast<std::uint64_t>(std::max<std::int64_t>(batch_rows, 1)); };
+  const std::uint64_t cpu = rows == batch_rows ? cpu_batch_ : told_before(first_row + rows) - told_before(first_row);
+  if (const auto written = write_reply(work, cut(outputs, batch_rows, first_row, rows)); !written) return refuse(work, written.error(), cpu);
   reply({.ticket = work.head.ticket, .body_size = encoded_.body.size(), .json_size = encoded_.json_size, .begun_ns = ns(work.begun.since_boot),
-         .decode_ns = ns(work.decode), .run_ns = ns(run), .encode_ns = ns(os::monotonic_now() - begun),
-         .cpu_ns = static_cast<std::uint64_t>(static_cast<double>(cpu_batch_) * cpu_share_),
-         .rows = static_cast<std::uint32_t>(work.request.rows), .batch_rows = static_cast<std::uint32_t>(batch_rows)},
+         .decode_ns = ns(work.decode), .run_ns = ns(run), .encode_ns = ns(os::monotonic_now() - begun), .cpu_ns = cpu,
+         .rows = static_cast<std::uint32_t>(rows), .batch_rows = static_cast<std::uint32_t>(batch_rows)},
         encoded_.body);
 }
 
-void ServeLoop::refuse(const Work& work, const Error& error) {
-  reply({.ticket = work.head.ticket, .body_size = std::min<std::size_t>(error.message.size(), 4096), .begun_ns = ns(work.begun.since_boot),
-         .decode_ns = ns(work.decode), .code = static_cast<std::uint8_t>(error.code)},
-        std::string_view(error.message).substr(0, 4096));
+// CPU that is not told here is told by the next reply.
+void ServeLoop::refuse(const Work& work, const Error& error, std::uint64_t cpu) {
+  const std::string_view text = std::string_view(error.message).substr(0, 4096);
+  reply({.ticket = work.head.ticket, .body_size = text.size(), .begun_ns = ns(work.begun.since_boot), .decode_ns = ns(work.decode), .cpu_ns = cpu,
+         .code = static_cast<std::uint8_t>(error.code)},
+        text);
 }
 
 bool ServeLoop::send_large(std::uint64_t ticket, std::string_view body) {
@@ -364,7 +405,7 @@ void ServeLoop::reply(ReplyHead head, std::string_view body) {
     }
   }
   std::memcpy(at, &head, sizeof head);
-  std::memcpy(at + sizeof head, body.data(), body.size());
+  if (!body.empty()) std::memcpy(at + sizeof head, body.data(), body.size());
   out_.publish(sizeof head + body.size());
 }
 

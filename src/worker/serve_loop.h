@@ -62,8 +62,11 @@ class ServeLoop {
   void run_together(std::size_t count);
   void run_alone(Work& work);
   Result<std::span<const TensorView>> run_joined(std::size_t count, std::int64_t rows);
-  void answer(Work& work, std::span<const TensorView> outputs, Duration run, std::int64_t batch_rows, std::int64_t first_row, bool split);
-  void refuse(const Work& work, const Error& error);
+  void answer(Work& work, std::span<const TensorView> outputs, Duration run, std::int64_t batch_rows, std::int64_t first_row);
+  Result<void> write_reply(const Work& work, std::span<const TensorView> outputs);
+  std::span<const TensorView> cut(std::span<const TensorView> outputs, std::int64_t batch_rows, std::int64_t first_row, std::int64_t rows);
+  void refuse(const Work& work, const Error& error, std::uint64_t cpu = 0);
+  void drop_overdue();
   void reply(domain::ReplyHead head, std::string_view body);
   bool send_large(std::uint64_t ticket, std::string_view body);
   std::uint64_t cpu_since_last();
@@ -72,7 +75,7 @@ class ServeLoop {
   const int control_;
   os::Ring in_, out_;
   const ServeOptions options_;
-  const bool batches_;
+  bool batches_;
   const std::string version_text_;
   Decoder decoder_;
   std::deque<Work> waiting_;
@@ -82,8 +85,7 @@ class ServeLoop {
   std::vector<TensorView> joined_inputs_, part_;
   Encoded encoded_;
   Duration cpu_told_{};
-  double cpu_share_ = 1;                    // of the batch, of the request that is answered
-  std::uint64_t cpu_batch_ = 0;
+  std::uint64_t cpu_batch_ = 0;             // of the batch that is answered; each request tells its part
   bool stopping_ = false, gone_ = false;
   bool may_spin_ = false;
   int spin_misses_ = 0, spin_pause_ = 0;

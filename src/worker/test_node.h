@@ -1,0 +1,138 @@
+// For tests: the node's end of one instance's link. Sends frames, takes replies; knows nothing of the model.
+#pragma once
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "domain/frame.h"
+#include "domain/link.h"
+#include "os/clock.h"
+#include "os/ring.h"
+
+namespace mayfly::worker {
+
+using namespace std::chrono_literals;
+
+struct TestReply {
+  domain::ReplyHead head;
+  std::string body;
+};
+
+struct TestRequest {
+  std::uint64_t ticket = 0;
+  std::string body;
+  domain::WireFormat format = domain::WireFormat::plain_json;
+  std::uint64_t deadline_ns = ~0ULL >> 1;
+  bool in_memfd = false;
+};
+
+// What node and instance share. The instance's side takes it over in the child of a fork.
+struct TestLink {
+  os::Fd memory, request_bell, reply_bell, node_socket, instance_socket;
+
+  TestLink() : memory(os::make_ring_memory().value()), request_bell(os::make_eventfd().value()), reply_bell(os::make_eventfd().value()) {
+    std::tie(node_socket, instance_socket) = os::make_packet_pair().value();
+  }
+};
+
+class TestNode {
+ public:
+  explicit TestNode(TestLink& link)
+      : socket_(link.node_socket), requests_(os::open_ring(link.memory.get(), 0, link.request_bell.get()).value()),
+        replies_(os::open_ring(link.memory.get(), 1, link.reply_bell.get()).value()) {}
+
+  // Written, not yet announced: wake() does that. Several then wait together.
+  [[nodiscard]] bool write(const TestRequest& request) {
+    domain::RequestHead head{.ticket = request.ticket, .deadline_ns = request.deadline_ns, .body_size = request.body.size(),
+                             .json_size = request.body.size(), .format = request.format, .in_memfd = request.in_memfd};
+    if (request.in_memfd) send_memfd(request);
+    const std::string_view body = request.in_memfd ? std::string_view() : request.body;
+    std::byte* at = requests_.reserve(sizeof head + body.size());
+    if (!at) return false;
+    std::memcpy(at, &head, sizeof head);
+    std::ranges::copy(std::as_bytes(std::span(body)), at + sizeof head);
+    requests_.publish(sizeof head + body.size());
+    return true;
+  }
+  void cancel(std::uint64_t ticket) {
+    const domain::RequestHead head{.ticket = ticket, .cancelled = 1};
+    std::byte* at = requests_.reserve(sizeof head);
+    ASSERT_NE(at, nullptr);
+    std::memcpy(at, &head, sizeof head);
+    requests_.publish(sizeof head);
+  }
+  void wake() { requests_.wake(); }
+  void send(const TestRequest& request) {
+    ASSERT_TRUE(write(request));
+    wake();
+  }
+  void stop() { ASSERT_TRUE(os::send_packet(socket_.get(), os::bytes_of(domain::Message{domain::MessageKind::stop, 0}))); }
+
+  std::optional<TestReply> reply(Duration wait = 20s) {
+    const Instant end = os::monotonic_now() + wait;
+    while (os::monotonic_now() < end) {
+      if (const auto frame = replies_.front()) {
+        TestReply reply;
+        std::memcpy(&reply.head, frame->data(), sizeof reply.head);
+        const auto body = frame->subspan(sizeof reply.head);
+        reply.body.assign(reinterpret_cast<const char*>(body.data()), body.size());
+        replies_.pop();
+        if (reply.head.in_memfd) reply.body = receive_memfd(reply.head);
+        EXPECT_EQ(reply.body.size(), reply.head.body_size);
+        return reply;
+      }
+      if (replies_.prepare_sleep()) {
+        pollfd bell{.fd = replies_.doorbell(), .events = POLLIN, .revents = 0};
+        ::poll(&bell, 1, 20);
+        os::clear_doorbell(replies_.doorbell());
+        replies_.cancel_sleep();
+      }
+    }
+    return std::nullopt;
+  }
+  // That many, by ticket; a second reply for a ticket is a failure.
+  std::map<std::uint64_t, TestReply> replies(std::size_t count) {
+    std::map<std::uint64_t, TestReply> all;
+    while (all.size() < count) {
+      auto one = reply();
+      if (!one) {
+        ADD_FAILURE() << "only " << all.size() << " of " << count << " replies came";
+        break;
+      }
+      EXPECT_TRUE(all.emplace(one->head.ticket, *one).second) << "two replies for " << one->head.ticket;
+    }
+    return all;
+  }
+
+ private:
+  void send_memfd(const TestRequest& request) {
+    const os::Fd memfd = os::make_memfd("body", request.body.size()).value();
+    ASSERT_EQ(::pwrite(memfd.get(), request.body.data(), request.body.size(), 0), static_cast<ssize_t>(request.body.size()));
+    ASSERT_TRUE(os::seal(memfd));
+    const domain::BodyMessage message{.ticket = request.ticket, .size = request.body.size()};
+    const std::array fds{memfd.get()};
+    ASSERT_TRUE(os::send_packet(socket_.get(), os::bytes_of(message), fds));
+  }
+  std::string receive_memfd(const domain::ReplyHead& head) {
+    domain::BodyMessage message;
+    auto packet = os::receive_packet(socket_.get(), std::as_writable_bytes(std::span(&message, 1)));
+    if (!packet || packet->fds.size() != 1 || message.ticket != head.ticket || !os::is_sealed(packet->fds[0].get(), head.body_size)) {
+      ADD_FAILURE() << "a large reply without its sealed memfd";
+      return {};
+    }
+    return std::string(os::map_file(packet->fds[0].get(), head.body_size, os::Access::read).value().text());
+  }
+
+  os::Fd& socket_;
+  os::Ring requests_, replies_;
+};
+
+}  // namespace mayfly::worker
