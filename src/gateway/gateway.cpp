@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "gateway/control_api.h"
 #include "gateway/inference.h"
 #include "gateway/v2_models.h"
 
@@ -27,14 +28,14 @@ HttpReply error_form(int status, const Error& error, std::string_view path) {
 }  // namespace
 
 struct Gateway::Inside {
-  Inside(os::Loop& loop, const Turn&, serve::Invoker& invoker, control::Control& control, GatewayOptions o)
+  Inside(os::Loop& loop, const Turn& turn, serve::Invoker& invoker, control::Control& control, GatewayOptions o)
       : options(std::move(o)), inference(invoker, control, server), models(control, [this] { return !server.draining(); }),
-        server(loop, router, options.limits, error_form) {
+        api(control, loop, turn), server(loop, router, options.limits, error_form) {
     inference.add_routes(router);
     models.add_routes(router);
-    router.add(Method::get, "/", [](HttpRequest&, Responder to) { to.send({.content_type = "text/plain; charset=utf-8", .body = std::string(kHint)}); });
-    router.add(Method::get, "/metrics", [&control](HttpRequest&, Responder to) {
-      to.send({.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = control.metrics()});
+    api.add_routes(router);
+    router.add(Method::get, "/", [](HttpRequest&, Responder to) {
+      to.send({.content_type = "text/plain; charset=utf-8", .body = std::string(kHint)});
     });
   }
 
@@ -42,6 +43,7 @@ struct Gateway::Inside {
   Router router;
   Inference inference;
   V2Models models;
+  ControlApi api;
   HttpServer server;                             // last: it dies first, and tells the others who was waiting
 };
 
