@@ -14,16 +14,17 @@ using instances::State;
 constexpr Duration kTick = 100ms;
 constexpr Duration kStartUnmeasured = 50ms;   // until a start has been measured
 constexpr Bytes kMemoryUnmeasured = 64_MiB;   // of an instance
+constexpr Duration kTemplatePause = 1min;     // after one left for want of memory
 
 Duration start_cost(const Group& group, const domain::Tuning& tuning) {
   const auto measured = group.template_ready() ? tuning.fork_first_ns : tuning.cold_first_ns;
   return measured ? Duration(static_cast<Duration::rep>(measured)) : kStartUnmeasured;
 }
 
-Bytes memory_each(const Group& group) {
+Bytes memory_each(const Group& group) {  // 0: not measured
   Bytes most;
   for (const Process* p : group.instances) most = std::max(most, p->memory);
-  return most.count ? most : kMemoryUnmeasured;
+  return most;
 }
 
 }  // namespace
@@ -55,27 +56,47 @@ void ScaleLoop::set_count(VersionId version, int instances) {
   note_(version, {.at = turn_.wall, .before = before, .after = instances, .reason = "set by hand"});
 }
 
+// What all processes take: as measured, or, of one that starts, what its like took.
+std::uint64_t ScaleLoop::memory_expected() const {
+  std::uint64_t sum = 0;
+  for (const auto& [id, p] : fleet_.processes()) {
+    const auto watched = watched_.find(p->group->plan.version);
+    if (p->memory.count) sum += p->memory.count;
+    else if (watched == watched_.end()) sum += kMemoryUnmeasured.count;
+    else sum += (p->is_template ? watched->second.template_memory : watched->second.instance_memory).count;
+  }
+  return sum;
+}
+
 autoscale::Policy ScaleLoop::policy_of(const Facts& facts, const Watched& watched) const {
-  autoscale::Policy policy{.min = facts.scaling.min, .max = std::max({1, facts.scaling.min, facts.scaling.max}), .reserved = facts.scaling.reserved,
-                           .concurrency = facts.scaling.concurrency.value_or(0), .target_p99 = facts.scaling.target_p99,
-                           .cores_per_instance = facts.tuning.threads > 1 ? static_cast<double>(facts.tuning.threads) : std::min(1.0, facts.cpu)};
+  autoscale::Policy policy{
+      .min = facts.scaling.min,
+      .max = std::max({1, facts.scaling.min, facts.scaling.max}),
+      .reserved = facts.scaling.reserved,
+      .concurrency = facts.scaling.concurrency.value_or(0),
+      .target_p99 = facts.scaling.target_p99,
+      .cores_per_instance = facts.tuning.threads > 1 ? static_cast<double>(facts.tuning.threads) : std::min(1.0, facts.cpu)};
   policy.keep = facts.scaling.keep_alive ? autoscale::KeepWindow{.keep_alive = *facts.scaling.keep_alive}
                                          : watched.gaps.window({.fallback = options_.keep_alive_default});
   return policy;
 }
 
-autoscale::Observation ScaleLoop::observe(const Group& group, serve::Lane* lane, const Facts& facts) const {
+autoscale::Observation ScaleLoop::observe(const Group& group, serve::Lane* lane, const Facts& facts, const Watched& watched,
+                                          const autoscale::KeepWindow& keep) const {
   autoscale::Observation seen{.now = turn_.now, .ready = group.count(State::ready), .starting = group.count(State::starting),
                               .draining = group.count(State::draining), .start_cost = start_cost(group, facts.tuning),
                               .start_is_fork = group.template_ready(), .usable_cores = static_cast<double>(options_.cores)};
   for (const Process* p : group.instances) {
     if (p->state == State::ready) seen.slots = std::max(seen.slots, p->credit);
     seen.busy += p->state == State::ready && p->outstanding > 0 ? 1 : 0;
-    seen.last_active = std::max(seen.last_active, p->ready_at);
+    // One that was started by hand is kept as if it had been called; one that waits for an expected call is not.
+    if (keep.pre_warm == Duration{}) seen.last_active = std::max(seen.last_active, p->ready_at);
   }
-  const std::uint64_t used = fleet_.memory_used().count;
-  seen.room = used >= options_.memory_budget.count ? 0
-      : static_cast<int>(std::min<std::uint64_t>(1'000'000, (options_.memory_budget.count - used) / memory_each(group).count));
+  const std::uint64_t used = memory_expected();
+  seen.room = used >= options_.memory_budget.count
+                  ? 0
+                  : static_cast<int>(std::min<std::uint64_t>(
+                        1'000'000, (options_.memory_budget.count - used) / std::max<std::uint64_t>(1, watched.instance_memory.count)));
   if (!lane) return seen;
   serve::Load& load = lane->load;
   seen.waiting = lane->waiting;
@@ -113,11 +134,14 @@ void ScaleLoop::learn_gaps(Watched& watched, const serve::Lane* lane) {
 void ScaleLoop::care_for_template(Group& group, Watched& watched) {
   if (!group.instances.empty()) watched.template_used = turn_.now;
   if (group.template_) {
+    if (group.template_->memory.count) watched.template_memory = group.template_->memory;
     if (group.template_ready() && turn_.now - watched.template_used >= options_.template_keep) fleet_.evict_template(group);
     return;
   }
   const bool answered = std::ranges::any_of(group.instances, [](const Process* p) { return p->state == State::ready && p->answered > 0; });
-  if (answered && fleet_.memory_used() < options_.memory_budget) fleet_.want_template(group);
+  const bool room =
+      turn_.now >= watched.template_again && memory_expected() + watched.template_memory.count <= options_.memory_budget.count;
+  if (answered && room) fleet_.want_template(group);
 }
 
 Instant ScaleLoop::decide(VersionId version, Watched& watched) {
@@ -126,13 +150,16 @@ Instant ScaleLoop::decide(VersionId version, Watched& watched) {
   if (!group) return Instant::never();
   serve::Lane* lane = dispatcher_.find_lane(version);
   learn_gaps(watched, lane);
+  if (const Bytes each = memory_each(*group); each.count) watched.instance_memory = each;
   const autoscale::Policy policy = policy_of(*facts, watched);
-  const autoscale::Observation seen = observe(*group, lane, *facts);
+  const autoscale::Observation seen = observe(*group, lane, *facts, watched, policy.keep);
   const autoscale::Decision decision = autoscale::decide(policy, watched.memory, seen);
   watched.memory = decision.memory;
   if (decision.instances != group->wanted || decision.instances != group->alive()) {
     if (decision.instances != group->wanted)
-      note_(version, {.at = turn_.wall, .before = group->alive(), .after = decision.instances, .reason = autoscale::explain(policy, seen, decision)});
+      note_(
+          version,
+          {.at = turn_.wall, .before = group->alive(), .after = decision.instances, .reason = autoscale::explain(policy, seen, decision)});
     fleet_.want(*group, decision.instances);
   }
   care_for_template(*group, watched);
@@ -160,14 +187,16 @@ Instant ScaleLoop::tick() {
 // Over the budget the idle process leaves that costs least to bring back for what it frees: templates of
 // functions at zero, then idle instances, each by bytes per cost, the longest unused first.
 void ScaleLoop::keep_budget() {
-  std::uint64_t used = fleet_.memory_used().count;
+  std::uint64_t used = memory_expected();
   if (used <= options_.memory_budget.count) return;
   std::vector<Process*> idle;
   for (const auto& [id, process] : fleet_.processes())
     if (process->state == State::ready && process->outstanding == 0 && process->memory.count > 0) idle.push_back(process.get());
   const auto worth = [this](const Process* p) {
     const auto facts = facts_of_(p->group->plan.version);
-    const double cost = facts ? static_cast<double>(std::max<std::uint64_t>(1'000'000, p->is_template ? facts->tuning.cold_first_ns : facts->tuning.fork_first_ns)) : 0;
+    const double cost = facts ? static_cast<double>(std::max<std::uint64_t>(
+                                    1'000'000, p->is_template ? facts->tuning.cold_first_ns : facts->tuning.fork_first_ns))
+                              : 0;
     return cost / static_cast<double>(p->memory.count) / (1 + to_seconds(turn_.now - p->last_used));
   };
   std::ranges::sort(idle, {}, worth);
@@ -175,10 +204,15 @@ void ScaleLoop::keep_budget() {
     if (used <= options_.memory_budget.count) return;
     Group& group = *process->group;
     used -= std::min(used, process->memory.count);
-    note_(group.plan.version, {.at = turn_.wall, .before = group.alive(), .after = process->is_template ? group.alive() : group.alive() - 1,
-                               .reason = "memory: the node is over its budget of " + to_text(options_.memory_budget) + (process->is_template ? "; the template leaves" : "; an idle instance leaves")});
-    if (process->is_template) fleet_.evict_template(group);
-    else fleet_.want(group, group.alive() - 1);
+    note_(group.plan.version, {.at = turn_.wall,
+                               .before = group.alive(),
+                               .after = process->is_template ? group.alive() : group.alive() - 1,
+                               .reason = "memory: the node is over its budget of " + to_text(options_.memory_budget) +
+                                         (process->is_template ? "; the template leaves" : "; an idle instance leaves")});
+    if (process->is_template) {
+      watched_[group.plan.version].template_again = turn_.now + kTemplatePause;
+      fleet_.evict_template(group);
+    } else fleet_.want(group, group.alive() - 1);
   }
 }
 

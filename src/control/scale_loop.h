@@ -55,12 +55,15 @@ class ScaleLoop {
     autoscale::Memory memory;
     autoscale::KeepAlive gaps;
     std::uint64_t arrivals = 0;
-    Instant idle_from{}, template_used{};
+    Instant idle_from{}, template_used{}, template_again{};
+    Bytes instance_memory = 64_MiB, template_memory = 64_MiB;  // until one has been measured
     bool idle = false;
   };
 
   Instant decide(VersionId version, Watched& watched);
-  autoscale::Observation observe(const instances::Group& group, serve::Lane* lane, const Facts& facts) const;
+  autoscale::Observation observe(const instances::Group& group, serve::Lane* lane, const Facts& facts, const Watched& watched,
+                                 const autoscale::KeepWindow& keep) const;
+  std::uint64_t memory_expected() const;
   autoscale::Policy policy_of(const Facts& facts, const Watched& watched) const;
   void learn_gaps(Watched& watched, const serve::Lane* lane);
   void care_for_template(instances::Group& group, Watched& watched);
