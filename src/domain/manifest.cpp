@@ -49,7 +49,8 @@ std::size_t distance(std::string_view a, std::string_view b) {
 std::string suggestion(std::string_view wrong, std::span<const std::string_view> words) {
   if (wrong.size() <= 40) {
     const auto near = std::ranges::min_element(words, {}, [&](std::string_view word) { return distance(wrong, word); });
-    if (near != words.end() && distance(wrong, *near) <= std::max<std::size_t>(1, near->size() / 3)) return "; did you mean '" + std::string(*near) + "'?";
+    if (near != words.end() && distance(wrong, *near) <= std::max<std::size_t>(1, near->size() / 3))
+      return "; did you mean '" + std::string(*near) + "'?";
   }
   std::string all;
   for (const std::string_view word : words) all.append(all.empty() ? "" : ", ").append(word);
@@ -67,8 +68,10 @@ bool is_printable_utf8(std::string_view text) {
       if ((next & 0xc0) != 0x80) return false;
       point = point << 6 | (next & 0x3fU);
     }
-    if ((more == 2 && point < 0x800) || (more == 3 && point < 0x10000) || point > 0x10ffff || (point >= 0xd800 && point < 0xe000)) return false;
-    if ((point >= 0x80 && point < 0xa0) || point == 0x2028 || point == 0x2029 || point == 0xfeff) return false;  // line breaks and marks of YAML
+    if ((more == 2 && point < 0x800) || (more == 3 && point < 0x10000) || point > 0x10ffff || (point >= 0xd800 && point < 0xe000))
+      return false;
+    if ((point >= 0x80 && point < 0xa0) || point == 0x2028 || point == 0x2029 || point == 0xfeff)
+      return false;  // line breaks and marks of YAML
     i += more + 1;
   }
   return true;
@@ -87,10 +90,13 @@ Result<void> read_section(const Tree& map, std::string_view section, std::span<c
                           Manifest& into, Lines& lines) {
   const std::string in = section.empty() ? "" : " in " + std::string(section);
   if (map.kind == Tree::Kind::null) return {};
-  if (map.kind != Tree::Kind::map) return refuse(map.line, (section.empty() ? "a manifest" : std::string(section)) + " is a list of 'key: value', not " + (map.kind == Tree::Kind::list ? "a list" : in_quotes(map.text)));
+  if (map.kind != Tree::Kind::map)
+    return refuse(map.line, (section.empty() ? "a manifest" : std::string(section)) + " is a list of 'key: value', not " +
+                                (map.kind == Tree::Kind::list ? "a list" : in_quotes(map.text)));
   for (std::size_t i = 0; i < map.keys.size(); ++i) {
     const std::string& key = map.keys[i];
-    if (std::ranges::find(later, key) != later.end()) return refuse(map.key_lines[i], "'" + key + "'" + in + " is not supported by this release: leave it out");
+    if (std::ranges::find(later, key) != later.end())
+      return refuse(map.key_lines[i], "'" + key + "'" + in + " is not supported by this release: leave it out");
     const auto field = std::ranges::find(fields, key, &Field::key);
     if (field == fields.end()) {
       std::vector<std::string_view> words;
@@ -109,7 +115,9 @@ Result<void> read_section(const Tree& map, std::string_view section, std::span<c
 }
 
 Result<std::string> word(const Tree& value) {
-  if (value.kind != Tree::Kind::scalar) return fail(Code::invalid_argument, value.kind == Tree::Kind::list ? "a single value is wanted, not a list" : "a single value is wanted, not a map");
+  if (value.kind != Tree::Kind::scalar)
+    return fail(Code::invalid_argument,
+                value.kind == Tree::Kind::list ? "a single value is wanted, not a list" : "a single value is wanted, not a map");
   return value.text;
 }
 
@@ -118,7 +126,8 @@ Result<int> integer(const Tree& value, int low, int high) {
   int number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || end != text.data() + text.size() || number < low || number > high)
-    return fail(Code::invalid_argument, in_quotes(text) + " is not a whole number from " + std::to_string(low) + " to " + std::to_string(high));
+    return fail(Code::invalid_argument,
+                in_quotes(text) + " is not a whole number from " + std::to_string(low) + " to " + std::to_string(high));
   return number;
 }
 
@@ -138,14 +147,16 @@ std::string exact(Bytes bytes) {
 Result<Duration> duration(const Tree& value, Duration low, Duration high) {
   TRY(const std::string text, word(value));
   TRY(const Duration parsed, parse_duration(text));
-  if (parsed < low || parsed > high) return fail(Code::invalid_argument, in_quotes(text) + " is outside " + exact(low) + " to " + exact(high));
+  if (parsed < low || parsed > high)
+    return fail(Code::invalid_argument, in_quotes(text) + " is outside " + exact(low) + " to " + exact(high));
   return parsed;
 }
 
 Result<Bytes> bytes(const Tree& value, Bytes low, Bytes high) {
   TRY(const std::string text, word(value));
   TRY(const Bytes parsed, parse_bytes(text));
-  if (parsed < low || parsed > high) return fail(Code::invalid_argument, in_quotes(text) + " is outside " + exact(low) + " to " + exact(high));
+  if (parsed < low || parsed > high)
+    return fail(Code::invalid_argument, in_quotes(text) + " is outside " + exact(low) + " to " + exact(high));
   return parsed;
 }
 
@@ -161,13 +172,15 @@ Result<double> cores(const Tree& value) {
 Result<void> read_name(const Tree& value, Manifest& into, Lines&) {
   TRY(into.name, word(value));
   if (into.name.empty() || valid_function_name(into.name)) return {};
-  return fail(Code::invalid_argument, in_quotes(into.name) + " is not a function name: use 1 to 63 of a-z, 0-9, '-', '_' and '.', starting with a letter or digit");
+  return fail(Code::invalid_argument,
+              in_quotes(into.name) + " is not a function name: use 1 to 63 of a-z, 0-9, '-', '_' and '.', starting with a letter or digit");
 }
 
 Result<void> read_model(const Tree& value, Manifest& into, Lines&) {
   TRY(into.model, word(value));
   const std::string& path = into.model;
-  if (path.size() > kPathMax) return fail(Code::invalid_argument, "a path of " + std::to_string(path.size()) + " bytes: at most " + std::to_string(kPathMax));
+  if (path.size() > kPathMax)
+    return fail(Code::invalid_argument, "a path of " + std::to_string(path.size()) + " bytes: at most " + std::to_string(kPathMax));
   if (!is_printable_utf8(path)) return fail(Code::invalid_argument, "the path is not plain UTF-8 text");
   if (path.starts_with('/') || path == ".." || path.starts_with("../") || path.ends_with("/..") || path.find("/../") != std::string::npos)
     return fail(Code::invalid_argument, in_quotes(path) + " leads out of the folder: name a file inside it");
@@ -185,7 +198,8 @@ Result<void> read_labels(const Tree& value, Manifest& into, Lines&) {
   for (const Tree& item : value.items) {
     if (item.kind != Tree::Kind::scalar) return refuse(item.line, "labels: each is a single word or text; quote it: \"null\", \"a: b\"");
     if (item.text.size() > kLabelMax || !is_printable_utf8(item.text))
-      return refuse(item.line, "labels: " + (is_printable_utf8(item.text) ? in_quotes(item.text) : std::string("one")) + " is not plain UTF-8 text of at most " + std::to_string(kLabelMax) + " bytes");
+      return refuse(item.line, "labels: " + (is_printable_utf8(item.text) ? in_quotes(item.text) : std::string("one")) +
+                                   " is not plain UTF-8 text of at most " + std::to_string(kLabelMax) + " bytes");
     into.labels.push_back(item.text);
   }
   return {};
@@ -254,18 +268,27 @@ Result<void> check_together(const Manifest& m, const Lines& lines) {
     return std::max({1, at_a == lines.end() ? 1 : at_a->second, at_b == lines.end() ? 1 : at_b->second});
   };
   if (m.scaling.min > m.scaling.max)
-    return refuse(line("scaling.min", "scaling.max"), "scaling.min " + std::to_string(m.scaling.min) + " is more than scaling.max " + std::to_string(m.scaling.max) + ": raise max or lower min");
+    return refuse(line("scaling.min", "scaling.max"), "scaling.min " + std::to_string(m.scaling.min) + " is more than scaling.max " +
+                                                          std::to_string(m.scaling.max) + ": raise max or lower min");
   if (m.scaling.reserved > m.scaling.max)
-    return refuse(line("scaling.reserved", "scaling.max"), "scaling.reserved " + std::to_string(m.scaling.reserved) + " is more than scaling.max " + std::to_string(m.scaling.max) + ": raise max or lower reserved");
+    return refuse(line("scaling.reserved", "scaling.max"), "scaling.reserved " + std::to_string(m.scaling.reserved) +
+                                                               " is more than scaling.max " + std::to_string(m.scaling.max) +
+                                                               ": raise max or lower reserved");
   if (m.batch.wait_max >= m.resources.timeout)
-    return refuse(line("batch.wait_max", "resources.timeout"), "batch.wait_max " + exact(m.batch.wait_max) + " leaves no time to answer within resources.timeout " + exact(m.resources.timeout));
+    return refuse(
+        line("batch.wait_max", "resources.timeout"),
+        "batch.wait_max " + exact(m.batch.wait_max) + " leaves no time to answer within resources.timeout " + exact(m.resources.timeout));
   if (m.scaling.target_p99 && *m.scaling.target_p99 > m.resources.timeout)
-    return refuse(line("scaling.target.p99", "resources.timeout"), "scaling.target.p99 " + exact(*m.scaling.target_p99) + " is more than resources.timeout " + exact(m.resources.timeout));
+    return refuse(line("scaling.target.p99", "resources.timeout"),
+                  "scaling.target.p99 " + exact(*m.scaling.target_p99) + " is more than resources.timeout " + exact(m.resources.timeout));
   if (m.scaling.target_p99 && m.batch.wait_max >= *m.scaling.target_p99)
-    return refuse(line("scaling.target.p99", "batch.wait_max"), "batch.wait_max " + exact(m.batch.wait_max) + " leaves no time to answer within scaling.target.p99 " + exact(*m.scaling.target_p99));
+    return refuse(line("scaling.target.p99", "batch.wait_max"), "batch.wait_max " + exact(m.batch.wait_max) +
+                                                                    " leaves no time to answer within scaling.target.p99 " +
+                                                                    exact(*m.scaling.target_p99));
   std::size_t labels = 0;  // at most, as JSON: each character with a backslash, quotes, a comma
   for (const std::string& label : m.labels) labels += 2 * label.size() + 3;
-  if (labels > kManifestMax / 2 && to_json(m).size() > kManifestMax) return refuse(line("labels", "labels"), "the labels take more than 64 KiB in all: shorten them");
+  if (labels > kManifestMax / 2 && to_json(m).size() > kManifestMax)
+    return refuse(line("labels", "labels"), "the labels take more than 64 KiB in all: shorten them");
   return {};
 }
 
@@ -282,7 +305,8 @@ Result<Manifest> read(const Result<Tree>& tree) {
 
 bool valid_function_name(std::string_view name) {
   const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
-  return !name.empty() && name.size() <= 63 && plain(name[0]) && std::ranges::all_of(name, [&](char c) { return plain(c) || c == '-' || c == '_' || c == '.'; });
+  return !name.empty() && name.size() <= 63 && plain(name[0]) &&
+         std::ranges::all_of(name, [&](char c) { return plain(c) || c == '-' || c == '_' || c == '.'; });
 }
 
 Result<Manifest> parse_manifest(std::string_view yaml) {

@@ -15,7 +15,8 @@ extern "C" const char* const* mayfly_fuzz_seeds() {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
-  if (const auto quick = mayfly::domain::manifest_from_json(text)) ASSERT(mayfly::domain::manifest_from_json(to_json(*quick)) == *quick, "JSON reads back equal");
+  if (const auto quick = mayfly::domain::manifest_from_json(text))
+    ASSERT(mayfly::domain::manifest_from_json(to_json(*quick)) == *quick, "JSON reads back equal");
   const auto parsed = mayfly::domain::parse_manifest(text);
   if (!parsed) {
     ASSERT(parsed.error().message.starts_with("line "), "an error names the line");

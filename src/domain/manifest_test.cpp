@@ -56,11 +56,13 @@ queue: {max: 50}
 TEST(Manifest, AutoIsTheDefault) { EXPECT_EQ(*parse_manifest("scaling: {concurrency: auto, keep_alive: auto}"), Manifest{}); }
 
 TEST(Manifest, ErrorsNameTheLineAndTheNearestWord) {
-  EXPECT_EQ(refusal("name: a\nmodel: m.onnx\nresources:\n  memroy: 1GiB\n"), "line 4: unknown key 'memroy' in resources; did you mean 'memory'?");
+  EXPECT_EQ(refusal("name: a\nmodel: m.onnx\nresources:\n  memroy: 1GiB\n"),
+            "line 4: unknown key 'memroy' in resources; did you mean 'memory'?");
   EXPECT_EQ(refusal("scalling: {}"), "line 1: unknown key 'scalling'; did you mean 'scaling'?");
   EXPECT_EQ(refusal("batch: {zebra: 1}"), "line 1: unknown key 'zebra' in batch; valid: rows_max, wait_max");
   EXPECT_EQ(refusal("scaling:\n  target:\n    p95: 5ms"), "line 3: unknown key 'p95' in scaling.target; did you mean 'p99'?");
-  EXPECT_EQ(refusal("\ntask: tabular-clasification"), "line 2: task: 'tabular-clasification' is not a task; did you mean 'tabular-classification'?");
+  EXPECT_EQ(refusal("\ntask: tabular-clasification"),
+            "line 2: task: 'tabular-clasification' is not a task; did you mean 'tabular-classification'?");
   EXPECT_EQ(refusal("resources:\n  timeout: 30"),
             "line 2: resources.timeout: '30' is not a duration: write a number with one of ns, us, ms, s, m, h, d, for example 250ms");
   EXPECT_EQ(refusal("resources: {timeout: 16m}"), "line 1: resources.timeout: '16m' is outside 1ms to 900s");
@@ -68,7 +70,8 @@ TEST(Manifest, ErrorsNameTheLineAndTheNearestWord) {
   EXPECT_EQ(refusal("resources: {cpu: nan}"), "line 1: resources.cpu: 'nan' is not a number of cores from 0.1 to 64");
   EXPECT_EQ(refusal("scaling: {max: 0}"), "line 1: scaling.max: '0' is not a whole number from 1 to 1000");
   EXPECT_EQ(refusal("scaling: {max: 2.5}"), "line 1: scaling.max: '2.5' is not a whole number from 1 to 1000");
-  EXPECT_EQ(refusal("scaling: {concurrency: many}"), "line 1: scaling.concurrency: 'many' is not a whole number from 1 to 1024, and not 'auto'");
+  EXPECT_EQ(refusal("scaling: {concurrency: many}"),
+            "line 1: scaling.concurrency: 'many' is not a whole number from 1 to 1024, and not 'auto'");
   EXPECT_EQ(refusal("labels: cat"), "line 1: labels: a list is wanted: [first, second, …]");
   EXPECT_EQ(refusal("resources: 5"), "line 1: resources is a list of 'key: value', not '5'");
   EXPECT_EQ(refusal("- a"), "line 1: a manifest is a list of 'key: value', not a list");
@@ -76,8 +79,10 @@ TEST(Manifest, ErrorsNameTheLineAndTheNearestWord) {
 
 TEST(Manifest, ImpossibleTogether) {
   EXPECT_EQ(refusal("scaling:\n  min: 30"), "line 2: scaling.min 30 is more than scaling.max 20: raise max or lower min");
-  EXPECT_EQ(refusal("scaling: {max: 2, reserved: 3}"), "line 1: scaling.reserved 3 is more than scaling.max 2: raise max or lower reserved");
-  EXPECT_EQ(refusal("batch: {wait_max: 5s}\nresources: {timeout: 5s}"), "line 2: batch.wait_max 5s leaves no time to answer within resources.timeout 5s");
+  EXPECT_EQ(refusal("scaling: {max: 2, reserved: 3}"),
+            "line 1: scaling.reserved 3 is more than scaling.max 2: raise max or lower reserved");
+  EXPECT_EQ(refusal("batch: {wait_max: 5s}\nresources: {timeout: 5s}"),
+            "line 2: batch.wait_max 5s leaves no time to answer within resources.timeout 5s");
   EXPECT_EQ(refusal("scaling: {target: {p99: 40s}}"), "line 1: scaling.target.p99 40s is more than resources.timeout 30s");
 }
 
@@ -107,7 +112,8 @@ TEST(Manifest, NamesAndPaths) {
   for (const char* bad : {"", "-a", ".a", "A", "a b", "a/b", "ä", "$LATEST"}) EXPECT_FALSE(valid_function_name(bad)) << bad;
   EXPECT_TRUE(valid_function_name(std::string(63, 'a')));
   EXPECT_FALSE(valid_function_name(std::string(64, 'a')));
-  for (const char* bad : {"/etc/passwd", "..", "../m", "a/../../m", "a/.."}) EXPECT_NE(refusal("model: " + std::string(bad)).find("leads out of the folder"), std::string::npos) << bad;
+  for (const char* bad : {"/etc/passwd", "..", "../m", "a/../../m", "a/.."})
+    EXPECT_NE(refusal("model: " + std::string(bad)).find("leads out of the folder"), std::string::npos) << bad;
   EXPECT_EQ(refusal("model: a..b"), "accepted");
 }
 
@@ -115,15 +121,18 @@ Manifest random_manifest(Random& random) {
   Manifest m;
   const auto text = [&](std::string_view letters, int most) {
     std::string out;
-    for (int n = random.between(0, most); n > 0; --n) out += letters[static_cast<std::size_t>(random.between(0, static_cast<int>(letters.size()) - 1))];
+    for (int n = random.between(0, most); n > 0; --n)
+      out += letters[static_cast<std::size_t>(random.between(0, static_cast<int>(letters.size()) - 1))];
     return out;
   };
   if (random.chance(0.8)) m.name = "a" + text("abc-._9", 20);
   m.model = text("ab/ .:#'\"{}[]!&*%@`\\,|>-?", 30);
   if (m.model.find("..") != std::string::npos || m.model.starts_with('/')) m.model = "model.onnx";
   if (random.chance(0.5)) m.task = "embedding";
-  static constexpr const char* kLabels[] = {"", "null", "~", "yes", "1e3", "- x", "# no", "a: b", "é", "日本", "\xf0\x9f\x98\x80", "\"", "\\", "/", " x ", "&a", "*a", "!t", "%"};
-  for (int n = random.between(0, 12); n > 0; --n) m.labels.push_back(kLabels[random.between(0, std::size(kLabels) - 1)] + text("x\"\\: ", 3));
+  static constexpr const char* kLabels[] = {"",   "null", "~", "yes", "1e3", "- x", "# no", "a: b", "é", "日本", "\xf0\x9f\x98\x80",
+                                            "\"", "\\",   "/", " x ", "&a",  "*a",  "!t",   "%"};
+  for (int n = random.between(0, 12); n > 0; --n)
+    m.labels.push_back(kLabels[random.between(0, std::size(kLabels) - 1)] + text("x\"\\: ", 3));
   m.resources.memory = {static_cast<std::uint64_t>(random.between(16 << 20, 2'000'000'000)) * (random.chance(0.3) ? 512 : 1)};
   m.resources.cpu = 0.1 + static_cast<double>(random.next() % 1000000) / 1e6 * 60;
   m.resources.timeout = 20ms + Duration(static_cast<std::int64_t>(random.next() % 899'000'000'000));

@@ -43,7 +43,8 @@ std::string Hash::finish() {
   return text;
 }
 
-Upload::Upload(const Artifacts& artifacts, std::string path, os::Fd fd) : artifacts_(artifacts), path_(std::move(path)), fd_(std::move(fd)) {}
+Upload::Upload(const Artifacts& artifacts, std::string path, os::Fd fd)
+    : artifacts_(artifacts), path_(std::move(path)), fd_(std::move(fd)) {}
 
 Upload::~Upload() {
   if (!path_.empty()) [[maybe_unused]] const auto removed = os::remove_file(path_);  // else the next start does it
@@ -103,7 +104,8 @@ std::string Artifacts::path_of(std::string_view sha256) const {
 bool Artifacts::has(std::string_view sha256) const { return is_sha256(sha256) && os::touch_file(path_of(sha256)); }
 
 Result<Bytes> Artifacts::size(std::string_view sha256) const {
-  if (!has(sha256)) return fail(Code::not_found, "there is no artifact '" + std::string(sha256.substr(0, 64)) + "': upload it first (PUT /api/artifacts)");
+  if (!has(sha256))
+    return fail(Code::not_found, "there is no artifact '" + std::string(sha256.substr(0, 64)) + "': upload it first (PUT /api/artifacts)");
   TRY(const auto status, os::file_status(path_of(sha256)));
   return status.size;
 }

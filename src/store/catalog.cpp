@@ -9,12 +9,14 @@ namespace {
 
 // Step i makes schema version i + 1. A step that was released never changes: add another.
 constexpr std::string_view kSchema[] = {
-    R"(CREATE TABLE functions (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, created_us INTEGER NOT NULL, numbers INTEGER NOT NULL DEFAULT 0);
-       CREATE TABLE versions (id INTEGER PRIMARY KEY AUTOINCREMENT, function INTEGER NOT NULL REFERENCES functions(id) ON DELETE CASCADE, number INTEGER NOT NULL,
-                              created_us INTEGER NOT NULL, manifest TEXT NOT NULL, files TEXT NOT NULL, signature TEXT NOT NULL, compiled TEXT,
-                              compile_error TEXT NOT NULL DEFAULT '', UNIQUE (function, number));
-       CREATE TABLE aliases (function INTEGER NOT NULL REFERENCES functions(id) ON DELETE CASCADE, name TEXT NOT NULL, weights TEXT NOT NULL,
-                             before TEXT NOT NULL DEFAULT '[]', PRIMARY KEY (function, name)) WITHOUT ROWID;)",
+    R"(CREATE TABLE functions (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, created_us INTEGER NOT NULL,
+                               numbers INTEGER NOT NULL DEFAULT 0);
+       CREATE TABLE versions (id INTEGER PRIMARY KEY AUTOINCREMENT, function INTEGER NOT NULL REFERENCES functions(id) ON DELETE CASCADE,
+                              number INTEGER NOT NULL,
+                              created_us INTEGER NOT NULL, manifest TEXT NOT NULL, files TEXT NOT NULL,
+                              signature TEXT NOT NULL, compiled TEXT, compile_error TEXT NOT NULL DEFAULT '', UNIQUE (function, number));
+       CREATE TABLE aliases (function INTEGER NOT NULL REFERENCES functions(id) ON DELETE CASCADE, name TEXT NOT NULL,
+                             weights TEXT NOT NULL, before TEXT NOT NULL DEFAULT '[]', PRIMARY KEY (function, name)) WITHOUT ROWID;)",
     // Usage outlives a function; its report needs the name.
     "CREATE TABLE removed_functions (id INTEGER PRIMARY KEY, name TEXT NOT NULL);",
 };
@@ -46,7 +48,11 @@ Result<void> write_alias(Database& database, FunctionId function, const domain::
   TRY(Statement write, database.prepare("INSERT INTO aliases (function, name, weights, before) VALUES (?, ?, ?, ?) "
                                         "ON CONFLICT (function, name) DO UPDATE SET weights = excluded.weights, before = excluded.before"));
   const std::string weights = to_column(alias.weights), before = to_column(alias.before);
-  return write.bind(1, number_of(function.number)).bind(2, std::string_view(alias.name)).bind(3, std::string_view(weights)).bind(4, std::string_view(before)).run();
+  return write.bind(1, number_of(function.number))
+      .bind(2, std::string_view(alias.name))
+      .bind(3, std::string_view(weights))
+      .bind(4, std::string_view(before))
+      .run();
 }
 
 // A change of one row that must be there.
@@ -73,16 +79,22 @@ Result<std::vector<domain::Function>> Catalog::load() {
     TRY(const bool row, rows.step());
     if (!row) break;
     at.emplace(rows.integer(0), functions.size());
-    functions.push_back({.id = {id_of(rows.integer(0))}, .name = std::string(rows.text(1)), .created = {std::chrono::microseconds(rows.integer(2))}});
+    functions.push_back(
+        {.id = {id_of(rows.integer(0))}, .name = std::string(rows.text(1)), .created = {std::chrono::microseconds(rows.integer(2))}});
   }
-  TRY(Statement versions, database_->prepare("SELECT id, function, number, created_us, manifest, files, signature, compiled, compile_error FROM versions ORDER BY function, number"));
+  TRY(Statement versions,
+      database_->prepare(
+          "SELECT id, function, number, created_us, manifest, files, signature, compiled, compile_error "
+          "FROM versions ORDER BY function, number"));
   for (;;) {
     TRY(const bool row, versions.step());
     if (!row) break;
     domain::Function& function = functions[at.at(versions.integer(1))];  // a foreign key holds this
     auto version = version_from(versions);
     if (!version)
-      return fail(Code::data_loss, "version " + std::to_string(versions.integer(2)) + " of function '" + function.name + "' in the catalog is damaged: " + version.error().message + "; restore the data directory from a copy");
+      return fail(Code::data_loss, "version " + std::to_string(versions.integer(2)) + " of function '" + function.name +
+                                       "' in the catalog is damaged: " + version.error().message +
+                                       "; restore the data directory from a copy");
     function.versions.push_back(*std::move(version));
   }
   TRY(Statement aliases, database_->prepare("SELECT function, name, weights, before FROM aliases ORDER BY function, name"));
@@ -115,12 +127,18 @@ Result<Added> Catalog::add_version(std::string_view function, const domain::Vers
                                          "ON CONFLICT (name) DO UPDATE SET numbers = numbers + 1 RETURNING id, numbers, created_us"));
   name.bind(1, function).bind(2, created);
   TRY([[maybe_unused]] const bool row, name.step());
-  Added added{.function = {id_of(name.integer(0))}, .number = static_cast<int>(name.integer(1)), .function_created = {std::chrono::microseconds(name.integer(2))}};
+  Added added{.function = {id_of(name.integer(0))},
+              .number = static_cast<int>(name.integer(1)),
+              .function_created = {std::chrono::microseconds(name.integer(2))}};
   TRY_VOID(name.run());
 
-  const std::string manifest = domain::to_json(version.manifest), files = to_column(version.files), signature = to_column(version.signature);
+  const std::string manifest = domain::to_json(version.manifest), files = to_column(version.files),
+                    signature = to_column(version.signature);
   const std::string compiled = version.compiled ? to_column(*version.compiled) : "";
-  TRY(Statement insert, database_->prepare("INSERT INTO versions (function, number, created_us, manifest, files, signature, compiled, compile_error) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
+  TRY(Statement insert,
+      database_->prepare(
+          "INSERT INTO versions (function, number, created_us, manifest, files, signature, compiled, compile_error) "
+          "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
   insert.bind(1, number_of(added.function.number)).bind(2, std::int64_t{added.number}).bind(3, created).bind(4, std::string_view(manifest))
       .bind(5, std::string_view(files)).bind(6, std::string_view(signature)).bind(8, std::string_view(version.compile_error));
   if (version.compiled) insert.bind(7, std::string_view(compiled));
@@ -188,7 +206,8 @@ Result<void> Catalog::remove_function(FunctionId function) {
 
 Result<std::string> Catalog::name_of(FunctionId function) {
   const Database::Use use(*database_);
-  TRY(Statement read, database_->prepare("SELECT name FROM functions WHERE id = ?1 UNION ALL SELECT name FROM removed_functions WHERE id = ?1"));
+  TRY(Statement read,
+      database_->prepare("SELECT name FROM functions WHERE id = ?1 UNION ALL SELECT name FROM removed_functions WHERE id = ?1"));
   read.bind(1, number_of(function.number));
   TRY(const bool row, read.step());
   if (!row) return fail(Code::not_found, "there never was a function with the id " + std::to_string(function.number));

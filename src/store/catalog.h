@@ -35,7 +35,8 @@ class Catalog {
 
   // Takes manifest, files, signature, created, compiled and compile_error; gives id, function and number. The function
   // is made where it is new. The alias moves wholly to the version. A new function gets "live" in any case.
-  [[nodiscard]] Result<Added> add_version(std::string_view function, const domain::Version& version, const std::optional<std::string>& alias);
+  [[nodiscard]] Result<Added> add_version(std::string_view function, const domain::Version& version,
+                                          const std::optional<std::string>& alias);
   [[nodiscard]] Result<void> set_compiled(VersionId version, const domain::Compiled& compiled);  // clears the error
   [[nodiscard]] Result<void> set_compile_error(VersionId version, std::string_view text);
   [[nodiscard]] Result<void> set_alias(FunctionId function, const domain::Alias& alias);

@@ -13,16 +13,27 @@ domain::Version sample(const std::string& name) {
   version.manifest.name = name;
   version.manifest.model = "model.onnx";
   version.manifest.labels = {"a", "ü"};
-  version.files = {{.path = "model.onnx", .sha256 = std::string(64, 'a'), .size = {123}}, {.path = "w/1.bin", .sha256 = std::string(64, 'b'), .size = {5'000'000'000}}};
+  version.files = {{.path = "model.onnx", .sha256 = std::string(64, 'a'), .size = {123}},
+                   {.path = "w/1.bin", .sha256 = std::string(64, 'b'), .size = {5'000'000'000}}};
   version.signature = {.inputs = {{.name = "x", .datatype = domain::Datatype::fp32, .shape = {-1, 30}}},
                        .outputs = {{.name = "y\"", .datatype = domain::Datatype::bytes, .shape = {}}}, .batches = true};
   return version;
 }
 
 domain::Compiled compiled_sample() {
-  return {.key = "1.28.0 avx2", .sha256 = std::string(64, 'c'), .size = {77}, .compile_ns = 12,
-          .tuning = {.pack_weights = false, .pack_cold = true, .large_pages = false, .threads = 4, .template_allowed = false, .cold_first_ns = 1,
-                     .warm_run_ns = 2, .fork_first_ns = 3, .private_bytes = UINT64_MAX}};
+  return {.key = "1.28.0 avx2",
+          .sha256 = std::string(64, 'c'),
+          .size = {77},
+          .compile_ns = 12,
+          .tuning = {.pack_weights = false,
+                     .pack_cold = true,
+                     .large_pages = false,
+                     .threads = 4,
+                     .template_allowed = false,
+                     .cold_first_ns = 1,
+                     .warm_run_ns = 2,
+                     .fork_first_ns = 3,
+                     .private_bytes = UINT64_MAX}};
 }
 
 class CatalogTest : public testing::Test {
@@ -129,13 +140,17 @@ TEST_F(CatalogTest, AFirstReleasesFileIsBroughtUpToDate) {
     auto old = Database::open(folder_ / "catalog.db", Database::Sync::full);
     ASSERT_TRUE(old);
     const auto made = (*old)->execute(R"(
-      CREATE TABLE functions (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, created_us INTEGER NOT NULL, numbers INTEGER NOT NULL DEFAULT 0);
-      CREATE TABLE versions (id INTEGER PRIMARY KEY AUTOINCREMENT, function INTEGER NOT NULL REFERENCES functions(id) ON DELETE CASCADE, number INTEGER NOT NULL,
-        created_us INTEGER NOT NULL, manifest TEXT NOT NULL, files TEXT NOT NULL, signature TEXT NOT NULL, compiled TEXT, compile_error TEXT NOT NULL DEFAULT '', UNIQUE (function, number));
-      CREATE TABLE aliases (function INTEGER NOT NULL REFERENCES functions(id) ON DELETE CASCADE, name TEXT NOT NULL, weights TEXT NOT NULL,
+      CREATE TABLE functions (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE,
+        created_us INTEGER NOT NULL, numbers INTEGER NOT NULL DEFAULT 0);
+      CREATE TABLE versions (id INTEGER PRIMARY KEY AUTOINCREMENT, function INTEGER NOT NULL REFERENCES functions(id) ON DELETE CASCADE,
+        number INTEGER NOT NULL, created_us INTEGER NOT NULL, manifest TEXT NOT NULL, files TEXT NOT NULL, signature TEXT NOT NULL,
+        compiled TEXT, compile_error TEXT NOT NULL DEFAULT '', UNIQUE (function, number));
+      CREATE TABLE aliases (function INTEGER NOT NULL REFERENCES functions(id) ON DELETE CASCADE, name TEXT NOT NULL,
+        weights TEXT NOT NULL,
         before TEXT NOT NULL DEFAULT '[]', PRIMARY KEY (function, name)) WITHOUT ROWID;
       INSERT INTO functions VALUES (4, 'old', 5, 7);
-      INSERT INTO versions VALUES (9, 4, 7, 6, '{"name":"old","model":"m.onnx"}', '[]', '{"inputs":[],"outputs":[],"batches":false}', NULL, '');
+      INSERT INTO versions VALUES (9, 4, 7, 6, '{"name":"old","model":"m.onnx"}', '[]',
+        '{"inputs":[],"outputs":[],"batches":false}', NULL, '');
       INSERT INTO aliases VALUES (4, 'live', '[{"version":7,"share":1.0}]', '[]');
       PRAGMA user_version = 1;)");
     ASSERT_TRUE(made) << made.error().message;
@@ -159,7 +174,8 @@ TEST_F(CatalogTest, ANewerReleasesFileIsRefused) {
   }
   const auto opened = Catalog::open(folder_ / "catalog.db");
   ASSERT_FALSE(opened);
-  EXPECT_NE(opened.error().message.find("was written by a newer release (schema 99, this one knows 2)"), std::string::npos) << opened.error().message;
+  EXPECT_NE(opened.error().message.find("was written by a newer release (schema 99, this one knows 2)"), std::string::npos)
+      << opened.error().message;
 }
 
 TEST_F(CatalogTest, ADamagedFileIsSaidToBe) {

@@ -156,6 +156,7 @@ int main(int argc, char** argv) {
     versions += progress.versions;
     artifacts += progress.artifacts;
   }
-  std::printf("ok: %d kills, seed %llu: %llu records, %llu versions, %llu artifacts acknowledged\n", rounds, static_cast<unsigned long long>(seed),
-              static_cast<unsigned long long>(records), static_cast<unsigned long long>(versions), static_cast<unsigned long long>(artifacts));
+  std::printf("ok: %d kills, seed %llu: %llu records, %llu versions, %llu artifacts acknowledged\n", rounds,
+              static_cast<unsigned long long>(seed), static_cast<unsigned long long>(records), static_cast<unsigned long long>(versions),
+              static_cast<unsigned long long>(artifacts));
 }

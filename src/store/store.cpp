@@ -16,7 +16,11 @@ Result<std::unique_ptr<Store>> Store::open(StoreOptions options) {
 }
 
 Store::Store(StoreOptions options, os::Fd lock, Catalog catalog, std::unique_ptr<Artifacts> artifacts, std::unique_ptr<UsageLog> usage)
-    : options_(std::move(options)), lock_(std::move(lock)), catalog_(std::move(catalog)), artifacts_(std::move(artifacts)), usage_(std::move(usage)) {}
+    : options_(std::move(options)),
+      lock_(std::move(lock)),
+      catalog_(std::move(catalog)),
+      artifacts_(std::move(artifacts)),
+      usage_(std::move(usage)) {}
 
 Result<Collected> Store::collect_garbage() {
   // A file's time is compared with a file's time: the lock's, touched now. What is committed after the names

@@ -33,7 +33,8 @@ domain::Version sample(int i) {
   version.manifest.model = "model.onnx";
   version.files = {{.path = "model.onnx", .sha256 = std::string(64, 'a'), .size = {1234}}};
   version.signature = {.inputs = {{.name = "input", .datatype = domain::Datatype::fp32, .shape = {-1, 30}}},
-                       .outputs = {{.name = "label", .datatype = domain::Datatype::int64, .shape = {-1}}, {.name = "probabilities", .datatype = domain::Datatype::fp32, .shape = {-1, 2}}},
+                       .outputs = {{.name = "label", .datatype = domain::Datatype::int64, .shape = {-1}},
+                                   {.name = "probabilities", .datatype = domain::Datatype::fp32, .shape = {-1, 2}}},
                        .batches = true};
   version.compiled = domain::Compiled{.key = "1.28.0", .sha256 = std::string(64, 'b'), .size = {5678}};
   return version;
@@ -62,8 +63,9 @@ void start(int functions) {
   const std::size_t loaded = must(store->catalog().load()).size();
   const Instant done = os::monotonic_now();
   ASSERT(loaded == static_cast<std::size_t>(functions), "all were acknowledged");
-  std::printf("start after kill -9, %d functions: %s (open %s, load %s), CPU %s; each was committed in %s\n", functions, to_text(done - opened).c_str(),
-              to_text(loading - opened).c_str(), to_text(done - loading).c_str(), to_text(os::process_cpu_now() - cpu).c_str(), to_text(took / functions).c_str());
+  std::printf("start after kill -9, %d functions: %s (open %s, load %s), CPU %s; each was committed in %s\n", functions,
+              to_text(done - opened).c_str(), to_text(loading - opened).c_str(), to_text(done - loading).c_str(),
+              to_text(os::process_cpu_now() - cpu).c_str(), to_text(took / functions).c_str());
 }
 
 void append(int records) {
@@ -83,8 +85,9 @@ void append(int records) {
   const Instant folding = os::monotonic_now();
   if (auto folded = store->usage().fold(os::wall_now()); !folded) std::fprintf(stderr, "%s\n", folded.error().message.c_str());
   const Duration fold = os::monotonic_now() - folding;
-  std::printf("append, %d records: mean %s, CPU %s, median of batches %s, worst batch of %d %s; fold %s a record\n", records, to_text(all / records).c_str(), to_text(used / records).c_str(),
-              to_text(batches[batches.size() / 2]).c_str(), kBatch, to_text(batches.back() * kBatch).c_str(), to_text(fold / records).c_str());
+  std::printf("append, %d records: mean %s, CPU %s, median of batches %s, worst batch of %d %s; fold %s a record\n", records,
+              to_text(all / records).c_str(), to_text(used / records).c_str(), to_text(batches[batches.size() / 2]).c_str(), kBatch,
+              to_text(batches.back() * kBatch).c_str(), to_text(fold / records).c_str());
 }
 
 void upload(int megabytes) {
@@ -97,13 +100,14 @@ void upload(int megabytes) {
     const auto going = must(store->artifacts().begin());
     for (int i = 0; i < megabytes; ++i) {
       for (std::size_t at = 0; at < block.size(); at += 64) std::memcpy(&block[at], &i, sizeof i), block[at + 5] = static_cast<char>(round);
-      if (auto written = going->append(std::as_bytes(std::span(block))); !written) std::fprintf(stderr, "%s\n", written.error().message.c_str());
+      if (auto written = going->append(std::as_bytes(std::span(block))); !written)
+        std::fprintf(stderr, "%s\n", written.error().message.c_str());
     }
     const Instant finishing = os::monotonic_now();
     must(going->finish());
     const Instant done = os::monotonic_now();
-    std::printf("upload %d MB: %s (write and hash %s, finish %s), CPU %s\n", megabytes, to_text(done - begun).c_str(), to_text(finishing - begun).c_str(),
-                to_text(done - finishing).c_str(), to_text(os::process_cpu_now() - cpu).c_str());
+    std::printf("upload %d MB: %s (write and hash %s, finish %s), CPU %s\n", megabytes, to_text(done - begun).c_str(),
+                to_text(finishing - begun).c_str(), to_text(done - finishing).c_str(), to_text(os::process_cpu_now() - cpu).c_str());
   }
 }
 

@@ -40,7 +40,8 @@ TEST(Store, OneNodeADirectory) {
   const auto second = Store::open({.folder = folder});
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, Code::conflict);
-  EXPECT_EQ(second.error().message, "another node (process " + std::to_string(child->pid) + ") holds " + (folder / "lock") + ": stop it, or use another data directory");
+  EXPECT_EQ(second.error().message, "another node (process " + std::to_string(child->pid) + ") holds " + (folder / "lock") +
+                                        ": stop it, or use another data directory");
   os::end(*child);
   EXPECT_TRUE(Store::open({.folder = folder}));
 }
@@ -79,7 +80,8 @@ TEST(Store, WhatWasJustUploadedIsNotGarbage) {
 class FullDisk : public testing::Test {
  protected:
   void SetUp() override {
-    if (::geteuid() != 0 || std::system(("mount -t tmpfs -o size=3m mayfly-test " + disk_ + " 2>/dev/null").c_str()) != 0) GTEST_SKIP() << "needs root and mount";
+    if (::geteuid() != 0 || std::system(("mount -t tmpfs -o size=3m mayfly-test " + disk_ + " 2>/dev/null").c_str()) != 0)
+      GTEST_SKIP() << "needs root and mount";
     mounted_ = true;
   }
   void TearDown() override {

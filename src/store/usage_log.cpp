@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <utility>
 
 #include "os/disk.h"
 
@@ -16,7 +17,7 @@ constexpr std::uint64_t kRecentScanMax = 1'000'000;
 }  // namespace
 
 UsageLog::UsageLog(std::string folder, UsageOptions options, std::unique_ptr<Database> sums)
-    : folder_(std::move(folder)), options_(options), sums_(std::move(sums)), segments_(std::make_shared<const Segments>()) {}
+    : folder_(std::move(folder)), options_(options), sums_(std::move(sums)) {}
 
 UsageLog::~UsageLog() {
   if (!open_ || open_->count() == 0) return;
@@ -50,18 +51,8 @@ Result<void> UsageLog::open_segments() {
   }
   std::ranges::sort(found, {}, [](const auto& segment) { return segment->base(); });
   files_made_ = files;
-  segments_.store(std::make_shared<const Segments>(std::move(found)));
+  segments_.change([&](Segments& segments) { segments = std::move(found); });
   return {};
-}
-
-template <class Change>
-void UsageLog::change_segments(Change change) {
-  std::shared_ptr<const Segments> before = segments_.load();
-  for (;;) {
-    auto after = std::make_shared<Segments>(*before);
-    change(*after);
-    if (segments_.compare_exchange_weak(before, std::shared_ptr<const Segments>(std::move(after)))) return;
-  }
 }
 
 Result<std::unique_ptr<Segment>> UsageLog::new_segment(bool touch) {
@@ -76,7 +67,8 @@ bool UsageLog::rotate() {
     open_.reset();
   }
   if (lost_ < try_again_at_) return false;
-  std::shared_ptr<Segment> next = spare_.exchange(nullptr);
+  std::shared_ptr<Segment> next;
+  spare_.change([&](std::shared_ptr<Segment>& spare) { next = std::exchange(spare, nullptr); });
   if (!next) {
     auto made = new_segment(false);
     if (!made) {
@@ -91,7 +83,7 @@ bool UsageLog::rotate() {
   trouble_.reset();
   trouble_told_ = false;
   try_again_at_ = 0;
-  change_segments([&](Segments& segments) { segments.push_back(next); });
+  segments_.change([&](Segments& segments) { segments.push_back(next); });
   return true;
 }
 
@@ -143,7 +135,9 @@ Result<void> UsageLog::remove_old(WallTime now, std::uint64_t position) {
     old.push_back(segment);
   }
   if (old.empty()) return {};
-  change_segments([&](Segments& segments) { std::erase_if(segments, [&](const auto& segment) { return std::ranges::find(old, segment) != old.end(); }); });
+  segments_.change([&](Segments& segments) {
+    std::erase_if(segments, [&](const auto& segment) { return std::ranges::find(old, segment) != old.end(); });
+  });
   for (const auto& segment : old) TRY_VOID(os::remove_file(segment->path()));
   return {};
 }
@@ -156,9 +150,11 @@ Result<void> UsageLog::fold(WallTime now) {
   while (position + 1 < end) TRY_VOID(fold_some(*list, position));
   TRY_VOID(remove_old(now, position));
   const bool half_full = !list->empty() && !list->back()->sealed() && list->back()->count() > list->back()->capacity() / 2;
-  if (half_full && !spare_.load()) {
+  if (half_full && !*spare_.get()) {
     auto made = new_segment(true);
-    if (made) spare_.store(*std::move(made));  // else the loop's own try says so, if it comes to that
+    if (made)
+      spare_.change(
+          [&](std::shared_ptr<Segment>& spare) { spare = *std::move(made); });  // else the loop's own try says so, if it comes to that
   }
   return {};
 }

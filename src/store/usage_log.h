@@ -16,6 +16,7 @@
 #include "base/time.h"
 #include "base/units.h"
 #include "domain/usage.h"
+#include "os/snapshot.h"
 #include "store/detail/segment.h"
 #include "store/detail/sqlite.h"
 
@@ -51,7 +52,8 @@ struct RecentRecord {
 class UsageLog {
  public:
   // `folder` is for the segments, `database` the file of the sums.
-  [[nodiscard]] static Result<std::unique_ptr<UsageLog>> open(const std::string& folder, const std::string& database, UsageOptions options = {});
+  [[nodiscard]] static Result<std::unique_ptr<UsageLog>> open(const std::string& folder, const std::string& database,
+                                                              UsageOptions options = {});
   ~UsageLog();
 
   void append(const domain::UsageRecord& record);
@@ -78,15 +80,13 @@ class UsageLog {
   Result<void> fold_some(const Segments& segments, std::uint64_t& position);
   Result<void> remove_old(WallTime now, std::uint64_t position);
   Result<std::uint64_t> read_position();
-  std::shared_ptr<const Segments> segments() const { return segments_.load(); }
-  template <class Change>
-  void change_segments(Change change);  // from any thread
+  std::shared_ptr<const Segments> segments() const { return segments_.get(); }
 
   const std::string folder_;
   const UsageOptions options_;
   const std::unique_ptr<Database> sums_;
-  std::atomic<std::shared_ptr<const Segments>> segments_;  // oldest first; the last may be open
-  std::atomic<std::shared_ptr<Segment>> spare_;            // made ready by fold(), taken by rotate()
+  os::Snapshot<Segments> segments_{{}};                    // oldest first; the last may be open
+  os::Snapshot<std::shared_ptr<Segment>> spare_{nullptr};  // made ready by fold(), taken by rotate()
   std::atomic<std::uint64_t> files_made_ = 0;
 
   // The loop's.

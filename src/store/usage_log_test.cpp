@@ -19,8 +19,17 @@ constexpr std::int64_t kStart = 480'000 * kHour;
 WallTime at(std::int64_t us) { return {std::chrono::microseconds(us)}; }
 
 domain::UsageRecord record(std::uint64_t version, std::int64_t arrived_us) {
-  return {.function = version / 10, .version = version, .arrived_us = arrived_us, .queue_us = 3, .run_ns = 5000, .total_us = 11, .cpu_ns = 7000,
-          .billed_us = 1000, .memory_bytes = 1 << 29, .rows = 2, .version_number = static_cast<std::uint32_t>(version % 10)};
+  return {.function = version / 10,
+          .version = version,
+          .arrived_us = arrived_us,
+          .queue_us = 3,
+          .run_ns = 5000,
+          .total_us = 11,
+          .cpu_ns = 7000,
+          .billed_us = 1000,
+          .memory_bytes = 1 << 29,
+          .rows = 2,
+          .version_number = static_cast<std::uint32_t>(version % 10)};
 }
 
 class UsageLogTest : public testing::Test {

@@ -9,10 +9,11 @@ namespace mayfly::store {
 namespace {
 
 constexpr std::string_view kSchema[] = {
-    R"(CREATE TABLE hours (hour INTEGER NOT NULL, function INTEGER NOT NULL, version INTEGER NOT NULL, version_number INTEGER NOT NULL, records INTEGER NOT NULL,
-         invocations INTEGER NOT NULL, errors INTEGER NOT NULL, cold_starts INTEGER NOT NULL, rows INTEGER NOT NULL, billed_us INTEGER NOT NULL,
-         gb_seconds REAL NOT NULL, cpu_ns INTEGER NOT NULL, overhead_cpu_ns INTEGER NOT NULL, queue_us INTEGER NOT NULL, run_ns INTEGER NOT NULL,
-         total_us INTEGER NOT NULL, queue_us_max INTEGER NOT NULL, run_ns_max INTEGER NOT NULL, total_us_max INTEGER NOT NULL,
+    R"(CREATE TABLE hours (hour INTEGER NOT NULL, function INTEGER NOT NULL, version INTEGER NOT NULL, version_number INTEGER NOT NULL,
+         records INTEGER NOT NULL, invocations INTEGER NOT NULL, errors INTEGER NOT NULL, cold_starts INTEGER NOT NULL,
+         rows INTEGER NOT NULL, billed_us INTEGER NOT NULL, gb_seconds REAL NOT NULL, cpu_ns INTEGER NOT NULL,
+         overhead_cpu_ns INTEGER NOT NULL, queue_us INTEGER NOT NULL, run_ns INTEGER NOT NULL, total_us INTEGER NOT NULL,
+         queue_us_max INTEGER NOT NULL, run_ns_max INTEGER NOT NULL, total_us_max INTEGER NOT NULL,
          PRIMARY KEY (hour, function, version)) WITHOUT ROWID;
        CREATE TABLE position (one INTEGER PRIMARY KEY CHECK (one = 1), sequence INTEGER NOT NULL);
        INSERT INTO position VALUES (1, 0);)",
@@ -32,14 +33,28 @@ using Sums = std::map<Key, UsageSum>;
 
 UsageSum sum_from(const Statement& row) {  // columns as in kColumns
   const auto number = [&](int column) { return static_cast<std::uint64_t>(row.integer(column)); };
-  return {.function = {number(1)}, .version = {number(2)}, .version_number = static_cast<int>(row.integer(3)), .invocations = number(5), .errors = number(6),
-          .cold_starts = number(7), .rows = number(8), .billed_us = number(9), .cpu_ns = number(11), .overhead_cpu_ns = number(12), .gb_seconds = row.real(10),
-          .queue_us = number(13), .run_ns = number(14), .total_us = number(15), .queue_us_max = number(16), .run_ns_max = number(17),
-          .total_us_max = number(18), .records = number(4)};
+  return {.function = {number(1)},
+          .version = {number(2)},
+          .version_number = static_cast<int>(row.integer(3)),
+          .invocations = number(5),
+          .errors = number(6),
+          .cold_starts = number(7),
+          .rows = number(8),
+          .billed_us = number(9),
+          .cpu_ns = number(11),
+          .overhead_cpu_ns = number(12),
+          .gb_seconds = row.real(10),
+          .queue_us = number(13),
+          .run_ns = number(14),
+          .total_us = number(15),
+          .queue_us_max = number(16),
+          .run_ns_max = number(17),
+          .total_us_max = number(18),
+          .records = number(4)};
 }
 constexpr std::string_view kColumns =
-    "hour, function, version, version_number, records, invocations, errors, cold_starts, rows, billed_us, gb_seconds, cpu_ns, overhead_cpu_ns, queue_us, run_ns, "
-    "total_us, queue_us_max, run_ns_max, total_us_max";
+    "hour, function, version, version_number, records, invocations, errors, cold_starts, rows, billed_us, gb_seconds, cpu_ns, "
+    "overhead_cpu_ns, queue_us, run_ns, total_us, queue_us_max, run_ns_max, total_us_max";
 
 // Adds to `segments` in [first, end) of sequences: visit(sequence, record) for each sound record.
 template <class Visit>
@@ -125,17 +140,23 @@ Result<void> UsageLog::fold_some(const Segments& segments, std::uint64_t& positi
     sums[{floor_hour(record.arrived_us), record.function, record.version}].add(record);
   });
   TRY(Transaction transaction, Transaction::begin(*sums_));
-  TRY(Statement add, sums_->prepare("INSERT INTO hours (" + std::string(kColumns) + ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (hour, function, version) DO UPDATE SET "
-      "records = records + excluded.records, invocations = invocations + excluded.invocations, errors = errors + excluded.errors, "
-      "cold_starts = cold_starts + excluded.cold_starts, rows = rows + excluded.rows, billed_us = billed_us + excluded.billed_us, "
-      "gb_seconds = gb_seconds + excluded.gb_seconds, cpu_ns = cpu_ns + excluded.cpu_ns, overhead_cpu_ns = overhead_cpu_ns + excluded.overhead_cpu_ns, "
-      "queue_us = queue_us + excluded.queue_us, run_ns = run_ns + excluded.run_ns, total_us = total_us + excluded.total_us, "
-      "queue_us_max = max(queue_us_max, excluded.queue_us_max), run_ns_max = max(run_ns_max, excluded.run_ns_max), total_us_max = max(total_us_max, excluded.total_us_max)"));
+  TRY(Statement add,
+      sums_->prepare(
+          "INSERT INTO hours (" + std::string(kColumns) +
+          ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (hour, function, version) DO UPDATE SET "
+          "records = records + excluded.records, invocations = invocations + excluded.invocations, errors = errors + excluded.errors, "
+          "cold_starts = cold_starts + excluded.cold_starts, rows = rows + excluded.rows, billed_us = billed_us + excluded.billed_us, "
+          "gb_seconds = gb_seconds + excluded.gb_seconds, cpu_ns = cpu_ns + excluded.cpu_ns, "
+          "overhead_cpu_ns = overhead_cpu_ns + excluded.overhead_cpu_ns, queue_us = queue_us + excluded.queue_us, "
+          "run_ns = run_ns + excluded.run_ns, total_us = total_us + excluded.total_us, "
+          "queue_us_max = max(queue_us_max, excluded.queue_us_max), run_ns_max = max(run_ns_max, excluded.run_ns_max), "
+          "total_us_max = max(total_us_max, excluded.total_us_max)"));
   for (const auto& [key, s] : sums) {
     add.bind(1, key.hour).bind(11, s.gb_seconds).bind(4, std::int64_t{s.version_number});
-    const std::pair<int, std::uint64_t> numbers[] = {{2, key.function}, {3, key.version}, {5, s.records}, {6, s.invocations}, {7, s.errors}, {8, s.cold_starts},
-        {9, s.rows}, {10, s.billed_us}, {12, s.cpu_ns}, {13, s.overhead_cpu_ns}, {14, s.queue_us}, {15, s.run_ns}, {16, s.total_us},
-        {17, s.queue_us_max}, {18, s.run_ns_max}, {19, s.total_us_max}};
+    const std::pair<int, std::uint64_t> numbers[] = {{2, key.function}, {3, key.version},        {5, s.records},     {6, s.invocations},
+                                                     {7, s.errors},     {8, s.cold_starts},      {9, s.rows},        {10, s.billed_us},
+                                                     {12, s.cpu_ns},    {13, s.overhead_cpu_ns}, {14, s.queue_us},   {15, s.run_ns},
+                                                     {16, s.total_us},  {17, s.queue_us_max},    {18, s.run_ns_max}, {19, s.total_us_max}};
     for (const auto& [at, number] : numbers) add.bind(at, as_signed(number));
     TRY_VOID(add.run());
   }
@@ -162,7 +183,8 @@ Result<std::vector<UsageSum>> UsageLog::query(FunctionId function, WallTime sinc
   if (edges && !list->empty()) first = list->front()->base();
   std::vector<std::shared_ptr<const Segment>> wanted;
   for (const auto& segment : *list)
-    if (segment->end() > position + 1 || (segment->last_us() >= first_hour * kHour && segment->first_us() < (last_hour + 1) * kHour)) wanted.push_back(segment);
+    if (segment->end() > position + 1 || (segment->last_us() >= first_hour * kHour && segment->first_us() < (last_hour + 1) * kHour))
+      wanted.push_back(segment);
   each_record(wanted, first, UINT64_MAX, [&](std::uint64_t sequence, const domain::UsageRecord& record) {
     if (function && record.function != function.number) return;
     const bool in_span = record.arrived_us >= from && record.arrived_us < to;
@@ -176,7 +198,8 @@ Result<std::vector<UsageSum>> UsageLog::query(FunctionId function, WallTime sinc
     if (in_span) inside[{hour, record.function, record.version}].add(record);
   });
 
-  TRY(Statement rows, sums_->prepare("SELECT " + std::string(kColumns) + " FROM hours WHERE hour BETWEEN ? AND ? AND (?3 = 0 OR function = ?3)"));
+  TRY(Statement rows,
+      sums_->prepare("SELECT " + std::string(kColumns) + " FROM hours WHERE hour BETWEEN ? AND ? AND (?3 = 0 OR function = ?3)"));
   rows.bind(1, first_hour).bind(2, last_hour).bind(3, as_signed(function.number));
   for (;;) {
     TRY(const bool row, rows.step());

@@ -29,7 +29,8 @@ class Builder : public YAML::EventHandler {
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { place(mark, anchor, "", {.kind = Tree::Kind::null}); }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { refuse(mark, "aliases (*name) are not supported: write the value out"); }
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, const std::string& value) override {
-    place(mark, anchor, tag, {.kind = tag == "?" && (value == "~" || value == "null") ? Tree::Kind::null : Tree::Kind::scalar, .text = value});
+    place(mark, anchor, tag,
+          {.kind = tag == "?" && (value == "~" || value == "null") ? Tree::Kind::null : Tree::Kind::scalar, .text = value});
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
     open(mark, anchor, tag, Tree::Kind::list);
@@ -46,7 +47,9 @@ class Builder : public YAML::EventHandler {
     bool has_key = false;
   };
 
-  [[noreturn]] static void refuse(const YAML::Mark& mark, std::string message) { throw Refusal{std::max(0, mark.line) + 1, std::move(message)}; }
+  [[noreturn]] static void refuse(const YAML::Mark& mark, std::string message) {
+    throw Refusal{std::max(0, mark.line) + 1, std::move(message)};
+  }
 
   void check(const YAML::Mark& mark, YAML::anchor_t anchor, const std::string& tag) {
     if (anchor != YAML::NullAnchor) refuse(mark, "anchors (&name) are not supported: write the value out");
@@ -56,7 +59,8 @@ class Builder : public YAML::EventHandler {
   void open(const YAML::Mark& mark, YAML::anchor_t anchor, const std::string& tag, Tree::Kind kind) {
     check(mark, anchor, tag);
     if (open_.size() >= kTreeDepthMax) refuse(mark, "nested too deep: at most " + std::to_string(kTreeDepthMax) + " levels");
-    if (!open_.empty() && open_.back().tree.kind == Tree::Kind::map && !open_.back().has_key) refuse(mark, "a key must be a word, not a list or a map");
+    if (!open_.empty() && open_.back().tree.kind == Tree::Kind::map && !open_.back().has_key)
+      refuse(mark, "a key must be a word, not a list or a map");
     open_.push_back({.tree = {.kind = kind, .line = std::max(0, mark.line) + 1}});
   }
 
@@ -73,7 +77,8 @@ class Builder : public YAML::EventHandler {
     Open& map = open_.back();
     if (leaf.kind == Tree::Kind::null) refuse(mark, "a key is missing before ':'");
     if (const auto known = std::ranges::find(map.tree.keys, leaf.text); known != map.tree.keys.end())
-      refuse(mark, "key '" + leaf.text.substr(0, 60) + "' is there twice, first in line " + std::to_string(map.tree.key_lines[static_cast<std::size_t>(known - map.tree.keys.begin())]));
+      refuse(mark, "key '" + leaf.text.substr(0, 60) + "' is there twice, first in line " +
+                       std::to_string(map.tree.key_lines[static_cast<std::size_t>(known - map.tree.keys.begin())]));
     map.tree.keys.push_back(std::move(leaf.text));
     map.tree.key_lines.push_back(leaf.line);
     map.has_key = true;
@@ -93,7 +98,8 @@ class Builder : public YAML::EventHandler {
 };
 
 Result<Tree> convert(const nlohmann::json& json, std::size_t depth) {
-  if (depth > kTreeDepthMax) return fail(Code::invalid_argument, at_line(1, "nested too deep: at most " + std::to_string(kTreeDepthMax) + " levels"));
+  if (depth > kTreeDepthMax)
+    return fail(Code::invalid_argument, at_line(1, "nested too deep: at most " + std::to_string(kTreeDepthMax) + " levels"));
   Tree tree;
   if (json.is_object()) {
     tree.kind = Tree::Kind::map;
@@ -125,7 +131,8 @@ Result<Tree> tree_from_yaml(std::string_view yaml) {
     Builder builder;
     if (!parser.HandleNextDocument(builder)) return Tree{};
     Builder second;
-    if (parser.HandleNextDocument(second)) return fail(Code::invalid_argument, at_line(second.take().line, "a second document begins (---): write one"));
+    if (parser.HandleNextDocument(second))
+      return fail(Code::invalid_argument, at_line(second.take().line, "a second document begins (---): write one"));
     return builder.take();
   } catch (const Refusal& refusal) {
     return fail(Code::invalid_argument, at_line(refusal.line, refusal.message));

@@ -25,7 +25,10 @@ std::uint32_t checksum_of(const T& value) {
 bool is_sound(const domain::UsageRecord& record) { return record.checksum == checksum_of(record); }
 
 Segment::Segment(std::string path, os::Fd fd, os::Mapping mapping)
-    : path_(std::move(path)), fd_(std::move(fd)), mapping_(std::move(mapping)), capacity_((mapping_.size() - sizeof(SegmentHead)) / kRecord) {}
+    : path_(std::move(path)),
+      fd_(std::move(fd)),
+      mapping_(std::move(mapping)),
+      capacity_((mapping_.size() - sizeof(SegmentHead)) / kRecord) {}
 
 Result<std::unique_ptr<Segment>> Segment::make(const std::string& path, std::uint64_t capacity, bool touch) {
   const std::uint64_t size = sizeof(SegmentHead) + capacity * kRecord;
@@ -51,7 +54,8 @@ Result<std::unique_ptr<Segment>> Segment::open(const std::string& path) {
   std::memcpy(&head, segment->mapping_.data(), sizeof head);
   if (head.magic == 0) return segment;  // made and never begun
   if (head.magic != kMagic) return fail(Code::data_loss, path + " is no segment of the usage log");
-  if (head.format != kFormat || head.record_size != kRecord) return fail(Code::unimplemented, path + " was written by another release of the usage log");
+  if (head.format != kFormat || head.record_size != kRecord)
+    return fail(Code::unimplemented, path + " was written by another release of the usage log");
   segment->base_ = head.base;
   if (head.sealed_count != 0 && head.checksum == checksum_of(head) && head.sealed_count <= segment->capacity_) {
     segment->count_ = head.sealed_count;

@@ -29,7 +29,8 @@ Statement& Statement::bind(int at, double value) {
 
 Statement& Statement::bind(int at, std::string_view value) {
   const char* text = value.data() ? value.data() : "";
-  ASSERT(sqlite3_bind_text64(statement_, at, text, value.size(), SQLITE_STATIC, SQLITE_UTF8) == SQLITE_OK, "a parameter that the statement has not");
+  ASSERT(sqlite3_bind_text64(statement_, at, text, value.size(), SQLITE_STATIC, SQLITE_UTF8) == SQLITE_OK,
+         "a parameter that the statement has not");
   return *this;
 }
 
@@ -73,11 +74,13 @@ std::string_view Statement::text(int column) const {
 Result<std::unique_ptr<Database>> Database::open(const std::string& path, Sync sync) {
   auto database = std::make_unique<Database>();
   database->path_ = path;
-  const int code = sqlite3_open_v2(path.c_str(), &database->handle_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  const int code =
+      sqlite3_open_v2(path.c_str(), &database->handle_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   if (code != SQLITE_OK) return fail(database->error(code));
   sqlite3_extended_result_codes(database->handle_, 1);
   sqlite3_busy_timeout(database->handle_, 5000);  // another program may read the file
-  TRY_VOID(database->execute(std::string("PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON; PRAGMA synchronous=") + (sync == Sync::full ? "FULL" : "NORMAL")));
+  TRY_VOID(database->execute(std::string("PRAGMA journal_mode=WAL; PRAGMA foreign_keys=ON; PRAGMA synchronous=") +
+                             (sync == Sync::full ? "FULL" : "NORMAL")));
   return database;
 }
 
@@ -86,7 +89,8 @@ Database::~Database() { sqlite3_close_v2(handle_); }
 Result<Statement> Database::prepare(std::string_view sql) {
   Statement statement;
   statement.database_ = this;
-  const int code = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT, &statement.statement_, nullptr);
+  const int code =
+      sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT, &statement.statement_, nullptr);
   if (code != SQLITE_OK) return fail(error(code));
   return statement;
 }
@@ -127,8 +131,8 @@ Result<void> Database::migrate(const std::string_view* steps, std::size_t count)
   }
   const auto newest = static_cast<std::int64_t>(count);
   if (version > newest)
-    return fail(Code::unimplemented, path_ + " was written by a newer release (schema " + std::to_string(version) + ", this one knows " + std::to_string(newest) +
-                                         "): use that release, or another data directory");
+    return fail(Code::unimplemented, path_ + " was written by a newer release (schema " + std::to_string(version) + ", this one knows " +
+                                         std::to_string(newest) + "): use that release, or another data directory");
   for (; version < newest; ++version) {
     TRY(Transaction transaction, Transaction::begin(*this));
     TRY_VOID(execute(std::string(steps[version])));

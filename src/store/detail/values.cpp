@@ -21,7 +21,8 @@ auto read(std::string_view column, const char* what, Read read_value) -> Result<
 
 json specs_to(const std::vector<domain::TensorSpec>& specs) {
   json list = json::array();
-  for (const domain::TensorSpec& spec : specs) list.push_back({{"name", spec.name}, {"datatype", domain::name(spec.datatype)}, {"shape", spec.shape}});
+  for (const domain::TensorSpec& spec : specs)
+    list.push_back({{"name", spec.name}, {"datatype", domain::name(spec.datatype)}, {"shape", spec.shape}});
   return list;
 }
 
@@ -48,10 +49,20 @@ std::string to_column(const domain::Signature& signature) {
 }
 
 std::string to_column(const domain::Compiled& c) {
-  return dump({{"key", c.key}, {"sha256", c.sha256}, {"size", c.size.count}, {"compile_ns", c.compile_ns},
-               {"tuning", {{"pack_weights", c.tuning.pack_weights}, {"pack_cold", c.tuning.pack_cold}, {"large_pages", c.tuning.large_pages},
-                           {"threads", c.tuning.threads}, {"template_allowed", c.tuning.template_allowed}, {"cold_first_ns", c.tuning.cold_first_ns},
-                           {"warm_run_ns", c.tuning.warm_run_ns}, {"fork_first_ns", c.tuning.fork_first_ns}, {"private_bytes", c.tuning.private_bytes}}}});
+  return dump({{"key", c.key},
+               {"sha256", c.sha256},
+               {"size", c.size.count},
+               {"compile_ns", c.compile_ns},
+               {"tuning",
+                {{"pack_weights", c.tuning.pack_weights},
+                 {"pack_cold", c.tuning.pack_cold},
+                 {"large_pages", c.tuning.large_pages},
+                 {"threads", c.tuning.threads},
+                 {"template_allowed", c.tuning.template_allowed},
+                 {"cold_first_ns", c.tuning.cold_first_ns},
+                 {"warm_run_ns", c.tuning.warm_run_ns},
+                 {"fork_first_ns", c.tuning.fork_first_ns},
+                 {"private_bytes", c.tuning.private_bytes}}}});
 }
 
 std::string to_column(const std::vector<domain::Weight>& weights) {
@@ -63,7 +74,8 @@ std::string to_column(const std::vector<domain::Weight>& weights) {
 Result<std::vector<domain::FileRef>> files_from(std::string_view column) {
   return read(column, "the list of files", [](const json& list) {
     std::vector<domain::FileRef> files;
-    for (const json& item : list) files.push_back({.path = item.at("path"), .sha256 = item.at("sha256"), .size = {item.at("size").get<std::uint64_t>()}});
+    for (const json& item : list)
+      files.push_back({.path = item.at("path"), .sha256 = item.at("sha256"), .size = {item.at("size").get<std::uint64_t>()}});
     return files;
   });
 }
@@ -77,10 +89,19 @@ Result<domain::Signature> signature_from(std::string_view column) {
 Result<domain::Compiled> compiled_from(std::string_view column) {
   return read(column, "the compiled model's entry", [](const json& value) {
     const json& t = value.at("tuning");
-    return domain::Compiled{.key = value.at("key"), .sha256 = value.at("sha256"), .size = {value.at("size").get<std::uint64_t>()}, .compile_ns = value.at("compile_ns"),
-                            .tuning = {.pack_weights = t.at("pack_weights"), .pack_cold = t.at("pack_cold"), .large_pages = t.at("large_pages"),
-                                       .threads = t.at("threads"), .template_allowed = t.at("template_allowed"), .cold_first_ns = t.at("cold_first_ns"),
-                                       .warm_run_ns = t.at("warm_run_ns"), .fork_first_ns = t.at("fork_first_ns"), .private_bytes = t.at("private_bytes")}};
+    return domain::Compiled{.key = value.at("key"),
+                            .sha256 = value.at("sha256"),
+                            .size = {value.at("size").get<std::uint64_t>()},
+                            .compile_ns = value.at("compile_ns"),
+                            .tuning = {.pack_weights = t.at("pack_weights"),
+                                       .pack_cold = t.at("pack_cold"),
+                                       .large_pages = t.at("large_pages"),
+                                       .threads = t.at("threads"),
+                                       .template_allowed = t.at("template_allowed"),
+                                       .cold_first_ns = t.at("cold_first_ns"),
+                                       .warm_run_ns = t.at("warm_run_ns"),
+                                       .fork_first_ns = t.at("fork_first_ns"),
+                                       .private_bytes = t.at("private_bytes")}};
   });
 }
 
