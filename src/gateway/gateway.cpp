@@ -1,36 +1,50 @@
 #include "gateway/gateway.h"
 
-#include <nlohmann/json.hpp>
+#include <utility>
 
 #include "gateway/control_api.h"
-#include "gateway/http_server.h"
 #include "gateway/inference.h"
+#include "gateway/v2_models.h"
 
 namespace mayfly::gateway {
 namespace {
 
+constexpr std::string_view kHint =
+    "Mayfly runs here.\n\n"
+    "  deploy    mayfly deploy model.onnx\n"
+    "  call      curl -d '{\"input\": [[1, 2, 3]]}' http://HOST/functions/NAME\n"
+    "            POST /v2/models/NAME/infer   (Open Inference Protocol; GET /v2 says more)\n"
+    "  list      GET /api/functions\n"
+    "  watch     GET /metrics\n";
+
 // What the server itself refuses is said in the form of the protocol that was spoken.
 HttpReply error_form(int status, const Error& error, std::string_view path) {
-  if (!path.starts_with("/v2")) return plain_error_form(status, error, path);
-  return {.status = status, .body = nlohmann::json{{"error", error.message}}.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)};
+  if (path != "/v2" && !path.starts_with("/v2/")) return plain_error_form(status, error, path);
+  HttpReply reply = v2_error_reply(error);
+  reply.status = status;
+  return reply;
 }
 
 }  // namespace
 
 struct Gateway::Inside {
   Inside(os::Loop& loop, const Turn& turn, serve::Invoker& invoker, control::Control& control, GatewayOptions o)
-      : options(std::move(o)), server(loop, router, {}, error_form), inference(invoker, control, server), api(control, loop, turn) {
+      : options(std::move(o)), inference(invoker, control, server), models(control, [this] { return !server.draining(); }),
+        api(control, loop, turn), server(loop, router, options.limits, error_form) {
     inference.add_routes(router);
+    models.add_routes(router);
     api.add_routes(router);
     router.add(Method::get, "/", [](HttpRequest&, Responder to) {
-      to.send({.content_type = "text/plain; charset=utf-8", .body = "Mayfly runs here. Deploy: mayfly deploy model.onnx. Call: POST /functions/NAME or /v2/models/NAME/infer. Watch: /metrics. List: /api/functions.\n"});
+      to.send({.content_type = "text/plain; charset=utf-8", .body = std::string(kHint)});
     });
   }
+
   GatewayOptions options;
   Router router;
-  HttpServer server;
   Inference inference;
+  V2Models models;
   ControlApi api;
+  HttpServer server;                             // last: it dies first, and tells the others who was waiting
 };
 
 Gateway::Gateway(os::Loop& loop, const Turn& turn, serve::Invoker& invoker, control::Control& control, GatewayOptions options)
@@ -40,5 +54,6 @@ Gateway::~Gateway() = default;
 Result<void> Gateway::start() { return inside_->server.listen(inside_->options.listen); }
 std::string Gateway::address() const { return inside_->server.address(); }
 void Gateway::drain(Duration at_most, std::function<void()> done) { inside_->server.drain(at_most, std::move(done)); }
+const HttpServer& Gateway::server() const { return inside_->server; }
 
 }  // namespace mayfly::gateway

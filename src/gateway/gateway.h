@@ -1,6 +1,6 @@
 // The node's door: one HTTP/1.1 listener on loopback, and behind it the Open Inference Protocol, the plain
 // form, the node's own API and metrics. Composed here; driven by the loop. It knows protocols and no
-// use case: those are serve::Invoker's and control::Control's.
+// use case: those are serve::Invoker's and control::Control's, which must outlive it.
 #pragma once
 #include <functional>
 #include <memory>
@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "base/turn.h"
 #include "control/control.h"
+#include "gateway/http_server.h"
 #include "os/loop.h"
 #include "serve/invocation.h"
 
@@ -16,10 +17,12 @@ namespace mayfly::gateway {
 
 struct GatewayOptions {
   std::string listen = "127.0.0.1:8080";  // loopback only until keys and TLS exist; port 0: any free one
+  HttpLimits limits = {};
 };
 
 class Gateway {
  public:
+  // The turn is the loop's, kept up to date by the caller.
   Gateway(os::Loop& loop, const Turn& turn, serve::Invoker& invoker, control::Control& control, GatewayOptions options);
   ~Gateway();
   Gateway(const Gateway&) = delete;
@@ -29,6 +32,7 @@ class Gateway {
   [[nodiscard]] std::string address() const;                 // "127.0.0.1:8080", with the real port
   // Takes no more connections, answers what is under way, then calls done; after at_most in any case.
   void drain(Duration at_most, std::function<void()> done);
+  const HttpServer& server() const;
 
  private:
   struct Inside;

@@ -87,6 +87,7 @@ class HttpServer final : os::Watcher {
   void own(const Responder& to, ExchangeOwner& owner);
   void reply(const Responder& to, RawReply&& reply);
 
+  bool draining() const { return draining_; }
   std::size_t connections() const { return open_; }
   std::uint64_t requests() const { return requests_; }
   std::uint64_t refused_connections() const { return refused_connections_; }

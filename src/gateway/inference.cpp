@@ -1,11 +1,11 @@
 #include "gateway/inference.h"
 
+#include <algorithm>
 #include <charconv>
-#include <cstdio>
-#include <nlohmann/json.hpp>
-#include <unordered_map>
+#include <utility>
 
-#include "base/random.h"
+#include <nlohmann/json.hpp>
+
 #include "base/units.h"
 #include "os/listener.h"
 
@@ -13,224 +13,256 @@ namespace mayfly::gateway {
 namespace {
 
 using domain::WireFormat;
-using Json = nlohmann::ordered_json;
 
-constexpr std::size_t kRequestIdMax = 128;
+constexpr char kHex[] = "0123456789abcdef";
 
-// Errors in the protocol's own form under /v2, in the node's elsewhere.
-HttpReply v2_error(const Error& error) {
-  HttpReply reply = error_reply(error);
-  reply.body = Json{{"error", error.message}}.dump(-1, ' ', false, Json::error_handler_t::replace);
-  return reply;
+bool is_lower_hex(std::string_view text) { return text.find_first_not_of(kHex) == text.npos; }
+
+char* put_hex(char* at, std::uint64_t value, int digits) {
+  for (int shift = (digits - 1) * 4; shift >= 0; shift -= 4) *at++ = kHex[value >> shift & 15];
+  return at;
 }
 
-bool visible(std::string_view text) {
-  for (const char c : text)
-    if (c < 0x21 || c > 0x7e) return false;
-  return true;
+void append_number(std::string& out, std::uint64_t value) {
+  char digits[24];
+  out.append(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
 }
 
-std::uint64_t hash_of(std::string_view text, std::uint64_t seed) {  // FNV-1a
-  std::uint64_t hash = 0xcbf29ce484222325 ^ seed;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+// "queue;dur=1.234", in milliseconds.
+void append_phase(std::string& out, std::string_view name, Duration duration) {
+  const auto us = static_cast<std::uint64_t>(std::max<std::int64_t>(0, to_us(duration)));
+  out.append(name).append(";dur=");
+  append_number(out, us / 1000);
+  const char fraction[4] = {'.', static_cast<char>('0' + us / 100 % 10), static_cast<char>('0' + us / 10 % 10), static_cast<char>('0' + us % 10)};
+  out.append(fraction, 4);
+}
+
+std::uint64_t hash_of(std::string_view text, std::uint64_t hash) {  // FNV-1a
+  for (const char c : text) hash = (hash ^ static_cast<std::uint8_t>(c)) * 0x100000001b3;
   return hash;
 }
 
-struct RequestId {
-  std::string text;
-  std::uint64_t high = 0, low = 0;
-};
-
-// 00-<32 hex>-<16 hex>-<2 hex>, not all zero (W3C Trace Context, version 00).
-std::string_view trace_of(std::string_view parent) {
-  if (parent.size() != 55 || parent.substr(0, 3) != "00-" || parent[35] != '-' || parent[52] != '-') return {};
-  const std::string_view trace = parent.substr(3, 32);
-  if (trace.find_first_not_of("0123456789abcdef") != std::string_view::npos || trace.find_first_not_of('0') == std::string_view::npos) return {};
-  return trace;
+// The number that a UUID writes, where it is one.
+bool read_uuid(std::string_view text, std::uint64_t& high, std::uint64_t& low) {
+  if (text.size() != 36) return false;
+  std::uint64_t halves[2] = {};
+  int digits = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (i == 8 || i == 13 || i == 18 || i == 23) {
+      if (text[i] != '-') return false;
+      continue;
+    }
+    unsigned digit = 0;
+    if (std::from_chars(&text[i], &text[i] + 1, digit, 16).ec != std::errc()) return false;
+    std::uint64_t& half = halves[digits++ / 16];
+    half = half << 4 | digit;
+  }
+  high = halves[0];
+  low = halves[1];
+  return true;
 }
 
-const char* cold_name(int cold) { return cold == 0 ? "warm" : cold == 1 ? "forked" : "artifact"; }
+std::string_view cold_name(int cold) { return cold == 0 ? "warm" : cold == 1 ? "forked" : "artifact"; }
 
-Json tensors(const std::vector<domain::TensorSpec>& specs) {
-  Json list = Json::array();
-  for (const domain::TensorSpec& spec : specs) list.push_back({{"name", spec.name}, {"datatype", domain::name(spec.datatype)}, {"shape", spec.shape}});
-  return list;
+// "fraud:live" -> "fraud", "live".
+std::pair<std::string_view, std::string_view> split_target(std::string_view target) {
+  const std::size_t colon = std::min(target.find(':'), target.size());
+  return {target.substr(0, colon), target.substr(std::min(colon + 1, target.size()))};
 }
 
 }  // namespace
 
-struct Inference::Inside final : serve::ReplySink {
-  // One call between its request and the last byte of its answer.
-  struct Call final : ExchangeOwner {
-    Call(Inside& i, Responder r) : in(i), to(r) {}
-    void on_gone() override { in.client_left(*this); }
-    void on_sent(Instant when, std::uint64_t bytes) override { in.answer_left(*this, when, bytes); }
+HttpReply v2_error_reply(const Error& error) {
+  HttpReply reply = error_reply(error);
+  reply.body = nlohmann::json{{"error", error.message}}.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return reply;
+}
 
-    Inside& in;
-    Responder to;
-    std::string request_id, trace;
-    Ticket ticket;
-    bool v2 = false, over = false;
-  };
+bool valid_traceparent(std::string_view text) {
+  if (text.size() != 55 || !text.starts_with("00-") || text[35] != '-' || text[52] != '-') return false;
+  const std::string_view trace = text.substr(3, 32), span = text.substr(36, 16);
+  return is_lower_hex(trace) && is_lower_hex(span) && is_lower_hex(text.substr(53)) &&
+         trace.find_first_not_of('0') != trace.npos && span.find_first_not_of('0') != span.npos;
+}
 
-  Inside(serve::Invoker& i, control::Control& c, HttpServer& h) : invoker(i), control(c), server(h), random(os::random_seed()) {}
-
-  void client_left(Call& call) {
-    call.over = true;
-    if (call.ticket) invoker.cancel(call.ticket);
-    calls.erase(call.ticket.number);
-  }
-  void answer_left(Call& call, Instant when, std::uint64_t bytes) {
-    call.over = true;
-    if (call.ticket) invoker.sent(call.ticket, when, bytes);
-    calls.erase(call.ticket.number);
-  }
-
-  RequestId request_id(const HttpRequest& request) {
-    const std::string_view sent = request.header("X-Request-Id");
-    RequestId id;
-    if (!sent.empty() && sent.size() <= kRequestIdMax && visible(sent)) {
-      id = {std::string(sent), hash_of(sent, 0), hash_of(sent, 1)};
-      return id;
-    }
-    id.high = random.next();
-    id.low = random.next();
-    char text[40];
-    std::snprintf(text, sizeof text, "%08x-%04x-4%03x-%04x-%012llx", static_cast<unsigned>(id.high >> 32), static_cast<unsigned>(id.high >> 16 & 0xffff),
-                  static_cast<unsigned>(id.high & 0xfff), static_cast<unsigned>(0x8000 | (id.low >> 48 & 0x3fff)), static_cast<unsigned long long>(id.low & 0xffffffffffff));
-    id.text = text;
-    return id;
-  }
-
-  static Result<Duration> wanted_timeout(const HttpRequest& request) {
-    const std::string_view sent = request.header("X-Mayfly-Timeout");
-    if (sent.empty()) return Duration{};
-    auto parsed = parse_duration(sent);
-    if (!parsed || *parsed <= Duration{}) return fail(Code::invalid_argument, "X-Mayfly-Timeout: " + (parsed ? "it must be above zero" : parsed.error().message));
-    return *parsed;
-  }
-
-  void invoke(HttpRequest& request, const Responder& to, std::string_view function, std::string_view qualifier, WireFormat format, std::uint64_t json_size) {
-    const bool v2 = format != WireFormat::plain_json;
-    const auto timeout = wanted_timeout(request);
-    if (!timeout) return to.send(v2 ? v2_error(timeout.error()) : error_reply(timeout.error()));
-    RequestId id = request_id(request);
-    auto call = std::make_unique<Call>(*this, to);
-    call->request_id = std::move(id.text);
-    call->trace = trace_of(request.header("traceparent"));
-    call->v2 = v2;
-    server.own(to, *call);
-    pending = call.get();
-    const Ticket ticket = invoker.invoke({.function = function, .qualifier = qualifier, .format = format, .json_size = json_size, .body = std::move(request.body),
-                                          .body_memfd = std::move(request.body_memfd), .body_size = request.body_size, .arrived = request.arrived,
-                                          .timeout = *timeout, .request_id_high = id.high, .request_id_low = id.low}, *this);
-    pending = nullptr;
-    call->ticket = ticket;
-    if (!call->over) calls.emplace(ticket.number, std::move(call));
-  }
-
-  void on_reply(Ticket ticket, serve::InvocationReply&& reply) override {
-    const auto at = calls.find(ticket.number);
-    // A refusal comes from inside invoke(), before the ticket is known there.
-    Call* call = at == calls.end() ? pending : at->second.get();
-    if (!call) return invoker.sent(ticket, Instant{}, 0);
-    call->ticket = ticket;
-    if (reply.ok) return answer(*call, std::move(reply));
-    HttpReply http = call->v2 ? v2_error(reply.error) : error_reply(reply.error);
-    std::string headers = common_headers(*call);
-    for (const auto& [name, value] : http.headers) headers.append(name).append(": ").append(value).append("\r\n");
-    server.reply(call->to, {.status = http.status, .content_type = http.content_type, .headers = headers, .body = http.body});
-  }
-
-  std::string common_headers(const Call& call) {
-    std::string headers = "X-Request-Id: " + call.request_id + "\r\n";
-    if (!call.trace.empty()) headers += "traceresponse: " + trace_response(call.trace) + "\r\n";
-    return headers;
-  }
-
-  std::string trace_response(const std::string& trace) {
-    char span[20];
-    std::snprintf(span, sizeof span, "%016llx", static_cast<unsigned long long>(random.next() | 1));
-    return "00-" + trace + "-" + span + "-01";
-  }
-
-  void answer(Call& call, serve::InvocationReply&& reply) {
-    std::string headers = common_headers(call);
-    char text[320];
-    std::snprintf(text, sizeof text, "X-Mayfly-Version: %d\r\nX-Mayfly-Cold: %s\r\nServer-Timing: queue;dur=%.3f, init;dur=%.3f, decode;dur=%.3f, run;dur=%.3f, encode;dur=%.3f\r\n",
-                  reply.version, cold_name(reply.phases.cold), to_ms(reply.phases.queue), to_ms(reply.phases.init), to_ms(reply.phases.decode),
-                  to_ms(reply.phases.run), to_ms(reply.phases.encode));
-    headers += text;
-    if (reply.json_size > 0) headers += "Inference-Header-Content-Length: " + std::to_string(reply.json_size) + "\r\n";
-    server.reply(call.to, {.content_type = reply.json_size > 0 ? "application/octet-stream" : "application/json", .headers = headers, .body = reply.body,
-                           .body_memfd = std::move(reply.body_memfd), .body_size = reply.body_size});
-  }
-
-  void infer(HttpRequest& request, const Responder& to, std::string_view qualifier) {
-    const std::string_view header = request.header("Inference-Header-Content-Length");
-    if (header.empty()) return invoke(request, to, request.parameters[0], qualifier, WireFormat::v2_json, request.body_size);
-    std::uint64_t size = 0;
-    const auto parsed = std::from_chars(header.data(), header.data() + header.size(), size);
-    if (parsed.ec != std::errc() || parsed.ptr != header.data() + header.size() || size > request.body_size)
-      return to.send(v2_error({Code::invalid_argument, "Inference-Header-Content-Length '" + std::string(header.substr(0, 40)) + "' is not a size within the body of " + std::to_string(request.body_size) + " bytes"}));
-    invoke(request, to, request.parameters[0], qualifier, size == 0 ? WireFormat::v2_raw : WireFormat::v2_binary, size);
-  }
-
-  void metadata(const HttpRequest& request, const Responder& to) {
-    const auto version = control.resolve(request.parameters[0], request.parameters[1]);
-    if (!version) return to.send(v2_error(version.error()));
-    Json versions = Json::array();
-    if (const auto view = control.describe(request.parameters[0]))
-      for (const domain::Version& v : view->function.versions) versions.push_back(std::to_string(v.number));
-    to.send({.body = Json{{"name", version->manifest.name}, {"versions", versions}, {"platform", "onnxruntime_onnx"},
-                          {"inputs", tensors(version->signature.inputs)}, {"outputs", tensors(version->signature.outputs)}}.dump()});
-  }
-
-  void model_ready(const HttpRequest& request, const Responder& to) {
-    const auto version = control.resolve(request.parameters[0], request.parameters[1]);
-    if (!version) return to.send(v2_error(version.error()));
-    to.send({.body = Json{{"name", version->manifest.name}, {"ready", true}}.dump()});
-  }
-
-  void plain(HttpRequest& request, const Responder& to) {
-    const std::string_view target = request.parameters[0];
-    const auto colon = target.find(':');
-    invoke(request, to, target.substr(0, colon), colon == std::string_view::npos ? "" : target.substr(colon + 1), WireFormat::plain_json, request.body_size);
-  }
-
-  serve::Invoker& invoker;
-  control::Control& control;
-  HttpServer& server;
-  Random random;
-  Call* pending = nullptr;                                // inside invoke()
-  std::unordered_map<std::uint64_t, std::unique_ptr<Call>> calls;
-};
-
-Inference::Inference(serve::Invoker& invoker, control::Control& control, HttpServer& server) : inside_(std::make_unique<Inside>(invoker, control, server)) {}
-Inference::~Inference() = default;
+Inference::Inference(serve::Invoker& invoker, control::Control& control, HttpServer& server)
+    : invoker_(invoker), control_(control), server_(server), random_(os::random_seed()) {}
 
 void Inference::add_routes(Router& router) {
-  Inside& in = *inside_;
-  const BodyLimit limit = [&in](const HttpRequest& request) -> Result<std::uint64_t> {
-    const std::string_view name = request.parameters[0].substr(0, request.parameters[0].find(':'));
-    auto view = in.control.resolve(name, "");
-    if (!view) return std::uint64_t{64} << 20;  // the call itself says what is wrong
-    return view->manifest.body_max.count;
+  const auto post = [&](std::string_view pattern, Handler handler) {
+    router.add({.method = Method::post, .pattern = std::string(pattern), .handler = std::move(handler),
+                .body_limit = [this](const HttpRequest& request) { return body_limit(request); }, .body_as_text = false});
   };
-  const auto post = [&](const char* pattern, Handler handler) { router.add({.method = Method::post, .pattern = pattern, .handler = std::move(handler), .body_limit = limit, .body_as_text = false}); };
-  post("/functions/{name}", [&in](HttpRequest& r, Responder to) { in.plain(r, to); });
-  post("/v2/models/{name}/infer", [&in](HttpRequest& r, Responder to) { in.infer(r, to, ""); });
-  post("/v2/models/{name}/versions/{version}/infer", [&in](HttpRequest& r, Responder to) { in.infer(r, to, r.parameters[1]); });
-  for (const char* pattern : {"/v2/models/{name}", "/v2/models/{name}/versions/{version}"}) {
-    router.add(Method::get, pattern, [&in](HttpRequest& r, Responder to) { in.metadata(r, to); });
-    router.add(Method::get, std::string(pattern) + "/ready", [&in](HttpRequest& r, Responder to) { in.model_ready(r, to); });
+  post("/functions/{name}", [this](HttpRequest& request, Responder to) { plain(request, to); });
+  post("/v2/models/{name}/infer", [this](HttpRequest& request, Responder to) { infer(request, to, ""); });
+  post("/v2/models/{name}/versions/{version}/infer",
+       [this](HttpRequest& request, Responder to) { infer(request, to, request.parameters[1]); });
+}
+
+Result<std::uint64_t> Inference::body_limit(const HttpRequest& request) const {
+  auto [name, qualifier] = split_target(request.parameters[0]);
+  if (request.path.starts_with("/v2/")) qualifier = request.parameters[1];
+  TRY(const domain::Version version, control_.resolve(name, qualifier));
+  return version.manifest.body_max.count;
+}
+
+Inference::Wanted Inference::read_headers(const HttpRequest& request) {
+  Wanted wanted;
+  for (const HttpHeader& header : request.headers) {
+    switch (header.name.size()) {
+      case 11: if (same_word(header.name, "traceparent")) wanted.traceparent = header.value; break;
+      case 12: if (same_word(header.name, "x-request-id")) wanted.request_id = header.value; break;
+      case 16:
+        if (same_word(header.name, "x-mayfly-timeout")) wanted.timeout = header.value;
+        else if (same_word(header.name, "content-encoding")) wanted.encoding = header.value;
+        break;
+      case 31: if (same_word(header.name, "inference-header-content-length")) wanted.json_size = header.value; break;
+      default: break;
+    }
   }
-  router.add(Method::get, "/v2", [](HttpRequest&, Responder to) {
-    to.send({.body = Json{{"name", "mayfly"}, {"version", "0.1.0"}, {"extensions", {"binary_tensor_data", "classification"}}}.dump()});
-  });
-  router.add(Method::get, "/v2/health/live", [](HttpRequest&, Responder to) { to.send({.body = "{\"live\":true}"}); });
-  router.add(Method::get, "/v2/health/ready", [](HttpRequest&, Responder to) { to.send({.body = "{\"ready\":true}"}); });
-  router.add(Method::get, "/metrics", [&in](HttpRequest&, Responder to) { to.send({.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = in.control.metrics()}); });
+  return wanted;
+}
+
+Inference::Call& Inference::take(const Responder& to, const Wanted& wanted, bool v2) {
+  if (free_.empty()) free_.push_back(&calls_.emplace_back(*this));
+  Call& call = *free_.back();
+  free_.pop_back();
+  call.to = to;
+  call.ticket = {};
+  call.use = ++uses_;
+  call.v2 = v2;
+  set_id(call, wanted.request_id);
+  set_trace(call, wanted.traceparent);
+  server_.own(to, call);
+  return call;
+}
+
+void Inference::set_id(Call& call, std::string_view sent) {
+  const bool visible = std::ranges::all_of(sent, [](char c) { return c > 0x20 && c < 0x7f; });
+  if (!sent.empty() && sent.size() <= kRequestIdMax && visible) {
+    sent.copy(call.id.data(), sent.size());
+    call.id_size = static_cast<std::uint8_t>(sent.size());
+    if (!read_uuid(sent, call.id_high, call.id_low)) {
+      call.id_high = hash_of(sent, 0xcbf29ce484222325);
+      call.id_low = hash_of(sent, call.id_high);
+    }
+    return;
+  }
+  call.id_high = (random_.next() & ~std::uint64_t{0xf000}) | 0x4000;                 // a UUID of version 4
+  call.id_low = (random_.next() & ~(std::uint64_t{3} << 62)) | std::uint64_t{2} << 62;
+  char* at = put_hex(call.id.data(), call.id_high >> 32, 8);
+  *at++ = '-';
+  at = put_hex(at, call.id_high >> 16, 4);
+  *at++ = '-';
+  at = put_hex(at, call.id_high, 4);
+  *at++ = '-';
+  at = put_hex(at, call.id_low >> 48, 4);
+  *at++ = '-';
+  put_hex(at, call.id_low, 12);
+  call.id_size = 36;
+}
+
+void Inference::set_trace(Call& call, std::string_view parent) {
+  call.traced = !parent.empty() && valid_traceparent(parent);
+  if (!call.traced) return;
+  parent.copy(call.trace.data(), parent.size());
+  put_hex(call.trace.data() + 36, random_.next() | 1, 16);                           // the span of this call
+}
+
+void Inference::plain(HttpRequest& request, const Responder& to) {
+  const Wanted wanted = read_headers(request);
+  const auto [name, qualifier] = split_target(request.parameters[0]);
+  invoke(request, take(to, wanted, false), wanted, {.function = name, .qualifier = qualifier, .format = WireFormat::plain_json, .json_size = request.body_size});
+}
+
+void Inference::infer(HttpRequest& request, const Responder& to, std::string_view qualifier) {
+  const Wanted wanted = read_headers(request);
+  Call& call = take(to, wanted, true);
+  std::uint64_t json_size = request.body_size;
+  WireFormat format = WireFormat::v2_json;
+  if (!wanted.json_size.empty()) {
+    const char* end = wanted.json_size.data() + wanted.json_size.size();
+    const auto [at, error] = std::from_chars(wanted.json_size.data(), end, json_size);
+    if (error != std::errc() || at != end || json_size > request.body_size)
+      return refuse(call, {Code::invalid_argument, "Inference-Header-Content-Length '" + std::string(wanted.json_size.substr(0, 40)) +
+                                                   "' is not a number of bytes within the body of " + std::to_string(request.body_size) + " bytes"});
+    format = json_size == 0 ? WireFormat::v2_raw : WireFormat::v2_binary;
+  }
+  invoke(request, call, wanted, {.function = request.parameters[0], .qualifier = qualifier, .format = format, .json_size = json_size});
+}
+
+void Inference::invoke(HttpRequest& request, Call& call, const Wanted& wanted, serve::Invocation&& invocation) {
+  if (!wanted.encoding.empty() && !same_word(wanted.encoding, "identity"))
+    return refuse(call, {Code::unimplemented, "Content-Encoding '" + std::string(wanted.encoding.substr(0, 40)) + "' is not read: send the body as it is"});
+  if (!wanted.timeout.empty()) {
+    const auto timeout = parse_duration(wanted.timeout);
+    if (!timeout) return refuse(call, {timeout.error().code, "X-Mayfly-Timeout: " + timeout.error().message});
+    if (*timeout <= Duration{}) return refuse(call, {Code::invalid_argument, "X-Mayfly-Timeout must be above zero, like 250ms"});
+    invocation.timeout = *timeout;
+  }
+  invocation.body = std::move(request.body);
+  invocation.body_memfd = std::move(request.body_memfd);
+  invocation.body_size = request.body_size;
+  invocation.arrived = request.arrived;
+  invocation.request_id_high = call.id_high;
+  invocation.request_id_low = call.id_low;
+  const std::uint64_t use = call.use;
+  const Ticket ticket = invoker_.invoke(std::move(invocation), call);
+  if (call.use == use) call.ticket = ticket;     // else it was refused, and answered, from inside
+}
+
+void Inference::begin_headers(const Call& call, int version) {
+  headers_.assign("X-Request-Id: ").append(call.id.data(), call.id_size).append("\r\n");
+  if (call.traced) headers_.append("traceresponse: ").append(call.trace.data(), call.trace.size()).append("\r\n");
+  if (version == 0) return;
+  headers_.append("X-Mayfly-Version: ");
+  append_number(headers_, static_cast<std::uint64_t>(version));
+  headers_.append("\r\n");
+}
+
+void Inference::refuse(Call& call, const Error& error, int version) {
+  const HttpReply reply = call.v2 ? v2_error_reply(error) : error_reply(error);
+  begin_headers(call, version);
+  for (const auto& [name, value] : reply.headers) headers_.append(name).append(": ").append(value).append("\r\n");
+  server_.reply(call.to, {.status = reply.status, .content_type = reply.content_type, .headers = headers_, .body = reply.body});
+}
+
+void Inference::on_reply(Call& call, Ticket ticket, serve::InvocationReply&& reply) {
+  call.ticket = ticket;
+  if (!reply.ok) return refuse(call, reply.error, reply.version);
+  begin_headers(call, reply.version);
+  headers_.append("X-Mayfly-Cold: ").append(cold_name(reply.phases.cold)).append("\r\nServer-Timing: ");
+  append_phase(headers_, "queue", reply.phases.queue);
+  append_phase(headers_, ", init", reply.phases.init);
+  append_phase(headers_, ", decode", reply.phases.decode);
+  append_phase(headers_, ", run", reply.phases.run);
+  append_phase(headers_, ", encode", reply.phases.encode);
+  headers_.append("\r\n");
+  const bool binary = reply.json_size > 0;
+  if (binary) {
+    headers_.append("Inference-Header-Content-Length: ");
+    append_number(headers_, reply.json_size);
+    headers_.append("\r\n");
+  }
+  server_.reply(call.to, {.content_type = binary ? "application/octet-stream" : "application/json", .headers = headers_, .body = reply.body,
+                          .body_memfd = std::move(reply.body_memfd), .body_size = reply.body_size});
+}
+
+void Inference::on_gone(Call& call) {
+  const Ticket ticket = call.ticket;
+  release(call);
+  if (ticket) invoker_.cancel(ticket);
+}
+
+void Inference::on_sent(Call& call, Instant when, std::uint64_t bytes) {
+  const Ticket ticket = call.ticket;
+  release(call);
+  if (ticket) invoker_.sent(ticket, when, bytes);
+}
+
+void Inference::release(Call& call) {
+  call.use = 0;
+  free_.push_back(&call);
 }
 
 }  // namespace mayfly::gateway

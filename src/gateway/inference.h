@@ -1,8 +1,17 @@
-// Calls of functions over HTTP: Open Inference Protocol V2 under /v2 and the plain form under /functions.
-// Turns a request into a serve::Invocation and a reply back into HTTP; parses no tensor.
+// Calls of functions over HTTP: the Open Inference Protocol V2's infer in all its forms (JSON, with binary
+// tensors, raw), and the plain form, POST /functions/NAME[:QUALIFIER]. Turns a request into a
+// serve::Invocation and its reply back into HTTP; looks at headers only, never at a tensor.
+//
+// Promises: each call is invoked once, and its ticket is closed by sent() or cancel() exactly once; a client that
+// leaves cancels; X-Request-Id is echoed or made; steady traffic allocates nothing here but the body's string.
 #pragma once
-#include <memory>
+#include <array>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
 
+#include "base/random.h"
 #include "control/control.h"
 #include "gateway/http_server.h"
 #include "gateway/router.h"
@@ -10,15 +19,68 @@
 
 namespace mayfly::gateway {
 
+constexpr std::size_t kRequestIdMax = 128;
+
+// {"error": "text"}, the protocol's form, with the status of its code.
+[[nodiscard]] HttpReply v2_error_reply(const Error& error);
+// A version 00 traceparent (W3C Trace Context) that is well formed.
+[[nodiscard]] bool valid_traceparent(std::string_view text);
+
 class Inference {
  public:
+  // What is given must outlive the server's last connection; so must this.
   Inference(serve::Invoker& invoker, control::Control& control, HttpServer& server);
-  ~Inference();
+  Inference(const Inference&) = delete;
+  Inference& operator=(const Inference&) = delete;
+
   void add_routes(Router& router);
+  std::size_t in_flight() const { return calls_.size() - free_.size(); }
 
  private:
-  struct Inside;
-  std::unique_ptr<Inside> inside_;
+  // One call, from its request to the last byte of its answer.
+  struct Call final : serve::ReplySink, ExchangeOwner {
+    explicit Call(Inference& i) : in(i) {}
+    void on_reply(Ticket t, serve::InvocationReply&& reply) override { in.on_reply(*this, t, std::move(reply)); }
+    void on_gone() override { in.on_gone(*this); }
+    void on_sent(Instant when, std::uint64_t bytes) override { in.on_sent(*this, when, bytes); }
+
+    Inference& in;
+    Responder to;
+    Ticket ticket;
+    std::uint64_t use = 0;                       // counts; 0: free
+    std::uint64_t id_high = 0, id_low = 0;
+    std::array<char, kRequestIdMax> id;
+    std::uint8_t id_size = 0;
+    std::array<char, 55> trace;                  // traceresponse, where traced
+    bool traced = false, v2 = false;
+  };
+  struct Wanted {                                // the headers that matter here
+    std::string_view request_id, traceparent, timeout, json_size, encoding;
+  };
+
+  [[nodiscard]] static Wanted read_headers(const HttpRequest& request);
+  Call& take(const Responder& to, const Wanted& wanted, bool v2);
+  void set_id(Call& call, std::string_view sent);
+  void set_trace(Call& call, std::string_view parent);
+  void infer(HttpRequest& request, const Responder& to, std::string_view qualifier);
+  void plain(HttpRequest& request, const Responder& to);
+  void invoke(HttpRequest& request, Call& call, const Wanted& wanted, serve::Invocation&& invocation);
+  void on_reply(Call& call, Ticket ticket, serve::InvocationReply&& reply);
+  void refuse(Call& call, const Error& error, int version = 0);
+  void begin_headers(const Call& call, int version);
+  void on_gone(Call& call);
+  void on_sent(Call& call, Instant when, std::uint64_t bytes);
+  void release(Call& call);
+  [[nodiscard]] Result<std::uint64_t> body_limit(const HttpRequest& request) const;
+
+  serve::Invoker& invoker_;
+  control::Control& control_;
+  HttpServer& server_;
+  Random random_;
+  std::deque<Call> calls_;
+  std::vector<Call*> free_;
+  std::uint64_t uses_ = 0;
+  std::string headers_;                          // of the answer being written
 };
 
 }  // namespace mayfly::gateway

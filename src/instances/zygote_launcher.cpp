@@ -80,7 +80,7 @@ std::string load_message(const StartOrder& order, std::uint64_t bytes, bool memo
 
 ZygoteLauncher::ZygoteLauncher(os::Loop& loop, LauncherEvents& events, ZygoteLauncherOptions options)
     : loop_(loop), events_(events), options_(std::move(options)),
-      cgroups_(options_.cgroups ? os::Cgroups::open() : os::Cgroups()),
+      cgroups_(options_.cgroups ? os::Cgroups::open() : os::Cgroups::none()),
       zygote_(loop, *this, options_.spawn ? options_.spawn : default_spawn(options_)) {
   zygote_.start();
   refill_ = loop_.after({}, [this] { refill(); });
@@ -123,14 +123,16 @@ void ZygoteLauncher::start(ProcessId id, const StartOrder& order, int attempts) 
   if (!opened) return fail_later(id, opened.error());
   std::vector<int> descriptors(3);
   descriptors.insert(descriptors.end(), opened->descriptors.begin(), opened->descriptors.end());
-  const std::string message = load_message(order, opened->bytes, !cgroups_.works());
+  const std::string message = load_message(order, opened->bytes, !cgroups_->works());
   auto taken = take_blank();
   for (; taken; taken = take_blank()) {
     std::ranges::copy((*taken)->link->ring_descriptors(), descriptors.begin());
     const auto said = (*taken)->link->say(std::as_bytes(std::span(message)), descriptors);
     if (said) break;
     // Dead already, and not yet known to be: its socket will say so. The pool holds few, so this ends.
-    if (said.error().code != Code::unavailable) return fail_later(id, said.error());
+    if (said.error().code == Code::unavailable) continue;
+    end(**taken, "its order could not be sent");
+    return fail_later(id, said.error());
   }
   if (!taken) return fail_later(id, taken.error());
   Process& process = **taken;
@@ -185,6 +187,7 @@ void ZygoteLauncher::fork(ProcessId id, ProcessId from) {
   child.limits = parent->limits;
   child.limits.processes_max = 1 + kThreadsBeyond;
   begin(child, options_.ready_max);
+  refill_later();
 }
 
 bool ZygoteLauncher::send(ProcessId id, const Request& request) {
@@ -266,7 +269,7 @@ void ZygoteLauncher::close(Process& process) {
 
 Death ZygoteLauncher::death_of(Process& process) {
   Death death{.asked = process.asked_to_end};
-  const os::GroupUsage used = cgroups_.usage(process.group);
+  const os::GroupUsage used = cgroups_->usage(process.group);
   death.cpu = process.group ? process.cpu_before + used.cpu : std::max(process.cpu_last, os::process_cpu(process.pid));
   death.out_of_memory = used.out_of_memory > 0;
   if (death.out_of_memory) death.reason = "exceeded its memory limit of " + to_text(process.memory_max);
@@ -281,12 +284,14 @@ void ZygoteLauncher::finish(Process& process) {
   Sandbox& sandbox = *process.sandbox;
   if (sandbox.log && sandbox.members.size() == 1) sandbox.log->drain();
   const ProcessId id = process.id;
+  if (const std::string failure = cgroups_->take_failure(); !failure.empty() && id)
+    events_.on_log(id, "mayfly: its control group: " + failure);
   const Death death = death_of(process);
   const bool told = process.told;
-  const std::string failure = sandbox.failure;
+  const std::string unmade = sandbox.failure;
   const std::unique_ptr<StartOrder> order = std::move(process.order);
   const int attempts = process.attempts + 1;
-  const bool never_made = process.pid == 0 && sandbox.init_pid == 0 && !process.asked_to_end && process.end_reason.empty() && failure.empty();
+  const bool never_made = process.pid == 0 && sandbox.init_pid == 0 && !process.asked_to_end && process.end_reason.empty() && unmade.empty();
   forget(process);
   if (id && order && never_made && attempts < kAttemptsMax) return start(id, *order, attempts);
   if (!id) {
@@ -294,7 +299,7 @@ void ZygoteLauncher::finish(Process& process) {
     refill_pause_ = std::clamp(2 * refill_pause_, Duration(100ms), Duration(5s));
     return refill_later();
   }
-  if (!told && !failure.empty()) events_.on_failed(id, {Code::internal, "no sandbox could be made: " + failure});
+  if (!told && !unmade.empty()) events_.on_failed(id, {Code::internal, "no sandbox could be made: " + unmade});
   events_.on_gone(id, death);
 }
 
@@ -304,7 +309,7 @@ void ZygoteLauncher::forget(Process& process) {
   std::erase(to_wake_, process.link.get());
   std::erase(blanks_, &process);
   if (process.id) by_id_.erase(process.id);
-  cgroups_.give_back(std::move(process.group));
+  cgroups_->give_back(std::move(process.group));
   process.link->close();
   Sandbox& sandbox = *process.sandbox;
   std::erase(sandbox.members, &process);

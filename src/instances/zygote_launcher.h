@@ -52,7 +52,7 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   [[nodiscard]] Usage measure(ProcessId process) override;
 
   // What people should know once: why there are no control groups. "" where all is well.
-  const std::string& note() const { return cgroups_.note(); }
+  const std::string& note() const { return cgroups_->note(); }
   int blanks_ready() const;                 // blank sandboxes that have said hello
   int zygote_pid() const { return zygote_.pid(); }
   int pid_of(ProcessId process) const;      // 0 where it is not known
@@ -141,12 +141,13 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   os::Loop& loop_;
   LauncherEvents& events_;
   ZygoteLauncherOptions options_;
-  os::Cgroups cgroups_;
+  std::unique_ptr<os::Cgroups> cgroups_;
   ZygoteLink zygote_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Sandbox>> sandboxes_;
   std::unordered_map<const ProcessLink*, std::unique_ptr<Process>> processes_;
   std::unordered_map<ProcessId, Process*> by_id_;
   std::deque<Process*> blanks_;
+  std::vector<std::unique_ptr<ProcessLink>> spare_links_;  // made ahead, for forks
   std::vector<ProcessLink*> to_wake_;
   std::vector<std::pair<ProcessId, Error>> failures_;
   std::vector<std::unique_ptr<Process>> dead_processes_;  // until no call into them can be under way

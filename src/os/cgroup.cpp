@@ -140,17 +140,16 @@ Result<std::pair<std::string, Fd>> make_folder(const std::string& parent) {
 
 }  // namespace
 
-Cgroups Cgroups::open(const std::string& proc, int spare) {
-  Cgroups groups;
-  groups.spare_wanted_ = static_cast<std::size_t>(spare);
-  if (auto found = groups.find_roots(proc); !found) {
-    groups.note_ = "control groups can't be used (" + found.error().message +
-                   "): memory is limited per process by rlimit, CPU is not limited. "
-                   "Run the node as root, or delegate a group to it (systemd: Delegate=yes)";
-    groups.roots_.clear();
-  } else {
-    groups.prepare();
+std::unique_ptr<Cgroups> Cgroups::open(const std::string& proc, std::size_t spare) {
+  std::unique_ptr<Cgroups> groups(new Cgroups(spare));
+  if (auto found = groups->find_roots(proc); !found) {
+    groups->note_ = "control groups can't be used (" + found.error().message + "): memory is limited per process by rlimit, CPU is not limited. "
+                    "Run the node as root, or delegate a group to it (systemd: Delegate=yes)";
+    groups->roots_.clear();
+    return groups;
   }
+  groups->thread_ = std::jthread([raw = groups.get()](const std::stop_token& stop) { raw->serve(stop); });
+  groups->post([raw = groups.get()] { return raw->fill_spare(); });
   return groups;
 }
 
@@ -202,21 +201,57 @@ Result<void> Cgroups::open_unified(const std::string& path) {
 }
 
 Cgroups::~Cgroups() {
+  if (thread_.joinable()) {
+    thread_.request_stop();
+    thread_.join();
+  }
   for (const Root& root : roots_) {
     for (const std::string& name : folders_in(root.path)) ::rmdir((root.path + "/" + name).c_str());
     ::rmdir(root.path.c_str());
   }
 }
 
+void Cgroups::post(std::function<Result<void>()> job) {
+  {
+    const std::lock_guard lock(mutex_);
+    jobs_.push_back(std::move(job));
+  }
+  changed_.notify_all();
+}
+
+void Cgroups::serve(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  while (changed_.wait(lock, stop, [this] { return !jobs_.empty(); })) {
+    const auto job = std::move(jobs_.front());
+    jobs_.pop_front();
+    busy_ = true;
+    lock.unlock();
+    const auto done = job();
+    lock.lock();
+    busy_ = false;
+    if (!done) failure_ = done.error().message;
+    changed_.notify_all();
+  }
+}
+
+void Cgroups::settle() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return jobs_.empty() && !busy_; });
+}
+
+std::string Cgroups::take_failure() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(failure_, {});
+}
+
 std::string Cgroups::leaf(const Root& root, std::uint64_t number) const { return root.path + "/s" + std::to_string(number); }
 
 const Cgroups::Root* Cgroups::root_of(std::string_view controller) const {
-  const auto found = std::ranges::find_if(
-      roots_, [&](const Root& root) { return std::ranges::find(root.controllers, controller) != root.controllers.end(); });
+  const auto found = std::ranges::find_if(roots_, [&](const Root& root) { return std::ranges::find(root.controllers, controller) != root.controllers.end(); });
   return found == roots_.end() ? nullptr : &*found;
 }
 
-Result<void> Cgroups::make_leaf(std::uint64_t number) {
+Result<void> Cgroups::make_leaf(std::uint64_t number) const {
   for (const Root& root : roots_)
     if (::mkdir(leaf(root, number).c_str(), 0755) != 0 && errno != EEXIST) return fail(os_error("mkdir", leaf(root, number)));
   // No swapping past the limit; where there is no swap there is nothing to set.
@@ -227,28 +262,41 @@ Result<void> Cgroups::make_leaf(std::uint64_t number) {
   return {};
 }
 
-void Cgroups::remove_leaf(std::uint64_t number) {
-  for (const Root& root : roots_) ::rmdir(leaf(root, number).c_str());
+bool Cgroups::remove_leaf(std::uint64_t number) const {
+  bool all = true;
+  for (const Root& root : roots_) all = (::rmdir(leaf(root, number).c_str()) == 0 || errno == ENOENT) && all;
+  return all;
 }
 
-bool Cgroups::prepare() {
-  if (!works() || spare_.size() >= spare_wanted_) return false;
-  while (spare_.size() < spare_wanted_) {
-    if (!make_leaf(++made_)) return false;
-    spare_.push_back(made_);
+Result<void> Cgroups::fill_spare() {
+  for (;;) {
+    std::uint64_t number = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      if (spare_.size() >= spare_wanted_) return {};
+      number = ++made_;
+    }
+    TRY_VOID(make_leaf(number));
+    const std::lock_guard lock(mutex_);
+    spare_.push_back(number);
   }
-  return true;
 }
 
 Cgroups::Group Cgroups::take() {
   Group group;
   if (!works()) return group;
-  if (spare_.empty()) {
-    if (!make_leaf(++made_)) return group;
-    spare_.push_back(made_);
+  bool few = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!spare_.empty()) {
+      group.number_ = spare_.back();
+      spare_.pop_back();
+    } else {
+      group.number_ = ++made_;  // put_in() makes it
+    }
+    few = spare_.size() < spare_wanted_ / 2;
   }
-  group.number_ = spare_.back();
-  spare_.pop_back();
+  if (few) post([this] { return fill_spare(); });
   group.cpu_before_ = read_cpu(group.number_);
   group.killed_before_ = read_killed(group.number_);
   return group;
@@ -256,14 +304,16 @@ Cgroups::Group Cgroups::take() {
 
 Result<void> Cgroups::limit(const Group& group, const GroupLimits& limits) {
   if (!group) return {};
+  return set_limits(group.number_, limits);
+}
+
+Result<void> Cgroups::set_limits(std::uint64_t number, const GroupLimits& limits) const {
   const std::string quota = std::to_string(std::max(1'000L, std::lround(limits.cpu * kPeriod)));
   const Root *memory = root_of("memory"), *cpu = root_of("cpu"), *pids = root_of("pids");
-  if (memory)
-    TRY_VOID(write_file(leaf(*memory, group.number_) + (unified_ ? "/memory.max" : "/memory.limit_in_bytes"),
-                        std::to_string(limits.memory_max.count)));
-  if (pids) TRY_VOID(write_file(leaf(*pids, group.number_) + "/pids.max", std::to_string(limits.processes_max)));
+  if (memory) TRY_VOID(write_file(leaf(*memory, number) + (unified_ ? "/memory.max" : "/memory.limit_in_bytes"), std::to_string(limits.memory_max.count)));
+  if (pids) TRY_VOID(write_file(leaf(*pids, number) + "/pids.max", std::to_string(limits.processes_max)));
   if (!cpu) return {};
-  const std::string folder = leaf(*cpu, group.number_);
+  const std::string folder = leaf(*cpu, number);
   if (unified_) {
     TRY_VOID(write_file(folder + "/cpu.weight", std::to_string(std::clamp(std::lround(limits.cpu * 100), 1L, 10'000L))));
     return write_file(folder + "/cpu.max", quota + " " + std::to_string(kPeriod));
@@ -274,10 +324,17 @@ Result<void> Cgroups::limit(const Group& group, const GroupLimits& limits) {
   return {};
 }
 
-Result<void> Cgroups::attach(const Group& group, int pid) {
-  if (!group) return {};
-  for (const Root& root : roots_) TRY_VOID(write_file(leaf(root, group.number_) + "/cgroup.procs", std::to_string(pid)));
-  return {};
+void Cgroups::put_in(const Group& group, int pid, const GroupLimits* limits) {
+  if (!group) return;
+  post([this, number = group.number_, pid, wanted = limits ? *limits : GroupLimits{}, limited = limits != nullptr]() -> Result<void> {
+    TRY_VOID(make_leaf(number));
+    if (limited) TRY_VOID(set_limits(number, wanted));
+    for (const Root& root : roots_) {
+      const auto written = write_file(leaf(root, number) + "/cgroup.procs", std::to_string(pid));
+      if (!written && ::access(("/proc/" + std::to_string(pid)).c_str(), F_OK) == 0) return written;  // else: dead meanwhile
+    }
+    return {};
+  });
 }
 
 Duration Cgroups::read_cpu(std::uint64_t number) const {
@@ -293,22 +350,35 @@ std::uint64_t Cgroups::read_killed(std::uint64_t number) const {
   return value_of(read_file(leaf(*root, number) + (unified_ ? "/memory.events" : "/memory.oom_control")), "oom_kill");
 }
 
+std::uint64_t Cgroups::read_memory(std::uint64_t number) const {
+  const Root* root = root_of("memory");
+  if (!root) return 0;
+  return std::strtoull(read_file(leaf(*root, number) + (unified_ ? "/memory.current" : "/memory.usage_in_bytes")).c_str(), nullptr, 10);
+}
+
 GroupUsage Cgroups::usage(const Group& group) const {
   if (!group) return {};
-  GroupUsage usage{.cpu = read_cpu(group.number_) - group.cpu_before_, .out_of_memory = read_killed(group.number_) - group.killed_before_};
-  if (const Root* root = root_of("memory"))
-    usage.memory = {std::strtoull(read_file(leaf(*root, group.number_) + (unified_ ? "/memory.current" : "/memory.usage_in_bytes")).c_str(),
-                                  nullptr, 10)};
-  return usage;
+  return {.cpu = read_cpu(group.number_) - group.cpu_before_,
+          .memory = {read_memory(group.number_)},
+          .out_of_memory = read_killed(group.number_) - group.killed_before_};
 }
 
 void Cgroups::give_back(Group&& group) {
   if (!group) return;
-  const std::uint64_t number = std::exchange(group.number_, 0);
-  Group look;
-  look.number_ = number;
-  if (spare_.size() >= 2 * spare_wanted_ || usage(look).memory.count > kReuseMax) remove_leaf(number);
-  else spare_.push_back(number);
+  post([this, number = std::exchange(group.number_, 0)]() -> Result<void> {
+    std::vector<std::uint64_t> removable;
+    {
+      const std::lock_guard lock(mutex_);
+      removable.swap(leftover_);
+      // One that still holds a lot (page cache) would start its next process with little room.
+      if (spare_.size() < 2 * spare_wanted_ && read_memory(number) <= kReuseMax) spare_.push_back(number);
+      else removable.push_back(number);
+    }
+    std::erase_if(removable, [this](std::uint64_t old) { return remove_leaf(old); });
+    const std::lock_guard lock(mutex_);
+    leftover_.insert(leftover_.end(), removable.begin(), removable.end());
+    return {};
+  });
 }
 
 }  // namespace mayfly::os

@@ -2,11 +2,20 @@
 // launcher asks for a leaf group per process, puts the process in, and gives it back when the process is gone;
 // a few are made ahead, since making one takes longer than using one.
 //
-// Where the node may not make groups there are none: open() says why in note(), take() gives none, and
-// limits are rlimits instead. A node holds a lock on its folder; what a dead node left is removed at open().
+// Making and removing groups and putting a process in can wait for milliseconds in the kernel (for an RCU grace
+// period), so a thread of its own does that, in order. Limits and clocks are quick and done at once.
+// Where the node may not make groups there are none: note() says why, take() gives none, and limits are
+// rlimits instead. A node holds a lock on its folder; what a dead node left is removed at open().
 #pragma once
+#include <condition_variable>
 #include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -43,24 +52,26 @@ class Cgroups {
     std::uint64_t killed_before_ = 0;
   };
 
-  // `proc` and `spare`: the tests' own /proc/self and how many leaves to keep ready.
-  [[nodiscard]] static Cgroups open(const std::string& proc = "/proc/self", int spare = 8);
-  // No groups at all, for whoever does not want them.
-  Cgroups() = default;
-  Cgroups(Cgroups&&) = default;
-  Cgroups& operator=(Cgroups&&) = default;
+  // `proc`: for tests, another /proc/self. `spare`: leaves kept ready.
+  [[nodiscard]] static std::unique_ptr<Cgroups> open(const std::string& proc = "/proc/self", std::size_t spare = 8);
+  // No groups, for whoever does not want them.
+  [[nodiscard]] static std::unique_ptr<Cgroups> none() { return std::unique_ptr<Cgroups>(new Cgroups(0)); }
   ~Cgroups();
+  Cgroups(const Cgroups&) = delete;
+  Cgroups& operator=(const Cgroups&) = delete;
 
   bool works() const { return !roots_.empty(); }
   const std::string& note() const { return note_; }  // "" or why there are none, for people
 
   [[nodiscard]] Group take();
+  // At once, for a group that a process is in; the first that could not be set is the error.
   [[nodiscard]] Result<void> limit(const Group& group, const GroupLimits& limits);
-  [[nodiscard]] Result<void> attach(const Group& group, int pid);
+  // Soon: sets the limits, if there are any, then puts the process in.
+  void put_in(const Group& group, int pid, const GroupLimits* limits = nullptr);
   [[nodiscard]] GroupUsage usage(const Group& group) const;
-  void give_back(Group&& group);  // its processes are gone
-  // Makes leaves ahead; call it when there is time. True if there was something to do.
-  bool prepare();
+  void give_back(Group&& group);                     // its processes are gone
+  [[nodiscard]] std::string take_failure();          // the last thing that went wrong behind our back; "" once told
+  void settle();                                     // waits until all that was asked for is done: tests
 
  private:
   struct Root {  // this node's folder in one hierarchy
@@ -68,22 +79,37 @@ class Cgroups {
     std::vector<std::string> controllers;
   };
 
+  explicit Cgroups(std::size_t spare) : spare_wanted_(spare) {}
   Result<void> find_roots(const std::string& proc);
   Result<void> open_unified(const std::string& path);
-  Result<void> make_leaf(std::uint64_t number);
-  void remove_leaf(std::uint64_t number);
+  void post(std::function<Result<void>()> job);
+  void serve(const std::stop_token& stop);
+  Result<void> make_leaf(std::uint64_t number) const;
+  Result<void> fill_spare();
+  bool remove_leaf(std::uint64_t number) const;
+  Result<void> set_limits(std::uint64_t number, const GroupLimits& limits) const;
   std::string leaf(const Root& root, std::uint64_t number) const;
   const Root* root_of(std::string_view controller) const;
   std::uint64_t read_killed(std::uint64_t number) const;
+  std::uint64_t read_memory(std::uint64_t number) const;
   Duration read_cpu(std::uint64_t number) const;
 
+  // Fixed once opened.
+  const std::size_t spare_wanted_;
   bool unified_ = false;
   std::vector<Root> roots_;
   std::vector<Fd> locks_;
-  std::vector<std::uint64_t> spare_;
-  std::size_t spare_wanted_ = 0;
-  std::uint64_t made_ = 0;
   std::string note_;
+
+  std::mutex mutex_;                                 // for what follows
+  std::condition_variable_any changed_;
+  std::deque<std::function<Result<void>()>> jobs_;
+  bool busy_ = false;
+  std::vector<std::uint64_t> spare_;
+  std::vector<std::uint64_t> leftover_;              // not empty yet when they were to be removed
+  std::uint64_t made_ = 0;
+  std::string failure_;
+  std::jthread thread_;
 };
 
 }  // namespace mayfly::os

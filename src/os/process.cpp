@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <sstream>
 
 #include "os/clock.h"
 
@@ -102,7 +103,12 @@ bool signal_process(const Fd& pidfd, int signal) {
 }
 
 Result<ProcessFacts> process_facts(int pid) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/status");
+  // Read in one go: it is on the way of every fork.
+  const Fd fd(::open(("/proc/" + std::to_string(pid) + "/status").c_str(), O_RDONLY | O_CLOEXEC));
+  std::string text(4096, '\0');
+  const ssize_t size = fd ? ::read(fd.get(), text.data(), text.size()) : 0;
+  text.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
+  std::istringstream file(text);
   const long parent = field(file, "PPid:");
   const long inside = field(file, "NSpid:", true);
   if (parent < 0 || inside < 0) return fail(Code::not_found, "process " + std::to_string(pid) + " is gone, or /proc is not mounted");

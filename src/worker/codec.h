@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "domain/frame.h"
 #include "domain/tensor.h"
+#include "worker/codec_arena.h"
 
 namespace mayfly::worker {
 
@@ -37,11 +38,10 @@ struct DecodedRequest {
   std::int64_t rows = 1;                        // first dimension where the signature batches, else 1
 };
 
-// What decoding one request filled in; its capacity is kept for the next.
+// What decoding one request filled in; it is kept for the next.
 struct DecodeMemory {
-  std::vector<std::vector<std::byte>> data;               // by input
-  std::vector<std::vector<std::string_view>> strings;     // by input
-  std::vector<std::unique_ptr<char[]>> text;              // unescaped strings, which the views point into
+  codec::Arena arena;                           // elements
+  codec::Arena text;                            // strings that had escapes
 };
 
 class Decoder {
@@ -49,9 +49,13 @@ class Decoder {
   explicit Decoder(domain::Signature signature);
   ~Decoder();
 
-  // Views point into `body` or into `memory`. At least os::kPadding readable bytes lie behind the body.
+  // Views point into `body` or into `memory`, and numbers lie aligned for their type. At least os::kPadding readable
+  // bytes lie behind the body. The forms that are understood are described in docs/inference-forms.md.
   [[nodiscard]] Result<DecodedRequest> decode(domain::WireFormat format, std::span<const std::byte> body, std::uint64_t json_size,
                                               DecodeMemory& memory);
+  // The same into a request whose memory is used again: allocates nothing once it has seen a request of this size.
+  [[nodiscard]] Result<void> decode(domain::WireFormat format, std::span<const std::byte> body, std::uint64_t json_size,
+                                    DecodeMemory& memory, DecodedRequest& request);
 
  private:
   struct Parser;
@@ -70,9 +74,10 @@ struct ReplyNames {
   const std::vector<std::string>* labels = nullptr;  // for classification
 };
 
-// `outputs` are in the order of request.outputs. Floats in their shortest form that reads back to the same value;
-// NaN and infinities as null in the plain form and as an error in V2 JSON (JSON has no word for them; ask for binary).
-// plain_json: {"NAME": nested list, …}; others: the V2 response. Appends to into.body, whose capacity is reused.
+// `outputs` are all of the model's, in the order of signature.outputs; request.outputs picks. Floats in their shortest
+// form that reads back to the same value; NaN and infinities as null in the plain form and as an error in V2 JSON (JSON
+// has no word for them; ask for binary). Strings that are not UTF-8 are an error in both. plain_json: {"NAME": nested
+// list, …}; others: the V2 response. Appends to into.body, whose capacity is reused; adds nothing where it fails.
 [[nodiscard]] Result<void> encode(domain::WireFormat format, const DecodedRequest& request, std::span<const TensorView> outputs,
                                   const domain::Signature& signature, const ReplyNames& names, Encoded& into);
 

@@ -181,7 +181,9 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
   const LoadOrder& order = got.order;
   if (const auto filtered = apply_role_filter(order.role, order.threads); !filtered) report_failure(control.get(), filtered.error());
   // Without control groups memory is limited here; what a compile may write to the node's disk always is.
+#ifndef __SANITIZE_ADDRESS__  // whose shadow memory counts
   limit_to(RLIMIT_DATA, order.memory_max);
+#endif
   limit_to(RLIMIT_FSIZE, order.output_size_max);
   if (!order.large_pages) ::prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
   if (order.role == Role::check || order.role == Role::compile || order.role == Role::tune) {

@@ -115,6 +115,7 @@ class Connection final : public os::Watcher {
   void finish_body();
   [[nodiscard]] Result<void> open_body_file(std::uint64_t size);
   void note_progress();
+  std::string_view path_of_body() const;                // as sent, with the query; for errors
   void read_and_drop();
   void keep_input(std::string_view rest);
 

@@ -211,12 +211,18 @@ Connection::Next Connection::start_upload(const Route& route, HttpRequest& reque
 
 void Connection::note_progress() { wait_until(std::min(pending_->body_until, now() + server_.limits_.body_stall_max)); }
 
+std::string_view Connection::path_of_body() const {
+  std::string_view bytes = pending_->head_bytes;
+  bytes.remove_prefix(std::min(bytes.find('/'), bytes.size()));
+  return bytes.substr(0, bytes.find(' '));
+}
+
 bool Connection::grow_body(std::uint64_t bytes) {
   Pending& p = *pending_;
   if (p.body_got + bytes <= kInlineMax) return true;
   const std::uint64_t more = p.body_got + bytes - std::min(p.counted, p.body_got + bytes);
   if (server_.bodies_ + more > server_.limits_.bodies_max) {
-    refuse_and_close(503, {Code::exhausted, "bodies of " + to_text(Bytes{server_.bodies_}) + " are being received already: try again later"}, "");
+    refuse_and_close(503, {Code::exhausted, "bodies of " + to_text(Bytes{server_.bodies_}) + " are being received already: try again later"}, path_of_body());
     return false;
   }
   server_.bodies_ += more;
@@ -303,7 +309,7 @@ std::size_t Connection::feed_body(std::string_view bytes) {
     switch (out.step) {
       case ChunkDecoder::Step::data:
         if (pending_->body_got + out.data.size() > pending_->body_max) {
-          refuse_and_close(413, {Code::invalid_argument, "the body is larger than the " + to_text(Bytes{pending_->body_max}) + " that are taken here"}, "");
+          refuse_and_close(413, {Code::invalid_argument, "the body is larger than the " + to_text(Bytes{pending_->body_max}) + " that are taken here"}, path_of_body());
           return bytes.size();
         }
         if (!store_body(out.data) || ended()) return bytes.size();
@@ -313,7 +319,7 @@ std::size_t Connection::feed_body(std::string_view bytes) {
         finish_body();
         return used;
       case ChunkDecoder::Step::refused:
-        refuse_and_close(400, {Code::invalid_argument, "the chunked body is malformed: " + std::string(pending_->chunks.reason())}, "");
+        refuse_and_close(400, {Code::invalid_argument, "the chunked body is malformed: " + std::string(pending_->chunks.reason())}, path_of_body());
         return bytes.size();
     }
   }
@@ -338,7 +344,7 @@ bool Connection::store_body(std::string_view bytes) {
   if (!p.in_file && p.body_got + bytes.size() > kInlineMax && !p.route->body_as_text) {
     auto file = os::make_memfd("mayfly-body", 0);
     const auto moved = file ? os::append(file->get(), p.body) : Result<void>(fail(file.error()));
-    if (!moved) return refuse_and_close(503, moved.error(), ""), false;
+    if (!moved) return refuse_and_close(503, moved.error(), path_of_body()), false;
     p.file = *std::move(file);
     p.in_file = true;
     p.body.clear();
@@ -346,7 +352,7 @@ bool Connection::store_body(std::string_view bytes) {
   if (!p.in_file) {
     p.body.append(bytes);
   } else if (const auto appended = os::append(p.file.get(), bytes); !appended) {
-    return refuse_and_close(503, appended.error(), ""), false;
+    return refuse_and_close(503, appended.error(), path_of_body()), false;
   }
   p.body_got += bytes.size();
   return true;

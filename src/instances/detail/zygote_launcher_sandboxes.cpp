@@ -15,6 +15,7 @@ using namespace std::chrono_literals;
 
 constexpr std::uint32_t kRead = 0x001;            // EPOLLIN
 constexpr Duration kRefillWait = 5ms;             // after a start, unless it is ready before
+constexpr std::size_t kSpareLinks = 4;
 constexpr Duration kBlankMax = 10s;               // of a blank sandbox, to say hello
 constexpr Duration kJobEndMax = 5s;               // from a job's result to its end
 
@@ -32,7 +33,12 @@ bool is_job(domain::Role role) { return role != domain::Role::instance && role !
 // ---- the pool
 
 Result<ZygoteLauncher::Process*> ZygoteLauncher::make_process(Sandbox* sandbox) {
-  TRY(auto link, ProcessLink::create(loop_, *this));
+  if (spare_links_.empty()) {
+    TRY(auto fresh, ProcessLink::create(loop_, *this));
+    spare_links_.push_back(std::move(fresh));
+  }
+  auto link = std::move(spare_links_.back());
+  spare_links_.pop_back();
   auto process = std::make_unique<Process>();
   process->link = std::move(link);
   process->sandbox = sandbox;
@@ -82,7 +88,11 @@ void ZygoteLauncher::refill() {
     if (!blank) return refill_later();
     blanks_.push_back(*blank);
   }
-  cgroups_.prepare();
+  while (spare_links_.size() < kSpareLinks) {
+    auto link = ProcessLink::create(loop_, *this);
+    if (!link) return refill_later();
+    spare_links_.push_back(std::move(*link));
+  }
 }
 
 Result<ZygoteLauncher::Process*> ZygoteLauncher::take_blank() {
@@ -182,8 +192,9 @@ void ZygoteLauncher::log_line(Sandbox& sandbox, std::string_view line) {
 // ---- what a process says
 
 void ZygoteLauncher::apply_limits(Process& process) {
-  if (const auto limited = cgroups_.limit(process.group, process.limits); !limited && process.id)
-    events_.on_log(process.id, "mayfly: its limits could not be set: " + limited.error().message);
+  // A group that is still to be made gets its limits when the process is put in.
+  if (const auto limited = cgroups_->limit(process.group, process.limits); limited) return;
+  cgroups_->put_in(process.group, process.pid, &process.limits);
 }
 
 void ZygoteLauncher::link_hello(ProcessLink& link, int pid) {
@@ -198,11 +209,9 @@ void ZygoteLauncher::link_hello(ProcessLink& link, int pid) {
   process.pidfd = std::move(*pidfd);
   process.hello_at = loop_.now();
   process.order.reset();
-  process.group = cgroups_.take();
+  process.group = cgroups_->take();
   process.cpu_before = os::process_cpu(pid);
-  if (process.stage != Stage::blank) apply_limits(process);
-  if (const auto attached = cgroups_.attach(process.group, pid); !attached && process.id)
-    events_.on_log(process.id, "mayfly: it could not be put in its control group: " + attached.error().message);
+  cgroups_->put_in(process.group, pid, process.stage == Stage::blank ? nullptr : &process.limits);
   if (process.stage == Stage::blank) {
     loop_.cancel(process.deadline);
     refill_pause_ = {};

@@ -1,0 +1,275 @@
+// The whole gateway over a real socket, with a scripted Invoker and Control behind it.
+#include "gateway/gateway.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+
+#include <map>
+
+#include <nlohmann/json.hpp>
+
+#include "gateway/inference.h"
+
+namespace mayfly::gateway {
+namespace {
+
+using Json = nlohmann::json;
+using std::chrono::milliseconds;
+
+struct ScriptedInvoker final : serve::Invoker {
+  struct Seen {
+    std::string function, qualifier, body;
+    domain::WireFormat format{};
+    std::uint64_t json_size = 0, body_size = 0, id_high = 0;
+    bool in_memfd = false;
+    Duration timeout{};
+    serve::ReplySink* sink = nullptr;
+  };
+  Ticket invoke(serve::Invocation&& call, serve::ReplySink& sink) override {
+    const Ticket ticket{++tickets};
+    last = {.function = std::string(call.function), .qualifier = std::string(call.qualifier), .body = call.body, .format = call.format,
+            .json_size = call.json_size, .body_size = call.body_size, .id_high = call.request_id_high,
+            .in_memfd = static_cast<bool>(call.body_memfd), .timeout = call.timeout, .sink = &sink};
+    if (refusal) sink.on_reply(ticket, {.error = *refusal});
+    else if (at_once) reply(ticket, "{\"output\":[[1]]}");
+    return ticket;
+  }
+  void cancel(Ticket ticket) override { ++cancelled[ticket.number]; }
+  void sent(Ticket ticket, Instant, std::uint64_t bytes) override { ++closed[ticket.number]; last_bytes = bytes; }
+  void reply(Ticket ticket, std::string_view body, std::uint64_t json_size = 0) {
+    last.sink->on_reply(ticket, {.ok = true, .body = body, .json_size = json_size, .version = 3,
+                                 .phases = {.queue = std::chrono::microseconds(1234), .run = milliseconds(2), .cold = 1}});
+  }
+
+  std::uint64_t tickets = 0, last_bytes = 0;
+  std::optional<Error> refusal;
+  bool at_once = true;
+  Seen last;
+  std::map<std::uint64_t, int> cancelled, closed;
+};
+
+struct ScriptedControl final : control::Control {
+  bool has_artifact(std::string_view) override { return false; }
+  Result<std::uint64_t> begin_upload() override { return fail(Code::unimplemented, "not here"); }
+  void append_upload(std::uint64_t, std::string, control::Done<void>) override {}
+  void finish_upload(std::uint64_t, control::Done<domain::FileRef>) override {}
+  void abort_upload(std::uint64_t) override {}
+  void deploy(control::DeployOrder, control::Done<control::VersionView>) override {}
+  std::vector<control::FunctionView> list() override { return {view()}; }
+  Result<control::FunctionView> describe(std::string_view) override { return view(); }
+  void remove(std::string_view, control::Done<void>) override {}
+  void remove_version(std::string_view, int, control::Done<void>) override {}
+  void set_alias(std::string_view, std::string_view, std::vector<domain::Weight>, control::Done<domain::Alias>) override {}
+  void remove_alias(std::string_view, std::string_view, control::Done<void>) override {}
+  void rollback(std::string_view, std::string_view, control::Done<domain::Alias>) override {}
+  Result<void> scale(std::string_view, int, bool) override { return {}; }
+  std::vector<control::InstanceView> instances() override { return {}; }
+  control::NodeView node() override { return {.version = "9.9"}; }
+  void usage(std::string_view, WallTime, WallTime, control::Done<control::UsageReport>) override {}
+  Result<std::vector<control::LogLine>> logs(std::string_view, std::uint64_t, std::size_t) override { return {}; }
+  Result<domain::Version> resolve(std::string_view function, std::string_view qualifier) override {
+    if (function != "fraud") return fail(Code::not_found, "no function '" + std::string(function) + "'");
+    if (qualifier != "" && qualifier != "1" && qualifier != "2") return fail(Code::not_found, "no version '" + std::string(qualifier) + "'");
+    return version(qualifier == "1" ? 1 : 2);
+  }
+  std::string metrics() override { return "mayfly_up 1\n"; }
+
+  static domain::Version version(int number) {
+    domain::Version version{.number = number};
+    version.manifest.body_max = 1_MiB;
+    version.signature = {.inputs = {{"input", domain::Datatype::fp32, {-1, 30}}}, .outputs = {{"label", domain::Datatype::bytes, {-1}}}, .batches = true};
+    return version;
+  }
+  static control::FunctionView view() {
+    control::FunctionView view;
+    view.function.name = "fraud";
+    view.function.versions = {version(1), version(2)};
+    view.stages = {control::Stage::ready, control::Stage::failed};
+    return view;
+  }
+};
+
+class GatewayTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(gateway.start());
+    client = *os::connect_to(gateway.address());
+    ::fcntl(client.get(), F_SETFL, O_NONBLOCK);
+  }
+  // Turns the loop until a whole reply is there.
+  std::string receive() {
+    std::string reply;
+    for (int i = 0; i < 500; ++i) {
+      loop.turn(milliseconds(1));
+      char buffer[65536];
+      for (os::Moved got = 0; (got = os::receive(client.get(), buffer)) > 0;) reply.append(buffer, static_cast<std::size_t>(got));
+      const std::size_t head = reply.find("\r\n\r\n");
+      if (head == std::string::npos) continue;
+      const std::string length = header(reply, "Content-Length");
+      if (reply.size() >= head + 4 + std::stoul(length.empty() ? "0" : length)) break;
+    }
+    return reply;
+  }
+  std::string ask(const std::string& method_and_path, const std::string& headers = "", const std::string& body = "") {
+    send(method_and_path, headers, body);
+    return receive();
+  }
+  void send(const std::string& method_and_path, const std::string& headers, const std::string& body) {
+    std::string request = method_and_path + " HTTP/1.1\r\nHost: a\r\n" + headers;
+    if (method_and_path.starts_with("POST")) request += "Content-Length: " + std::to_string(body.size()) + "\r\n";
+    request += "\r\n" + body;
+    for (std::string_view rest = request; !rest.empty();) {
+      const os::Moved moved = os::send(client.get(), rest);
+      ASSERT_NE(moved, os::kPeerGone);
+      if (moved > 0) rest.remove_prefix(static_cast<std::size_t>(moved));
+      loop.turn({});
+    }
+  }
+  static std::string header(const std::string& reply, const std::string& name) {
+    const std::size_t at = reply.find("\r\n" + name + ": ");
+    if (at == std::string::npos) return "";
+    const std::size_t value = at + name.size() + 4;
+    return reply.substr(value, reply.find("\r\n", value) - value);
+  }
+  static std::string body_of(const std::string& reply) { return reply.substr(reply.find("\r\n\r\n") + 4); }
+  static int status_of(const std::string& reply) { return std::stoi(reply.substr(9, 3)); }
+
+  os::Loop loop = *os::Loop::create();
+  Turn turn;
+  ScriptedInvoker invoker;
+  ScriptedControl control;
+  Gateway gateway{loop, turn, invoker, control, {.listen = "127.0.0.1:0"}};
+  os::Fd client;
+};
+
+TEST_F(GatewayTest, PlainCalls) {
+  const std::string reply = ask("POST /functions/fraud:%24LATEST", "X-Mayfly-Timeout: 250ms\r\nX-Request-Id: abc-1\r\n", "{\"input\":[[1]]}");
+  EXPECT_EQ(status_of(reply), 200);
+  EXPECT_EQ(body_of(reply), "{\"output\":[[1]]}");
+  EXPECT_EQ(invoker.last.function, "fraud");
+  EXPECT_EQ(invoker.last.qualifier, "$LATEST");
+  EXPECT_EQ(invoker.last.body, "{\"input\":[[1]]}");
+  EXPECT_EQ(invoker.last.timeout, milliseconds(250));
+  EXPECT_EQ(invoker.last.format, domain::WireFormat::plain_json);
+  EXPECT_EQ(header(reply, "X-Request-Id"), "abc-1");
+  EXPECT_EQ(header(reply, "X-Mayfly-Version"), "3");
+  EXPECT_EQ(header(reply, "X-Mayfly-Cold"), "forked");
+  EXPECT_EQ(header(reply, "Server-Timing"), "queue;dur=1.234, init;dur=0.000, decode;dur=0.000, run;dur=2.000, encode;dur=0.000");
+  EXPECT_EQ(header(reply, "Content-Type"), "application/json");
+  EXPECT_EQ(invoker.closed[1], 1);
+  EXPECT_EQ(invoker.last_bytes, reply.size());
+}
+
+TEST_F(GatewayTest, InferInAllForms) {
+  ask("POST /v2/models/fraud/infer", "", "{}");
+  EXPECT_EQ(invoker.last.format, domain::WireFormat::v2_json);
+  ask("POST /v2/models/fraud/versions/2/infer", "Inference-Header-Content-Length: 2\r\n", "{}abcd");
+  EXPECT_EQ(invoker.last.format, domain::WireFormat::v2_binary);
+  EXPECT_EQ(invoker.last.json_size, 2);
+  EXPECT_EQ(invoker.last.body_size, 6);
+  EXPECT_EQ(invoker.last.qualifier, "2");
+  ask("POST /v2/models/fraud/infer", "Inference-Header-Content-Length: 0\r\n", "abcd");
+  EXPECT_EQ(invoker.last.format, domain::WireFormat::v2_raw);
+  for (const char* bad : {"7", "-1", "0x2", "2 2", "99999999999999999999"}) {
+    const std::string reply = ask("POST /v2/models/fraud/infer", "Inference-Header-Content-Length: " + std::string(bad) + "\r\n", "{}abcd");
+    EXPECT_EQ(status_of(reply), 400) << bad;
+    EXPECT_TRUE(Json::parse(body_of(reply))["error"].is_string());
+  }
+  EXPECT_EQ(invoker.tickets, 3);
+  invoker.at_once = false;
+  send("POST /v2/models/fraud/infer", "", "{}");
+  loop.turn({});
+  invoker.reply(Ticket{4}, "{\"outputs\":[]}\1\2\3", 14);
+  const std::string reply = receive();
+  EXPECT_EQ(header(reply, "Inference-Header-Content-Length"), "14");
+  EXPECT_EQ(header(reply, "Content-Type"), "application/octet-stream");
+  EXPECT_EQ(body_of(reply), "{\"outputs\":[]}\1\2\3");
+}
+
+TEST_F(GatewayTest, RequestIdsAndTraces) {
+  const std::string trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  const std::string reply = ask("POST /functions/fraud", "traceparent: " + trace + "\r\nX-Request-Id: 00112233-4455-6677-8899-aabbccddeeff\r\n", "{}");
+  const std::string child = header(reply, "traceresponse");
+  EXPECT_TRUE(valid_traceparent(child)) << child;
+  EXPECT_EQ(child.substr(0, 36), trace.substr(0, 36));
+  EXPECT_NE(child.substr(36, 16), trace.substr(36, 16));
+  EXPECT_EQ(invoker.last.id_high, 0x0011223344556677);
+  const std::string made = header(ask("POST /functions/fraud", "", "{}"), "X-Request-Id");
+  EXPECT_EQ(made.size(), 36);
+  EXPECT_EQ(made[14], '4');
+  EXPECT_NE(made, header(ask("POST /functions/fraud", "", "{}"), "X-Request-Id"));
+  EXPECT_EQ(header(ask("POST /functions/fraud", "X-Request-Id: " + std::string(129, 'x') + "\r\n", "{}"), "X-Request-Id").size(), 36);
+  for (const std::string bad : {"00-00000000000000000000000000000000-b7ad6b7169203331-01", "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                                "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", "x"})
+    EXPECT_FALSE(valid_traceparent(bad)) << bad;
+}
+
+TEST_F(GatewayTest, RefusalsCarryTheirStatusInTheProtocolsForm) {
+  const std::pair<Code, int> statuses[] = {{Code::invalid_argument, 400}, {Code::unauthenticated, 401}, {Code::permission_denied, 403}, {Code::not_found, 404},
+      {Code::conflict, 409}, {Code::exhausted, 429}, {Code::cancelled, 499}, {Code::deadline_exceeded, 504}, {Code::unavailable, 503},
+      {Code::unimplemented, 501}, {Code::data_loss, 500}, {Code::internal, 500}};
+  for (const auto& [code, status] : statuses) {
+    invoker.refusal = Error{code, "why \"quoted\""};
+    const std::string plain = ask("POST /functions/fraud", "", "{}"), v2 = ask("POST /v2/models/fraud/infer", "", "{}");
+    EXPECT_EQ(status_of(plain), status);
+    EXPECT_EQ(status_of(v2), status);
+    EXPECT_EQ(Json::parse(body_of(plain)), (Json{{"error", {{"code", name(code)}, {"message", "why \"quoted\""}}}}));
+    EXPECT_EQ(Json::parse(body_of(v2)), (Json{{"error", "why \"quoted\""}}));
+    EXPECT_EQ(!header(v2, "Retry-After").empty(), status == 429 || status == 503);
+  }
+  EXPECT_EQ(invoker.closed.size(), invoker.tickets) << "refused calls are closed as well";
+  EXPECT_EQ(invoker.cancelled.size(), 0);
+  invoker.refusal.reset();
+  EXPECT_EQ(status_of(ask("POST /functions/fraud", "X-Mayfly-Timeout: soon\r\n", "{}")), 400);
+  EXPECT_EQ(status_of(ask("POST /functions/fraud", "Content-Encoding: gzip\r\n", "{}")), 501);
+  EXPECT_TRUE(Json::parse(body_of(ask("GET /v2/nothing")))["error"].is_string());
+  EXPECT_TRUE(Json::parse(body_of(ask("GET /v3")))["error"].is_object());
+}
+
+TEST_F(GatewayTest, AClientThatLeavesCancelsItsCall) {
+  invoker.at_once = false;
+  send("POST /functions/fraud", "", "{}");
+  for (int i = 0; i < 5; ++i) loop.turn(milliseconds(1));
+  ASSERT_EQ(invoker.tickets, 1);
+  client.reset();
+  for (int i = 0; i < 5; ++i) loop.turn(milliseconds(1));
+  EXPECT_EQ(invoker.cancelled[1], 1);
+  EXPECT_EQ(invoker.closed[1], 0);
+}
+
+TEST_F(GatewayTest, BigBodiesUpToTheFunctionsOwnLimit) {
+  const std::string fits = ask("POST /functions/fraud", "", std::string(1 << 20, ' '));
+  EXPECT_EQ(status_of(fits), 200);
+  EXPECT_TRUE(invoker.last.in_memfd);
+  EXPECT_EQ(invoker.last.body_size, 1 << 20);
+  const std::string unknown = ask("POST /v2/models/nobody/infer", "Expect: 100-continue\r\n", "");
+  EXPECT_EQ(status_of(unknown), 200) << "small bodies are the invoker's to refuse";
+  std::string request = "POST /v2/models/fraud/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 1048577\r\n\r\n";
+  ASSERT_GT(os::send(client.get(), request), 0);
+  const std::string refused = receive();
+  EXPECT_EQ(status_of(refused), 413);
+  EXPECT_TRUE(Json::parse(body_of(refused))["error"].is_string());
+}
+
+TEST_F(GatewayTest, MetadataIsTheModels) {
+  EXPECT_EQ(Json::parse(body_of(ask("GET /v2"))), (Json{{"name", "mayfly"}, {"version", "9.9"}, {"extensions", {"binary_tensor_data", "classification", "model_configuration"}}}));
+  const Json model = Json::parse(body_of(ask("GET /v2/models/fraud")));
+  EXPECT_EQ(model, Json::parse(R"({"name":"fraud","versions":["1","2"],"platform":"onnxruntime_onnx",
+    "inputs":[{"name":"input","datatype":"FP32","shape":[-1,30]}],"outputs":[{"name":"label","datatype":"BYTES","shape":[-1]}]})"));
+  EXPECT_EQ(Json::parse(body_of(ask("GET /v2/models/fraud/versions/1")))["versions"], Json({"1"}));
+  EXPECT_EQ(status_of(ask("GET /v2/models/nobody")), 404);
+  EXPECT_EQ(status_of(ask("GET /v2/models/fraud/versions/7")), 404);
+  EXPECT_EQ(Json::parse(body_of(ask("GET /v2/models/fraud/ready")))["ready"], true);
+  EXPECT_EQ(status_of(ask("GET /v2/models/nobody/ready")), 404);
+  EXPECT_EQ(status_of(ask("GET /v2/health/live")), 200);
+  EXPECT_EQ(status_of(ask("GET /v2/health/ready")), 200);
+  EXPECT_EQ(Json::parse(body_of(ask("GET /v2/models/fraud/config"))), Json::parse(R"({"name":"fraud","platform":"onnxruntime_onnx","backend":"onnxruntime",
+    "max_batch_size":32,"input":[{"name":"input","data_type":"TYPE_FP32","dims":[30]}],"output":[{"name":"label","data_type":"TYPE_STRING","dims":[]}]})"));
+  EXPECT_EQ(Json::parse(body_of(ask("POST /v2/repository/index", "", "{\"ready\":true}"))), Json::parse(R"([{"name":"fraud","version":"1","state":"READY"}])"));
+  EXPECT_EQ(Json::parse(body_of(ask("POST /v2/repository/index"))).size(), 2);
+  EXPECT_EQ(body_of(ask("GET /metrics")), "mayfly_up 1\n");
+  EXPECT_NE(ask("GET /").find("/functions/NAME"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace mayfly::gateway

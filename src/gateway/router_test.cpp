@@ -1,0 +1,53 @@
+#include "gateway/router.h"
+
+#include <gtest/gtest.h>
+
+namespace mayfly::gateway {
+namespace {
+
+Router make_router() {
+  Router router;
+  const Handler none = [](HttpRequest&, Responder) {};
+  router.add(Method::get, "/", none);
+  router.add(Method::get, "/api/functions", none);
+  router.add(Method::get, "/api/functions/{name}", none);
+  router.add(Method::delete_, "/api/functions/{name}", none);
+  router.add(Method::get, "/api/functions/{name}/versions/{version}", none);
+  router.add(Method::post, "/functions/{name}", none);
+  return router;
+}
+
+std::string found(const Router& router, Method method, std::string_view path, std::vector<std::string>* parameters = nullptr) {
+  HttpRequest request;
+  request.method = method;
+  request.path = path;
+  std::string decoded;
+  const RouteMatch match = router.match(request, decoded);
+  if (parameters) *parameters = {std::string(request.parameters[0]), std::string(request.parameters[1])};
+  if (!match.route) return "none of " + std::to_string(match.allowed.size());
+  return match.route->pattern;
+}
+
+TEST(Router, FindsByMethodAndSegments) {
+  const Router router = make_router();
+  std::vector<std::string> parameters;
+  EXPECT_EQ(found(router, Method::get, "/"), "/");
+  EXPECT_EQ(found(router, Method::get, "/api/functions"), "/api/functions");
+  EXPECT_EQ(found(router, Method::get, "/api/functions/a%2Fb/versions/%31", &parameters), "/api/functions/{name}/versions/{version}");
+  EXPECT_EQ(parameters, (std::vector<std::string>{"a/b", "1"}));
+  EXPECT_EQ(found(router, Method::head, "/api/functions/x"), "/api/functions/{name}");
+  EXPECT_EQ(found(router, Method::post, "/api/functions/x"), "none of 3") << "GET, DELETE, HEAD";
+  for (const char* path : {"/api", "/api/functions/", "/api/functions//versions/1", "/nothing", "/api/functions/%zz", "/api/functions/x/", "*", ""})
+    EXPECT_EQ(found(router, Method::get, path), "none of 0") << path;
+}
+
+TEST(Router, NamesWhatIsNear) {
+  const Router router = make_router();
+  EXPECT_EQ(router.near("/api/function").at(0), "GET /api/functions");
+  EXPECT_EQ(router.near("/function/fraud").at(0), "POST /functions/{name}");
+  EXPECT_TRUE(router.near("/something/else/that/is/far/away/from/all").empty());
+  EXPECT_LE(router.near("/api").size(), 3);
+}
+
+}  // namespace
+}  // namespace mayfly::gateway
