@@ -37,7 +37,8 @@ struct Opened {
 Result<Opened> open_files(const StartOrder& order) {
   if (order.files.empty() && order.role != domain::Role::probe) return fail(Code::invalid_argument, "a start without a model file");
   if (order.files.size() > domain::kFilesMax)
-    return fail(Code::invalid_argument, std::to_string(order.files.size()) + " model files; at most " + std::to_string(domain::kFilesMax) + " are allowed");
+    return fail(Code::invalid_argument,
+                std::to_string(order.files.size()) + " model files; at most " + std::to_string(domain::kFilesMax) + " are allowed");
   Opened opened;
   for (const ModelFile& file : order.files) {
     if (file.path.size() >= domain::kPathMax) return fail(Code::invalid_argument, "the path of a model file is too long: " + file.path);
@@ -291,7 +292,8 @@ void ZygoteLauncher::finish(Process& process) {
   const std::string unmade = sandbox.failure;
   const std::unique_ptr<StartOrder> order = std::move(process.order);
   const int attempts = process.attempts + 1;
-  const bool never_made = process.pid == 0 && sandbox.init_pid == 0 && !process.asked_to_end && process.end_reason.empty() && unmade.empty();
+  const bool never_made = process.pid == 0 && sandbox.init_pid == 0 && !process.asked_to_end &&
+                           process.end_reason.empty() && unmade.empty();
   forget(process);
   if (id && order && never_made && attempts < kAttemptsMax) return start(id, *order, attempts);
   if (!id) {

@@ -143,7 +143,8 @@ Result<std::pair<std::string, Fd>> make_folder(const std::string& parent) {
 std::unique_ptr<Cgroups> Cgroups::open(const std::string& proc, std::size_t spare) {
   std::unique_ptr<Cgroups> groups(new Cgroups(spare));
   if (auto found = groups->find_roots(proc); !found) {
-    groups->note_ = "control groups can't be used (" + found.error().message + "): memory is limited per process by rlimit, CPU is not limited. "
+    groups->note_ = "control groups can't be used (" + found.error().message +
+                    "): memory is limited per process by rlimit, CPU is not limited. "
                     "Run the node as root, or delegate a group to it (systemd: Delegate=yes)";
     groups->roots_.clear();
     return groups;
@@ -247,8 +248,9 @@ std::string Cgroups::take_failure() {
 std::string Cgroups::leaf(const Root& root, std::uint64_t number) const { return root.path + "/s" + std::to_string(number); }
 
 const Cgroups::Root* Cgroups::root_of(std::string_view controller) const {
-  const auto found = std::ranges::find_if(roots_, [&](const Root& root) { return std::ranges::find(root.controllers, controller) != root.controllers.end(); });
-  return found == roots_.end() ? nullptr : &*found;
+  for (const Root& root : roots_)
+    if (std::ranges::find(root.controllers, controller) != root.controllers.end()) return &root;
+  return nullptr;
 }
 
 Result<void> Cgroups::make_leaf(std::uint64_t number) const {
@@ -310,7 +312,8 @@ Result<void> Cgroups::limit(const Group& group, const GroupLimits& limits) {
 Result<void> Cgroups::set_limits(std::uint64_t number, const GroupLimits& limits) const {
   const std::string quota = std::to_string(std::max(1'000L, std::lround(limits.cpu * kPeriod)));
   const Root *memory = root_of("memory"), *cpu = root_of("cpu"), *pids = root_of("pids");
-  if (memory) TRY_VOID(write_file(leaf(*memory, number) + (unified_ ? "/memory.max" : "/memory.limit_in_bytes"), std::to_string(limits.memory_max.count)));
+  if (memory) TRY_VOID(write_file(leaf(*memory, number) + (unified_ ? "/memory.max" : "/memory.limit_in_bytes"),
+                              std::to_string(limits.memory_max.count)));
   if (pids) TRY_VOID(write_file(leaf(*pids, number) + "/pids.max", std::to_string(limits.processes_max)));
   if (!cpu) return {};
   const std::string folder = leaf(*cpu, number);

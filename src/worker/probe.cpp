@@ -40,7 +40,8 @@ class Probe {
 };
 
 void try_files(Probe& probe) {
-  for (const char* path : {"/etc/passwd", "/proc/self/status", "/proc/1/environ", "/proc/self/fd/0", "/dev/null", "/sys/fs/cgroup", "/tmp", "/", "../../etc/passwd"})
+  for (const char* path : {"/etc/passwd", "/proc/self/status", "/proc/1/environ", "/proc/self/fd/0",
+                           "/dev/null", "/sys/fs/cgroup", "/tmp", "/", "../../etc/passwd"})
     probe.call(std::string("open ") + path, SYS_openat, AT_FDCWD, path, O_RDONLY, 0);
   probe.call("create a file in /tmp", SYS_openat, AT_FDCWD, "/tmp/x", O_CREAT | O_WRONLY, 0600);
   probe.call("create a file in /", SYS_open, "/x", O_CREAT | O_WRONLY, 0600);

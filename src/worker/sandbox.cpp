@@ -240,7 +240,8 @@ OutsideIds find_outside_ids() {
   while (std::fscanf(map, "%lu %lu %lu", &inside, &outside, &count) == 3) {
     const std::uint64_t end = inside + count;
     if (inside <= kWanted && end >= kWanted + kCount) ids = {kWanted, kCount};
-    else if (ids.count == 0 && inside <= 1'000 && end >= 20'000) ids = {static_cast<std::uint32_t>(end / 2), static_cast<std::uint32_t>((end - end / 2 - 2) & ~1UL)};
+    else if (ids.count == 0 && inside <= 1'000 && end >= 20'000)
+      ids = {static_cast<std::uint32_t>(end / 2), static_cast<std::uint32_t>((end - end / 2 - 2) & ~1UL)};
   }
   std::fclose(map);
   return ids;

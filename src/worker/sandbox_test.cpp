@@ -23,6 +23,8 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <vector>
@@ -107,7 +109,8 @@ class SandboxTest : public ::testing::Test {
     const auto answer = receive(zygote_);
     EXPECT_TRUE(answer);
     const auto made = answer ? read_as<domain::SandboxMade>(answer->bytes) : domain::SandboxMade{};
-    EXPECT_EQ(made.head.kind, domain::MessageKind::sandbox_made) << (answer ? answer->bytes.substr(std::min(answer->bytes.size(), sizeof made)) : "nothing");
+    EXPECT_EQ(made.head.kind, domain::MessageKind::sandbox_made)
+        << (answer ? answer->bytes.substr(std::min(answer->bytes.size(), sizeof made)) : "nothing");
     return {std::move(control->first), std::move(status->first), std::move(log->first), made.init_pid};
   }
 
@@ -120,7 +123,8 @@ class SandboxTest : public ::testing::Test {
     const auto status = receive(sandbox_.status);
     if (!status || status->closed) return "no answer";
     const auto ended = read_as<domain::ProcessEnded>(status->bytes);
-    if (ended.head.kind == domain::MessageKind::process_ended) return "died: " + os::describe_exit(ended.wait_status) + " " + sandbox_.read_log();
+    if (ended.head.kind == domain::MessageKind::process_ended)
+      return "died: " + os::describe_exit(ended.wait_status) + " " + sandbox_.read_log();
     return "not set up: " + status->bytes.substr(std::min(status->bytes.size(), sizeof(domain::SandboxMade)));
   }
 
@@ -153,21 +157,32 @@ TEST_F(SandboxTest, TheRootIsEmptyAndReadOnly) {
 }
 
 TEST_F(SandboxTest, ItHasNoPrivilegesAndCannotGetAny) {
-  EXPECT_EQ(in_sandbox([] {
+  start([](os::Fd control) {
     std::string all = std::to_string(::getuid()) + " " + std::to_string(::getgid()) + " pid " + std::to_string(::getpid());
     all += ::getppid() == 1 ? " child of init" : " child of another";
     rlimit files{}, core{};
     ::getrlimit(RLIMIT_NOFILE, &files);
     ::getrlimit(RLIMIT_CORE, &core);
-    all += " files " + std::to_string(files.rlim_max) + " core " + std::to_string(core.rlim_max);
-    return all;
-  }), "1000 1000 pid 2 child of init files 1024 core 0");
-  std::string status;
-  if (std::FILE* file = std::fopen(("/proc/" + std::to_string(receive(sandbox_.status, 0s) ? 0 : sandbox_.init_pid) + "/status").c_str(), "r")) {
-    std::array<char, 4096> text;
-    status.assign(text.data(), std::fread(text.data(), 1, text.size(), file));
-    std::fclose(file);
-    EXPECT_NE(status.find("CapBnd:\t0000000000000000"), std::string::npos) << status;
+    say(control, all + " files " + std::to_string(files.rlim_max) + " core " + std::to_string(core.rlim_max));
+    std::array<std::byte, 16> word;
+    [[maybe_unused]] const auto end = os::receive_packet(control.get(), word);
+  });
+  sandbox_ = make();
+  const auto answer = receive(sandbox_.control);
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->bytes, "1000 1000 pid 2 child of init files 1024 core 0");
+  const auto status_of = [](int pid) {
+    std::ifstream file("/proc/" + std::to_string(pid) + "/status");
+    return std::string{std::istreambuf_iterator<char>(file), {}};
+  };
+  // Init drops its own once it has made the process, so a moment later.
+  const Instant end = os::monotonic_now() + 2s;
+  while (!status_of(sandbox_.init_pid).contains("CapPrm:\t0000000000000000") && os::monotonic_now() < end) ::usleep(1000);
+  for (const int pid : {sandbox_.init_pid, answer->pid}) {
+    const std::string status = status_of(pid);
+    for (const char* set : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"})
+      EXPECT_NE(status.find(std::string(set) + ":\t0000000000000000"), std::string::npos) << set << " of " << status;
+    EXPECT_NE(status.find("NoNewPrivs:\t1"), std::string::npos) << status;
   }
 }
 

@@ -47,7 +47,8 @@ constexpr int kEverybody[] = {
 // Jobs write what the engine makes into /tmp; there is nothing else to open (worker/sandbox.h).
 constexpr int kFiles[] = {
     SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(creat), SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(stat),
-    SCMP_SYS(lstat), SCMP_SYS(statx), SCMP_SYS(newfstatat), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(getcwd), SCMP_SYS(getdents64),
+    SCMP_SYS(lstat), SCMP_SYS(statx), SCMP_SYS(newfstatat), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
+    SCMP_SYS(getcwd), SCMP_SYS(getdents64),
     SCMP_SYS(mkdir), SCMP_SYS(mkdirat), SCMP_SYS(rmdir), SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(rename), SCMP_SYS(renameat),
     SCMP_SYS(renameat2), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(truncate), SCMP_SYS(copy_file_range), SCMP_SYS(sendfile),
 };
@@ -63,11 +64,13 @@ constexpr Named kTelling[] = {
     CALL(userfaultfd), CALL(keyctl), CALL(add_key), CALL(request_key), CALL(init_module), CALL(finit_module), CALL(delete_module),
     CALL(kexec_load), CALL(reboot), CALL(swapon), CALL(swapoff), CALL(io_uring_setup), CALL(name_to_handle_at), CALL(open_by_handle_at),
     CALL(openat2), CALL(fork), CALL(vfork), CALL(setuid), CALL(setgid), CALL(setresuid), CALL(setresgid), CALL(setgroups), CALL(capset),
-    CALL(iopl), CALL(ioperm), CALL(mknod), CALL(mknodat), CALL(symlink), CALL(link), CALL(shmget), CALL(msgget), CALL(semget), CALL(mq_open),
+    CALL(iopl), CALL(ioperm), CALL(mknod), CALL(mknodat), CALL(symlink), CALL(link), CALL(shmget), CALL(msgget),
+    CALL(semget), CALL(mq_open),
     CALL(memfd_secret), CALL(settimeofday), CALL(clock_settime), CALL(sethostname), CALL(process_madvise), CALL(kcmp), CALL(fanotify_init),
 };
 // … and these for who has no business with files or processes.
-constexpr Named kTellingFiles[] = {CALL(open), CALL(openat), CALL(creat), CALL(unlink), CALL(unlinkat), CALL(rename), CALL(mkdir), CALL(readlink), CALL(getdents64)};
+constexpr Named kTellingFiles[] = {CALL(open), CALL(openat), CALL(creat), CALL(unlink), CALL(unlinkat),
+    CALL(rename), CALL(mkdir), CALL(readlink), CALL(getdents64)};
 constexpr Named kTellingClone[] = {CALL(clone)};
 #undef CALL
 
@@ -105,11 +108,13 @@ class Builder {
   [[nodiscard]] Result<Program> finish() {
     if (failed_) return fail(Code::internal, "libseccomp refused a rule of the system-call filter");
     TRY(const os::Fd memory, os::make_memfd("mayfly-filter", 0));
-    if (::seccomp_export_bpf(context_.get(), memory.get()) != 0) return fail(Code::internal, "libseccomp could not export the system-call filter");
+    if (::seccomp_export_bpf(context_.get(), memory.get()) != 0)
+      return fail(Code::internal, "libseccomp could not export the system-call filter");
     const off_t size = ::lseek(memory.get(), 0, SEEK_END);
     if (size <= 0) return fail(os::os_error("lseek", "the system-call filter"));
     Program program(static_cast<std::size_t>(size) / sizeof(sock_filter));
-    if (::pread(memory.get(), program.data(), static_cast<std::size_t>(size), 0) != size) return fail(os::os_error("pread", "the system-call filter"));
+    if (::pread(memory.get(), program.data(), static_cast<std::size_t>(size), 0) != size)
+      return fail(os::os_error("pread", "the system-call filter"));
     return program;
   }
 
@@ -153,7 +158,8 @@ void allow_threads(Builder& builder) {
 }
 
 void allow_forks(Builder& builder) {
-  constexpr std::uint64_t kNever = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET |
+  constexpr std::uint64_t kNever = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
+                                   CLONE_NEWPID | CLONE_NEWNET |
                                    CLONE_THREAD | CLONE_VM | CLONE_PTRACE;
   builder.add(SCMP_ACT_ALLOW, SCMP_SYS(clone), when(0, SCMP_CMP_MASKED_EQ, kNever, 0));
 }
@@ -182,7 +188,8 @@ Result<Program> build(Filter filter) {
 }
 
 const char* name_of(int call) {
-  for (const std::span<const Named> list : {std::span<const Named>(kTelling), std::span<const Named>(kTellingFiles), std::span<const Named>(kTellingClone)})
+  for (const std::span<const Named> list : {std::span<const Named>(kTelling), std::span<const Named>(kTellingFiles),
+                                              std::span<const Named>(kTellingClone)})
     for (const Named& named : list)
       if (named.number == call) return named.name;
   return "?";

@@ -28,7 +28,8 @@ class Zygote {
   // Until the node closes its end.
   void serve() {
     for (;;) {
-      std::array<pollfd, 2> wait{{{.fd = socket_.get(), .events = POLLIN, .revents = 0}, {.fd = children_.get(), .events = POLLIN, .revents = 0}}};
+      std::array<pollfd, 2> wait{{{.fd = socket_.get(), .events = POLLIN, .revents = 0},
+                                {.fd = children_.get(), .events = POLLIN, .revents = 0}}};
       ::poll(wait.data(), wait.size(), -1);
       if (wait[1].revents) reap();
       if (wait[0].revents && !take_order()) return;
@@ -42,7 +43,8 @@ class Zygote {
     if (!packet) return true;  // not an order: the node is the same binary, so this is only a passing shortage
     if (packet->size == 0) return false;
     if (packet->size != sizeof order || order.head.kind != domain::MessageKind::make_sandbox || packet->fds.size() != 3) {
-      say(domain::SandboxMade{.head = {domain::MessageKind::sandbox_failed, 0}, .sandbox = order.sandbox}, "the zygote did not understand an order");
+      say(domain::SandboxMade{.head = {domain::MessageKind::sandbox_failed, 0}, .sandbox = order.sandbox},
+          "the zygote did not understand an order");
       return true;
     }
     SandboxPlan plan{.number = order.sandbox, .memory_max = order.memory_max, .control = std::move(packet->fds[0]),

@@ -43,7 +43,8 @@ TEST(Escape, NothingThatAHostileModelTriesWorks) {
   EXPECT_TRUE(result.starts_with("{\"tried\":")) << result;
   EXPECT_GE(std::atoi(result.c_str() + 9), 70) << result;
   ASSERT_TRUE(node.gone(id));
-  for (const char* call : {"openat", "socket", "kill", "fork", "clone", "execve", "ptrace", "process_vm_readv", "mount", "setuid", "unshare", "bpf"})
+  for (const char* call : {"openat", "socket", "kill", "fork", "clone", "execve", "ptrace",
+                           "process_vm_readv", "mount", "setuid", "unshare", "bpf"})
     EXPECT_TRUE(node.heard[id].log.contains(std::string("tried ") + call + "\n")) << call << " is not in the log:\n" << node.heard[id].log;
 }
 

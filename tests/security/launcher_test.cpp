@@ -64,7 +64,8 @@ TEST(Launcher, LargeBodiesTravelInMemfds) {
   auto memory = os::make_memfd("body", text.size());
   std::memcpy(os::map_file(memory->get(), text.size(), os::Access::write)->data(), text.data(), text.size());
   ASSERT_TRUE(os::seal(*memory));
-  ASSERT_TRUE(node.launcher->send(id, {.ticket = Ticket{1}, .deadline = Instant::never(), .body_memfd = memory->get(), .body_size = text.size()}));
+  ASSERT_TRUE(node.launcher->send(id, {.ticket = Ticket{1}, .deadline = Instant::never(),
+                                       .body_memfd = memory->get(), .body_size = text.size()}));
   ASSERT_TRUE(node.replies(id, 1)) << node.heard[id].death.reason;
   EXPECT_EQ(node.heard[id].replies[0], text);
 }
@@ -105,7 +106,8 @@ TEST(Launcher, BodiesThatLieBreakTheProtocol) {
     auto memory = os::make_memfd("body", 100'000);
     std::memcpy(os::map_file(memory->get(), 100'000, os::Access::write)->data(), word.data(), word.size());
     ASSERT_TRUE(os::seal(*memory));
-    ASSERT_TRUE(node.launcher->send(id, {.ticket = Ticket{1}, .deadline = Instant::never(), .body_memfd = memory->get(), .body_size = 100'000}));
+    ASSERT_TRUE(node.launcher->send(id, {.ticket = Ticket{1}, .deadline = Instant::never(),
+                                         .body_memfd = memory->get(), .body_size = 100'000}));
     ASSERT_TRUE(node.gone(id));
     EXPECT_EQ(node.heard[id].death.reason, "broke the protocol: a body in memory that is not sealed or smaller than it says");
   }
@@ -126,7 +128,8 @@ TEST(Launcher, StartsThatFailSayWhy) {
   const ProcessId greedy = node.start(domain::Role::instance, "bad credit");
   ASSERT_TRUE(node.gone(greedy));
   EXPECT_EQ(node.heard[greedy].death.reason, "broke the protocol: a credit of 0");
-  const ProcessId missing = node.start(domain::Role::instance, "echo", [](auto& order) { order.files[0].location = "/nowhere/model.onnx"; });
+  const ProcessId missing = node.start(domain::Role::instance, "echo",
+                                     [](auto& order) { order.files[0].location = "/nowhere/model.onnx"; });
   EXPECT_EQ(node.heard[missing].failed, 0) << "told from inside the call";
   ASSERT_TRUE(node.gone(missing));
   EXPECT_EQ(node.heard[missing].error.code, Code::not_found);

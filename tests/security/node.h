@@ -50,7 +50,8 @@ class Node : public instances::LauncherEvents {
   }
 
   ProcessId start(domain::Role role, const std::string& name, std::function<void(instances::StartOrder&)> change = {}) {
-    instances::StartOrder order{.role = role, .model_name = name, .files = {{"model.onnx", "/proc/self/exe", Bytes{4096}}}, .memory_max = 256_MiB};
+    instances::StartOrder order{.role = role, .model_name = name, .files = {{"model.onnx", "/proc/self/exe", Bytes{4096}}},
+                                .memory_max = 256_MiB};
     if (change) change(order);
     const ProcessId id{++made};
     launcher->start(id, order);

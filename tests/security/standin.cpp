@@ -62,7 +62,8 @@ void say_hello(int control) {
 class Instance {
  public:
   Instance(int control, int memory, int to_bell, int from_bell)
-      : control_(control), in_(*os::open_ring(memory, 0, to_bell)), out_(*os::open_ring(memory, 1, from_bell)), memory_(memory), from_bell_(from_bell) {}
+      : control_(control), in_(*os::open_ring(memory, 0, to_bell)), out_(*os::open_ring(memory, 1, from_bell)),
+        memory_(memory), from_bell_(from_bell) {}
 
   [[noreturn]] void serve() {
     for (;;) {
@@ -108,7 +109,8 @@ class Instance {
     if (!in->text().starts_with("unsealed") && !os::seal(*copy)) ::_exit(3);
     const int fd = copy->get();
     const auto claimed = in->text().starts_with("short") ? head.body_size * 2 : head.body_size;
-    say(control_, domain::BodyMessage{.head = {domain::MessageKind::reply_body, 0}, .ticket = head.ticket, .size = claimed}, {}, std::span(&fd, 1));
+    say(control_, domain::BodyMessage{.head = {domain::MessageKind::reply_body, 0}, .ticket = head.ticket, .size = claimed},
+        {}, std::span(&fd, 1));
     put(domain::ReplyHead{.ticket = head.ticket, .body_size = claimed, .in_memfd = 1}, {});
   }
 
@@ -199,9 +201,11 @@ void run_standin(os::Fd control) {
   if (name == "crash at load") std::abort();
   if (name == "never ready") for (;;) ::pause();
   if (name == "eat at load") eat_memory();
-  if (name == "refuses") return say(control.get(), domain::FailedMessage{.head = {domain::MessageKind::failed, 0}, .code = 1}, "not a model");
+  if (name == "refuses") return say(control.get(), domain::FailedMessage{.head = {domain::MessageKind::failed, 0}, .code = 1},
+           "not a model");
   if (name == "bad credit") return say(control.get(), domain::ReadyMessage{.head = {domain::MessageKind::ready, 0}, .credit = 0});
-  if (name == "job") return say(control.get(), domain::ReadyMessage{.head = {domain::MessageKind::ready, 0}, .credit = 1}, R"({"result": 1})");
+  if (name == "job") return say(control.get(), domain::ReadyMessage{.head = {domain::MessageKind::ready, 0}, .credit = 1},
+           R"({"result": 1})");
   if (load.role == domain::Role::template_) run_template(control.get());
   run_instance(control.get(), std::move(order.fds), 0);
 }

@@ -148,7 +148,8 @@ void ProcessLink::take_packet(std::string_view bytes, os::Packet&& packet) {
     case domain::MessageKind::failed: {
       domain::FailedMessage failed;
       if (ready_ || !read_as(bytes, failed) || !text_behind(bytes, failed, text)) return broken("a failure that is none");
-      if (failed.code < 1 || failed.code > static_cast<std::uint32_t>(Code::internal)) return broken("an error code of " + std::to_string(failed.code));
+      if (failed.code < 1 || failed.code > static_cast<std::uint32_t>(Code::internal))
+        return broken("an error code of " + std::to_string(failed.code));
       ready_ = true;  // either is said once
       return owner_.link_failed(*this, Error{static_cast<Code>(failed.code), std::string(text)});
     }

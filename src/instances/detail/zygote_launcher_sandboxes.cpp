@@ -67,8 +67,11 @@ Result<ZygoteLauncher::Process*> ZygoteLauncher::order_sandbox() {
   sandboxes_.emplace(raw->number, std::move(sandbox));
   TRY(os::Fd control, os::duplicate(process->link->far_control()));
   process->link->forget_far_control();
-  process->deadline = loop_.after(kBlankMax, [this, process] { end(*process, "a blank sandbox did not come up within " + to_text(kBlankMax)); });
-  zygote_.make({.order = {.sandbox = raw->number}, .control = std::move(control), .status = std::move(status.second), .log = std::move(pipe.second)});
+  process->deadline = loop_.after(kBlankMax, [this, process] {
+    end(*process, "a blank sandbox did not come up within " + to_text(kBlankMax));
+  });
+  zygote_.make({.order = {.sandbox = raw->number}, .control = std::move(control),
+                 .status = std::move(status.second), .log = std::move(pipe.second)});
   return process;
 }
 
@@ -203,7 +206,8 @@ void ZygoteLauncher::link_hello(ProcessLink& link, int pid) {
   const auto facts = os::process_facts(pid);
   if (!pidfd || !facts || !os::signal_process(*pidfd, 0)) return;  // ended already: its socket closes
   // The kernel vouches for the pid; that it is a child of this sandbox's init rules out that it has been reused.
-  if (process.sandbox->init_pid != 0 && facts->parent != process.sandbox->init_pid) return link_broken(link, "a hello from a process outside its sandbox");
+  if (process.sandbox->init_pid != 0 && facts->parent != process.sandbox->init_pid)
+    return link_broken(link, "a hello from a process outside its sandbox");
   process.pid = pid;
   process.pid_inside = facts->pid_inside;
   process.pidfd = std::move(*pidfd);
