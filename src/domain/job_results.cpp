@@ -1,5 +1,8 @@
 #include "domain/job_results.h"
 
+#include <algorithm>
+#include <type_traits>
+
 #include <nlohmann/json.hpp>
 
 namespace mayfly::domain {
@@ -17,13 +20,27 @@ Json tensors(const std::vector<TensorSpec>& specs) {
 
 Json json_of(const Signature& s) { return {{"inputs", tensors(s.inputs)}, {"outputs", tensors(s.outputs)}, {"batches", s.batches}}; }
 
+// The library would convert any number, 1e300 too, by a cast.
+template <class T>
+T integer(const Json& json) {
+  if (!json.is_number_integer()) throw Json::type_error::create(302, "an integer is expected", &json);
+  if constexpr (std::is_unsigned_v<T>)
+    if (!json.is_number_unsigned()) throw Json::type_error::create(302, "a negative number is not expected", &json);
+  return json.get<T>();
+}
+
 Result<std::vector<TensorSpec>> read_tensors(const Json& list) {
-  if (!list.is_array() || list.empty() || list.size() > kTensorsMax) return fail(Code::invalid_argument, "a list of 1 to 256 tensors is missing");
+  if (!list.is_array() || list.empty() || list.size() > kTensorsMax)
+    return fail(Code::invalid_argument, "a list of 1 to 256 tensors is missing");
   std::vector<TensorSpec> specs;
   for (const Json& item : list) {
-    TensorSpec spec{.name = item.at("name").get<std::string>(), .shape = item.at("shape").get<std::vector<std::int64_t>>()};
+    TensorSpec spec{.name = item.at("name").get<std::string>()};
+    const Json& shape = item.at("shape");
+    if (!shape.is_array() || shape.size() > kRankMax)
+      return fail(Code::invalid_argument, "a tensor's shape is no list of at most 32 numbers");
+    for (const Json& dimension : shape) spec.shape.push_back(integer<std::int64_t>(dimension));
     const auto type = datatype_named(item.at("datatype").get<std::string>());
-    if (!type || spec.name.size() > kNameMax || spec.shape.size() > kRankMax) return fail(Code::invalid_argument, "a tensor's name, datatype or shape is out of bounds");
+    if (!type || spec.name.size() > kNameMax) return fail(Code::invalid_argument, "a tensor's name or datatype is out of bounds");
     for (const std::int64_t d : spec.shape)
       if (d < -1) return fail(Code::invalid_argument, "a dimension is negative");
     spec.datatype = *type;
@@ -56,7 +73,8 @@ Result<T> reading(std::string_view text, Result<T> (*read)(const Json&)) {
 std::string to_json(const Signature& signature) { return json_of(signature).dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 std::string to_json(const CheckResult& r) {
-  return Json{{"signature", json_of(r.signature)}, {"template_allowed", r.template_allowed}, {"notes", r.notes}}.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return Json{{"signature", json_of(r.signature)}, {"template_allowed", r.template_allowed}, {"notes", r.notes}}.dump(
+      -1, ' ', false, Json::error_handler_t::replace);
 }
 
 std::string to_json(const Tuning& t) {
@@ -79,10 +97,15 @@ Result<CheckResult> parse_check_result(std::string_view json) {
 
 Result<Tuning> parse_tuning_result(std::string_view json) {
   return reading<Tuning>(json, [](const Json& j) -> Result<Tuning> {
-    Tuning t{.pack_weights = j.at("pack_weights").get<bool>(), .pack_cold = j.at("pack_cold").get<bool>(), .large_pages = j.at("large_pages").get<bool>(),
-             .threads = j.at("threads").get<int>(), .template_allowed = j.at("template_allowed").get<bool>(),
-             .cold_first_ns = j.at("cold_first_ns").get<std::uint64_t>(), .warm_run_ns = j.at("warm_run_ns").get<std::uint64_t>(),
-             .fork_first_ns = j.at("fork_first_ns").get<std::uint64_t>(), .private_bytes = j.at("private_bytes").get<std::uint64_t>()};
+    Tuning t{.pack_weights = j.at("pack_weights").get<bool>(),
+             .pack_cold = j.at("pack_cold").get<bool>(),
+             .large_pages = j.at("large_pages").get<bool>(),
+             .threads = static_cast<int>(std::min<std::uint64_t>(integer<std::uint64_t>(j.at("threads")), 1000)),
+             .template_allowed = j.at("template_allowed").get<bool>(),
+             .cold_first_ns = integer<std::uint64_t>(j.at("cold_first_ns")),
+             .warm_run_ns = integer<std::uint64_t>(j.at("warm_run_ns")),
+             .fork_first_ns = integer<std::uint64_t>(j.at("fork_first_ns")),
+             .private_bytes = integer<std::uint64_t>(j.at("private_bytes"))};
     if (t.threads < 1 || t.threads > 64) return fail(Code::invalid_argument, std::to_string(t.threads) + " threads");
     return t;
   });

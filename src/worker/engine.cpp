@@ -25,12 +25,16 @@ Result<std::unique_ptr<Engine>> Engine::open(const std::string& library) {
   const std::string path = library.empty() ? beside_the_binary() : library;
   std::unique_ptr<Engine> engine(new Engine);  // the constructor is private: make_unique can't
   engine->library_ = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!engine->library_) return fail(Code::not_found, "the engine's library can't be opened: " + std::string(::dlerror()) + "; run 'make', or name it with 'engine:' in the configuration");
+  if (!engine->library_)
+    return fail(Code::not_found, "the engine's library can't be opened: " + std::string(::dlerror()) +
+                                     "; run 'make', or name it with 'engine:' in the configuration");
   const auto base = reinterpret_cast<const OrtApiBase* (*)()>(::dlsym(engine->library_, "OrtGetApiBase"));
   if (!base) return fail(Code::invalid_argument, path + " is not an ONNX Runtime library: it has no OrtGetApiBase");
   engine->version_ = base()->GetVersionString();
   engine->api_ = base()->GetApi(ORT_API_VERSION);
-  if (!engine->api_) return fail(Code::invalid_argument, "ONNX Runtime " + engine->version_ + " does not offer interface " + std::to_string(ORT_API_VERSION));
+  if (!engine->api_)
+    return fail(Code::invalid_argument,
+                "ONNX Runtime " + engine->version_ + " does not offer interface " + std::to_string(ORT_API_VERSION));
   const OrtApi& api = *engine->api_;
   // What the engine logs as an error it also returns: said once is enough.
   if (OrtStatus* status = api.CreateEnv(ORT_LOGGING_LEVEL_FATAL, "mayfly", &engine->environment_)) return fail(take_error(api, status));

@@ -67,7 +67,8 @@ class Reader {
   bool bad_ = false;
 };
 
-constexpr std::array<std::string_view, 6> kRandom = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"};
+constexpr std::array<std::string_view, 6> kRandom = {"RandomNormal",      "RandomNormalLike", "RandomUniform",
+                                                     "RandomUniformLike", "Multinomial",      "Bernoulli"};
 
 class Walk {
  public:
@@ -82,10 +83,13 @@ class Walk {
       if (failure_) return fail(*failure_);
     }
     if (reader.bad() || bad_) {
-      return fail(Code::invalid_argument, graph_seen || out_.ir_version > 0 ? "the model file is truncated or damaged: upload it again, or export it again"
-                                                                           : "this is not an ONNX model: export it to ONNX first (its bytes are not a protobuf ModelProto)");
+      return fail(Code::invalid_argument, graph_seen || out_.ir_version > 0 ? "the model file is truncated or damaged: upload it again, "
+                                                                              "or export it again"
+                                                                            : "this is not an ONNX model: export it to ONNX first (its "
+                                                                              "bytes are not a protobuf ModelProto)");
     }
-    if (!graph_seen || out_.ir_version <= 0) return fail(Code::invalid_argument, "this is not an ONNX model: it has no graph or no ir_version");
+    if (!graph_seen || out_.ir_version <= 0)
+      return fail(Code::invalid_argument, "this is not an ONNX model: it has no graph or no ir_version");
     return out_;
   }
 
@@ -219,13 +223,14 @@ Result<Inspection> inspect_model(std::string_view bytes) {
 
 Result<std::string> resolve_external(std::string_view model_path, std::string_view location) {
   const auto refuse = [&](std::string_view why) {
-    return fail(Code::invalid_argument, "the model's weights are in '" + std::string(location.substr(0, 100)) + "', which " + std::string(why) +
-                                            ": save the model with its data beside it, named by a relative path");
+    return fail(Code::invalid_argument, "the model's weights are in '" + std::string(location.substr(0, 100)) + "', which " +
+                                            std::string(why) + ": save the model with its data beside it, named by a relative path");
   };
   constexpr std::size_t kLocationMax = 240;
   if (location.empty()) return refuse("is no name");
   if (location.size() > kLocationMax) return refuse("is longer than 240 bytes");
-  if (location.front() == '/' || location.find('\0') != std::string_view::npos || location.find('\\') != std::string_view::npos) return refuse("is no relative path");
+  if (location.front() == '/' || location.find('\0') != std::string_view::npos || location.find('\\') != std::string_view::npos)
+    return refuse("is no relative path");
   std::string resolved(model_path.substr(0, model_path.rfind('/') + 1));
   for (std::size_t at = 0; at < location.size();) {
     const std::size_t end = std::min(location.find('/', at), location.size());

@@ -29,7 +29,8 @@ TEST(Inspect, finds_draws_in_branches_too) {
 
 TEST(Inspect, tells_what_is_no_model) {
   SKIP_WITHOUT_MODELS();
-  for (const auto& [name, word] : {std::pair("truncated", "truncated"), std::pair("not_a_model", "zip"), std::pair("text", "not an ONNX model"), std::pair("outside", "outside the function's folder")}) {
+  for (const auto& [name, word] : {std::pair("truncated", "truncated"), std::pair("not_a_model", "zip"),
+                                   std::pair("text", "not an ONNX model"), std::pair("outside", "outside the function's folder")}) {
     const auto seen = inspect(name);
     ASSERT_FALSE(seen) << name;
     EXPECT_EQ(seen.error().code, Code::invalid_argument);
@@ -52,7 +53,8 @@ TEST(Inspect, every_prefix_of_a_model_is_refused_or_whole) {
 TEST(Inspect, external_data_are_found_from_the_models_folder) {
   EXPECT_EQ(resolve_external("nets/model.onnx", "weights/./a.bin").value(), "nets/weights/a.bin");
   EXPECT_EQ(resolve_external("model.onnx", "a.bin").value(), "a.bin");
-  for (const std::string& bad : {std::string(), std::string("/etc/passwd"), std::string("../a"), std::string("a/../../b"), std::string("a/.."), std::string("a\\b"), std::string("a\0b", 3)})
+  for (const std::string& bad : {std::string(), std::string("/etc/passwd"), std::string("../a"), std::string("a/../../b"),
+                                 std::string("a/.."), std::string("a\\b"), std::string("a\0b", 3)})
     EXPECT_FALSE(resolve_external("nets/model.onnx", bad)) << bad;
   EXPECT_FALSE(resolve_external("model.onnx", std::string(241, 'a')));
 }

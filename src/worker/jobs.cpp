@@ -18,7 +18,8 @@ Result<domain::CheckResult> check_model(Engine& engine, ModelData data) {
   for (const std::string& location : seen.external_data) {
     TRY(const std::string path, resolve_external(data.files[0].path, location));
     if (std::ranges::none_of(data.files, [&](const auto& f) { return f.path == path; }))
-      return fail(Code::invalid_argument, "the model's weights are in '" + path + "', which was not deployed with it: deploy the folder that holds both");
+      return fail(Code::invalid_argument,
+                  "the model's weights are in '" + path + "', which was not deployed with it: deploy the folder that holds both");
   }
   domain::CheckResult result{.template_allowed = !seen.draws_random};
   TRY(const auto model, Model::load(engine, std::move(data), {.pack_weights = false, .optimise = Optimise::nothing}));
@@ -49,7 +50,9 @@ Result<void> compile_model(Engine& engine, ModelData data, int output, std::uint
   struct stat status {};
   if (!file || ::fstat(file.get(), &status) != 0) return fail(os::os_error("open", "the compiled model"));
   const auto size = static_cast<std::uint64_t>(status.st_size);
-  if (size_max && size > size_max) return fail(Code::exhausted, "the compiled model has " + to_text(Bytes{size}) + ", more than the " + to_text(Bytes{size_max}) + " that it may");
+  if (size_max && size > size_max)
+    return fail(Code::exhausted,
+                "the compiled model has " + to_text(Bytes{size}) + ", more than the " + to_text(Bytes{size_max}) + " that it may");
   TRY(const os::Mapping compiled, os::map_file(file.get(), size, os::Access::read));
   for (std::uint64_t at = 0; at < size;) {
     const ssize_t written = ::pwrite(output, compiled.data() + at, size - at, static_cast<off_t>(at));

@@ -23,8 +23,9 @@ ModelData external() {
 
 TEST(Check, accepts_models_and_describes_them) {
   SKIP_WITHOUT_MODELS();
-  for (const auto& [name, batches] : {std::pair("add", true), std::pair("matmul_fixed", false), std::pair("strings", true), std::pair("several", true),
-                                      std::pair("mixes_rows", false), std::pair("conv", true), std::pair("forest", true), std::pair("forest_zipmap", true)}) {
+  for (const auto& [name, batches] :
+       {std::pair("add", true), std::pair("matmul_fixed", false), std::pair("strings", true), std::pair("several", true),
+        std::pair("mixes_rows", false), std::pair("conv", true), std::pair("forest", true), std::pair("forest_zipmap", true)}) {
     const auto checked = check_model(test_engine(), test_model(name));
     ASSERT_TRUE(checked) << name << ": " << checked.error().message;
     EXPECT_EQ(checked->signature.batches, batches) << name;
@@ -37,12 +38,14 @@ TEST(Check, accepts_models_and_describes_them) {
 
 TEST(Check, draws_forbid_a_template) {
   SKIP_WITHOUT_MODELS();
-  for (const std::string name : {"random_normal", "random_inside"}) EXPECT_FALSE(check_model(test_engine(), test_model(name)).value().template_allowed) << name;
+  for (const std::string name : {"random_normal", "random_inside"})
+    EXPECT_FALSE(check_model(test_engine(), test_model(name)).value().template_allowed) << name;
 }
 
 TEST(Check, refuses_with_a_reason) {
   SKIP_WITHOUT_MODELS();
-  for (const std::string name : {"truncated", "not_a_model", "text", "wrong_opset", "new_ir", "unknown_operator", "outside", "sequence_input", "sequence_output"}) {
+  for (const std::string name : {"truncated", "not_a_model", "text", "wrong_opset", "new_ir", "unknown_operator", "outside",
+                                 "sequence_input", "sequence_output"}) {
     const auto checked = check_model(test_engine(), test_model(name));
     ASSERT_FALSE(checked) << name;
     EXPECT_TRUE(checked.error().code == Code::invalid_argument || checked.error().code == Code::unimplemented) << name;

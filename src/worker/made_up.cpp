@@ -20,7 +20,9 @@ constexpr std::uint64_t kBytesMax = 256 << 20;
 constexpr std::array<std::int64_t, 5> kSizes = {8, 32, 224, 320, 1};
 
 // 0 or 1, mixed so that rows differ from one another: indices into the smallest table, masks, booleans, numbers.
-unsigned digit(std::uint64_t row, std::uint64_t column) { return static_cast<unsigned>((row * 0x9e3779b97f4a7c15 + column * 0xbf58476d1ce4e5b9) >> 62) == 0 ? 0 : 1; }
+unsigned digit(std::uint64_t row, std::uint64_t column) {
+  return static_cast<unsigned>((row * 0x9e3779b97f4a7c15 + column * 0xbf58476d1ce4e5b9) >> 62) == 0 ? 0 : 1;
+}
 
 template <class T>
 void put(std::vector<std::byte>& into, std::size_t index, T value) {
@@ -83,7 +85,8 @@ bool same_row(const TensorView& many, std::size_t rows, std::size_t row, const T
 
 // The outputs with memory of their own: the next run overwrites the model's.
 struct Kept {
-  explicit Kept(std::span<const TensorView> outputs) : views(outputs.begin(), outputs.end()), data(views.size()), text(views.size()), strings(views.size()) {
+  explicit Kept(std::span<const TensorView> outputs)
+      : views(outputs.begin(), outputs.end()), data(views.size()), text(views.size()), strings(views.size()) {
     for (std::size_t i = 0; i < views.size(); ++i) {
       data[i].assign(views[i].data.begin(), views[i].data.end());
       views[i].data = data[i];
@@ -112,17 +115,20 @@ Result<MadeUpInput> MadeUpInput::make(const domain::Signature& signature, std::i
   for (const domain::TensorSpec& spec : signature.inputs) {
     TensorView tensor{.shape = spec.shape};
     std::uint64_t count = 1;
-    const std::uint64_t element = std::max<std::uint64_t>(domain::element_size(spec.datatype), spec.datatype == Datatype::bytes ? sizeof(std::string_view) : 1);
+    const std::uint64_t element =
+        std::max<std::uint64_t>(domain::element_size(spec.datatype), spec.datatype == Datatype::bytes ? sizeof(std::string_view) : 1);
     for (std::size_t i = 0; i < tensor.shape.size(); ++i) {
       if (tensor.shape[i] < 0) tensor.shape[i] = i == 0 ? rows : size;
       if (__builtin_mul_overflow(count, static_cast<std::uint64_t>(tensor.shape[i]), &count)) count = kBytesMax;
     }
     if (count > bytes_left / element)
-      return fail(Code::exhausted, "input '" + spec.name + "' is too large to make up one: its shape alone asks for more than " + to_text(Bytes{kBytesMax}));
+      return fail(Code::exhausted, "input '" + spec.name + "' is too large to make up one: its shape alone asks for more than " +
+                                       to_text(Bytes{kBytesMax}));
     bytes_left -= count * element;
     std::vector<std::byte>& bytes = made.data_.emplace_back(spec.datatype == Datatype::bytes ? 0 : count * element);
     std::vector<std::string_view>& texts = made.strings_.emplace_back(spec.datatype == Datatype::bytes ? count : 0);
-    const std::uint64_t width = std::max<std::uint64_t>(1, tensor.shape.empty() || tensor.shape[0] == 0 ? 1 : count / static_cast<std::uint64_t>(tensor.shape[0]));
+    const std::uint64_t width = std::max<std::uint64_t>(
+        1, tensor.shape.empty() || tensor.shape[0] == 0 ? 1 : count / static_cast<std::uint64_t>(tensor.shape[0]));
     for (std::uint64_t i = 0; i < count; ++i) {
       const unsigned value = digit(static_cast<std::uint64_t>(first_row) + i / width, i % width);
       if (spec.datatype == Datatype::bytes) texts[i] = value ? "one" : "";
@@ -160,7 +166,8 @@ bool rows_are_independent(Model& model, std::int64_t size) {
     const auto alone = run_rows(model, row, 1, size);
     if (!alone) return false;
     for (std::size_t i = 0; i < together->views.size(); ++i)
-      if (!same_row(together->views[i], kRows, static_cast<std::size_t>(row), alone->views[i], model.signature().outputs[i].datatype)) return false;
+      if (!same_row(together->views[i], kRows, static_cast<std::size_t>(row), alone->views[i], model.signature().outputs[i].datatype))
+        return false;
   }
   return true;
 }

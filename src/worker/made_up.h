@@ -16,7 +16,8 @@ class MadeUpInput {
  public:
   // Rows `first_row` to `first_row + rows` of an endless table: row 3 is the same however many come with it. Free dimensions
   // beyond the first are `size`. Error exhausted: it would take more than 256 MiB.
-  [[nodiscard]] static Result<MadeUpInput> make(const domain::Signature& signature, std::int64_t first_row, std::int64_t rows, std::int64_t size);
+  [[nodiscard]] static Result<MadeUpInput> make(const domain::Signature& signature, std::int64_t first_row, std::int64_t rows,
+                                                std::int64_t size);
   std::span<const TensorView> tensors() const { return tensors_; }
 
  private:

@@ -33,7 +33,8 @@ constexpr Pair kTypes[] = {
 Result<Datatype> ours(ONNXTensorElementDataType theirs, const std::string& what) {
   for (const Pair& p : kTypes)
     if (p.theirs == theirs) return p.ours;
-  return fail(Code::unimplemented, what + " has element type " + std::to_string(theirs) + " (complex, float8 or int4), which no protocol here can carry");
+  return fail(Code::unimplemented,
+              what + " has element type " + std::to_string(theirs) + " (complex, float8 or int4), which no protocol here can carry");
 }
 
 ONNXTensorElementDataType theirs(Datatype type) {
@@ -80,7 +81,11 @@ struct Slot {
 
 struct Model::Inside {
   explicit Inside(const OrtApi& interface)
-      : api(interface), session(interface.ReleaseSession), memory(interface.ReleaseMemoryInfo), input_values(interface), output_values(interface) {}
+      : api(interface),
+        session(interface.ReleaseSession),
+        memory(interface.ReleaseMemoryInfo),
+        input_values(interface),
+        output_values(interface) {}
 
   Result<void> describe();
   Result<TensorSpec> describe_one(bool input, std::size_t index, bool& is_map);
@@ -95,7 +100,8 @@ struct Model::Inside {
   Result<TensorView> view_map(OrtValue* sequence, std::size_t index);
   Result<TensorView> view_strings(OrtValue* value, TensorView tensor, std::size_t index);
   OrtStatus* run(Values& inputs, Values& outs) {
-    return api.Run(session.get(), nullptr, input_names.data(), inputs.raw.data(), inputs.raw.size(), output_names.data(), output_names.size(), outs.raw.data());
+    return api.Run(session.get(), nullptr, input_names.data(), inputs.raw.data(), inputs.raw.size(), output_names.data(),
+                   output_names.size(), outs.raw.data());
   }
 
   const OrtApi& api;
@@ -141,7 +147,8 @@ Result<void> add_external_data(const OrtApi& api, const ModelData& data, OrtSess
     buffers.push_back(reinterpret_cast<char*>(file->bytes.data()));
     sizes.push_back(file->bytes.size());
   }
-  if (!names.empty()) ORT_TRY(api, AddExternalInitializersFromFilesInMemory(options, names.data(), buffers.data(), sizes.data(), names.size()));
+  if (!names.empty())
+    ORT_TRY(api, AddExternalInitializersFromFilesInMemory(options, names.data(), buffers.data(), sizes.data(), names.size()));
   return {};
 }
 
@@ -168,7 +175,9 @@ Result<Owned<OrtSessionOptions>> make_options(const OrtApi& api, const ModelData
     return options;
   }
   TRY_VOID(set(kOrtSessionOptionsConfigLoadModelFormat, "ONNX"));
-  ORT_TRY(api, SetSessionGraphOptimizationLevel(options.get(), load.optimise == Optimise::everything || !load.save_compiled_to.empty() ? ORT_ENABLE_ALL : ORT_DISABLE_ALL));
+  ORT_TRY(api,
+          SetSessionGraphOptimizationLevel(
+              options.get(), load.optimise == Optimise::everything || !load.save_compiled_to.empty() ? ORT_ENABLE_ALL : ORT_DISABLE_ALL));
   if (!load.save_compiled_to.empty()) {
     TRY_VOID(set(kOrtSessionOptionsConfigSaveModelFormat, "ORT"));
     ORT_TRY(api, SetOptimizedModelFilePath(options.get(), load.save_compiled_to.c_str()));
@@ -183,10 +192,12 @@ Result<std::unique_ptr<Model>> Model::load(Engine& engine, ModelData data, const
   const OrtApi& api = engine.api();
   auto inside = std::make_unique<Inside>(api);
   inside->data = std::move(data);
-  if (inside->data.files.empty() || inside->data.files[0].bytes.size() == 0) return fail(Code::invalid_argument, "the model's file is empty");
+  if (inside->data.files.empty() || inside->data.files[0].bytes.size() == 0)
+    return fail(Code::invalid_argument, "the model's file is empty");
   TRY(const auto options, make_options(api, inside->data, load));
   const os::Mapping& model = inside->data.files[0].bytes;
-  if (OrtStatus* status = api.CreateSessionFromArray(&engine.environment(), model.data(), model.size(), options.get(), inside->session.out()))
+  if (OrtStatus* status =
+          api.CreateSessionFromArray(&engine.environment(), model.data(), model.size(), options.get(), inside->session.out()))
     return fail(explain_load_failure(take_error(api, status)));
   ORT_TRY(api, CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, inside->memory.out()));
   ORT_TRY(api, GetAllocatorWithDefaultOptions(&inside->allocator));
@@ -212,10 +223,15 @@ Result<TensorSpec> Model::Inside::describe_one(bool input, std::size_t index, bo
     map = true;
     spec.datatype = Datatype::fp32;
     spec.shape = {-1, -1};
-    notes.push_back(what + " is a sequence of maps; it is served as FP32 [rows, classes], classes in ascending order (export with options={'zipmap': False} to save the conversion)");
+    notes.push_back(what +
+                    " is a sequence of maps; it is served as FP32 [rows, classes], classes in ascending order (export with "
+                    "options={'zipmap': False} to save the conversion)");
     return spec;
   }
-  if (kind != ONNX_TYPE_TENSOR) return fail(Code::unimplemented, what + " is a sequence, a map or optional, and not a tensor: export the model with tensors only (scikit-learn: options={'zipmap': False})");
+  if (kind != ONNX_TYPE_TENSOR)
+    return fail(Code::unimplemented, what +
+                                         " is a sequence, a map or optional, and not a tensor: export the model with tensors only "
+                                         "(scikit-learn: options={'zipmap': False})");
   const OrtTensorTypeAndShapeInfo* info = nullptr;
   ORT_TRY(api, CastTypeInfoToTensorInfo(type.get(), &info));
   ONNXTensorElementDataType element{};
@@ -252,7 +268,8 @@ Result<void> Model::Inside::describe() {
   ORT_TRY(api, SessionGetInputCount(session.get(), &inputs));
   ORT_TRY(api, SessionGetOutputCount(session.get(), &outs));
   if (inputs == 0 || outs == 0 || inputs > kTensorsMax || outs > kTensorsMax)
-    return fail(Code::invalid_argument, "the model has " + std::to_string(inputs) + " inputs and " + std::to_string(outs) + " outputs; 1 to 256 of each can be served");
+    return fail(Code::invalid_argument, "the model has " + std::to_string(inputs) + " inputs and " + std::to_string(outs) +
+                                            " outputs; 1 to 256 of each can be served");
   bool ignored = false;
   for (std::size_t i = 0; i < inputs; ++i) {
     TRY(TensorSpec spec, describe_one(true, i, ignored));
@@ -284,7 +301,8 @@ Result<void> Model::Inside::describe() {
 Result<OrtValue*> Model::Inside::wrap(std::span<const std::byte> bytes, const std::vector<std::int64_t>& shape, Datatype type) {
   OrtValue* value = nullptr;
   // The engine only reads it, though its interface does not say so.
-  ORT_TRY(api, CreateTensorWithDataAsOrtValue(memory.get(), const_cast<std::byte*>(bytes.data()), bytes.size(), shape.data(), shape.size(), theirs(type), &value));
+  ORT_TRY(api, CreateTensorWithDataAsOrtValue(memory.get(), const_cast<std::byte*>(bytes.data()), bytes.size(), shape.data(),
+                                              shape.size(), theirs(type), &value));
   return value;
 }
 
@@ -301,7 +319,8 @@ Result<void> Model::Inside::bind(std::span<const TensorView> inputs) {
       TRY(input_values.raw[i], wrap(bytes, tensor.shape, type));
       continue;
     }
-    ORT_TRY(api, CreateTensorAsOrtValue(allocator, tensor.shape.data(), tensor.shape.size(), ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING, &input_values.raw[i]));
+    ORT_TRY(api, CreateTensorAsOrtValue(allocator, tensor.shape.data(), tensor.shape.size(), ONNX_TENSOR_ELEMENT_DATA_TYPE_STRING,
+                                        &input_values.raw[i]));
     for (std::size_t at = 0; at < tensor.strings.size(); ++at) {
       char* room = nullptr;
       ORT_TRY(api, GetResizedStringTensorElementBuffer(input_values.raw[i], at, tensor.strings[at].size(), &room));
@@ -437,13 +456,15 @@ Result<TensorView> Model::Inside::view_map(OrtValue* sequence, std::size_t index
     std::size_t count = 0;
     ORT_TRY(api, GetTensorShapeElementCount(info.get(), &count));
     if (element != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT || (row > 0 && count != columns))
-      return fail(Code::unimplemented, "output '" + signature.outputs[index].name + "' is a sequence of maps, but not of one width and of floats: export with zipmap=False");
+      return fail(Code::unimplemented, "output '" + signature.outputs[index].name +
+                                           "' is a sequence of maps, but not of one width and of floats: export with zipmap=False");
     columns = count;
     void* at = nullptr;
     ORT_TRY(api, GetTensorMutableData(values.get(), &at));
     mapped[index].insert(mapped[index].end(), static_cast<const float*>(at), static_cast<const float*>(at) + count);
   }
-  return TensorView{.shape = {static_cast<std::int64_t>(rows), static_cast<std::int64_t>(columns)}, .data = std::as_bytes(std::span(mapped[index]))};
+  return TensorView{.shape = {static_cast<std::int64_t>(rows), static_cast<std::int64_t>(columns)},
+                    .data = std::as_bytes(std::span(mapped[index]))};
 }
 
 }  // namespace mayfly::worker

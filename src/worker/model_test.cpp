@@ -24,7 +24,8 @@ std::vector<float> run(Model& model, const std::vector<float>& values, std::vect
 TEST(Model, signature_is_the_models_own) {
   SKIP_WITHOUT_MODELS();
   const auto add = load("add");
-  const domain::Signature expected{.inputs = {{"x", Datatype::fp32, {-1, 3}}}, .outputs = {{"y", Datatype::fp32, {-1, 3}}}, .batches = true};
+  const domain::Signature expected{
+      .inputs = {{"x", Datatype::fp32, {-1, 3}}}, .outputs = {{"y", Datatype::fp32, {-1, 3}}}, .batches = true};
   EXPECT_EQ(add->signature(), expected);
   EXPECT_FALSE(load("matmul_fixed")->signature().batches);
   EXPECT_EQ(load("conv")->signature().inputs[0].shape, (std::vector<std::int64_t>{-1, 3, -1, -1}));
@@ -165,12 +166,16 @@ TEST(Model, refusals_name_what_is_wrong_and_what_to_do) {
     const auto model = Model::load(test_engine(), test_model(name), {.optimise = Optimise::nothing});
     ASSERT_FALSE(model) << name;
     EXPECT_NE(model.error().code, Code::internal) << name;
-    for (const std::string& word : words) EXPECT_NE(model.error().message.find(word), std::string::npos) << name << ": " << model.error().message;
+    for (const std::string& word : words)
+      EXPECT_NE(model.error().message.find(word), std::string::npos) << name << ": " << model.error().message;
   }
 }
 
 TEST(MadeUp, a_row_is_the_same_alone_and_in_company) {
-  const domain::Signature signature{.inputs = {{"a", Datatype::fp32, {-1, 4}}, {"b", Datatype::int64, {-1, -1}}, {"c", Datatype::bytes, {-1}}}, .outputs = {}, .batches = true};
+  const domain::Signature signature{
+      .inputs = {{"a", Datatype::fp32, {-1, 4}}, {"b", Datatype::int64, {-1, -1}}, {"c", Datatype::bytes, {-1}}},
+      .outputs = {},
+      .batches = true};
   const auto three = MadeUpInput::make(signature, 0, 3, 5), last = MadeUpInput::make(signature, 2, 1, 5);
   ASSERT_TRUE(three && last);
   EXPECT_EQ(three->tensors()[1].shape, (std::vector<std::int64_t>{3, 5}));
@@ -191,7 +196,8 @@ TEST(MadeUp, shapes_without_end_are_refused) {
 
 TEST(MadeUp, tells_rows_that_depend_on_one_another) {
   SKIP_WITHOUT_MODELS();
-  for (const auto& [name, independent] : {std::pair("add", true), std::pair("forest", true), std::pair("conv", true), std::pair("strings", true), std::pair("mixes_rows", false), std::pair("nonzero", false)}) {
+  for (const auto& [name, independent] : {std::pair("add", true), std::pair("forest", true), std::pair("conv", true),
+                                          std::pair("strings", true), std::pair("mixes_rows", false), std::pair("nonzero", false)}) {
     const auto model = load(name);
     const auto size = find_size(*model);
     ASSERT_TRUE(size) << name;

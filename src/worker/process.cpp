@@ -54,7 +54,8 @@ void send_with_text(int control, std::span<const std::byte> fixed, std::string_v
 
 [[noreturn]] void report_failure(int control, const Error& error) {
   const std::string_view text = std::string_view(error.message).substr(0, kTextMax);
-  const FailedMessage failed{.head = {MessageKind::failed, static_cast<std::uint32_t>(text.size())}, .code = static_cast<std::uint32_t>(error.code)};
+  const FailedMessage failed{.head = {MessageKind::failed, static_cast<std::uint32_t>(text.size())},
+                             .code = static_cast<std::uint32_t>(error.code)};
   send_with_text(control, os::bytes_of(failed), text);
   ::_exit(0);
 }
@@ -148,7 +149,9 @@ int fork_sibling() { return static_cast<int>(::syscall(SYS_clone, CLONE_PARENT |
 void send_result(int control, const std::string& json) {
   const ReadyMessage ready{.head = {MessageKind::ready, static_cast<std::uint32_t>(json.size())}, .credit = 1, .threads = 1,
                            .cpu_ns = static_cast<std::uint64_t>(os::process_cpu_now().count())};
-  if (json.size() > kTextMax) report_failure(control, {Code::invalid_argument, "the model's description has " + std::to_string(json.size()) + " bytes; at most 61440 can be kept"});
+  if (json.size() > kTextMax)
+    report_failure(control, {Code::invalid_argument,
+                             "the model's description has " + std::to_string(json.size()) + " bytes; at most 61440 can be kept"});
   send_with_text(control, os::bytes_of(ready), json);
 }
 
@@ -202,7 +205,8 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
   ReadyMessage ready;
   const Instant mapped = os::monotonic_now();
   ready.map_ns = static_cast<std::uint64_t>((mapped - begun).count());
-  auto model = Model::load(engine, std::move(*data), {.compiled = order.compiled != 0, .pack_weights = order.pack_weights != 0, .threads = order.threads});
+  auto model = Model::load(engine, std::move(*data),
+                           {.compiled = order.compiled != 0, .pack_weights = order.pack_weights != 0, .threads = order.threads});
   if (!model) report_failure(control.get(), model.error());
   const Instant loaded = os::monotonic_now();
   ready.load_ns = static_cast<std::uint64_t>((loaded - mapped).count());

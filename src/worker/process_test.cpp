@@ -109,8 +109,9 @@ TEST(Process, checks_a_model) {
 
 TEST(Process, says_why_it_failed) {
   SKIP_WITHOUT_MODELS();
-  for (const auto& [name, role] : {std::pair("truncated.onnx", Role::check), std::pair("text.onnx", Role::check), std::pair("unknown_operator.onnx", Role::instance),
-                                   std::pair("wrong_opset.onnx", Role::template_), std::pair("truncated.onnx", Role::compile), std::pair("add.onnx", static_cast<Role>(77))}) {
+  for (const auto& [name, role] : {std::pair("truncated.onnx", Role::check), std::pair("text.onnx", Role::check),
+                                   std::pair("unknown_operator.onnx", Role::instance), std::pair("wrong_opset.onnx", Role::template_),
+                                   std::pair("truncated.onnx", Role::compile), std::pair("add.onnx", static_cast<Role>(77))}) {
     Process process;
     const os::Fd output = os::make_memfd("output", 0).value();
     process.order({.role = role}, {name}, output.get());

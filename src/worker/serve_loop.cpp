@@ -40,7 +40,8 @@ auto within_memory(const Call& call) -> decltype(call()) {
   try {
     return call();
   } catch (const std::bad_alloc&) {
-    return fail(Code::exhausted, "the request needs more memory than this instance may use: send less at a time, or raise resources.memory");
+    return fail(Code::exhausted,
+                "the request needs more memory than this instance may use: send less at a time, or raise resources.memory");
   }
 }
 
@@ -235,7 +236,8 @@ std::size_t ServeLoop::choose_batch() {
     std::int64_t rows = 0;
     std::size_t count = 0;
     for (const Work& work : waiting_) {
-      if (count > 0 && (rows + work.request.rows > options_.rows_max || !same_shapes(waiting_.front(), work))) return std::pair(count, true);
+      if (count > 0 && (rows + work.request.rows > options_.rows_max || !same_shapes(waiting_.front(), work)))
+        return std::pair(count, true);
       rows += work.request.rows;
       ++count;
     }
@@ -329,7 +331,8 @@ void ServeLoop::run_together(std::size_t count) {
 }
 
 // The rows of one request out of a batch's.
-std::span<const TensorView> ServeLoop::cut(std::span<const TensorView> outputs, std::int64_t batch_rows, std::int64_t first_row, std::int64_t rows) {
+std::span<const TensorView> ServeLoop::cut(std::span<const TensorView> outputs, std::int64_t batch_rows, std::int64_t first_row,
+                                           std::int64_t rows) {
   if (rows == batch_rows) return outputs;
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const std::size_t row = outputs[i].data.size() / static_cast<std::size_t>(batch_rows);
@@ -344,7 +347,8 @@ Result<void> ServeLoop::write_reply(const Work& work, std::span<const TensorView
   encoded_.body.clear();
   encoded_.json_size = 0;
   return within_memory([&] {
-    return encode(work.head.format, work.request, outputs, model_.signature(), {.model = options_.model_name, .version = version_text_}, encoded_);
+    return encode(work.head.format, work.request, outputs, model_.signature(), {.model = options_.model_name, .version = version_text_},
+                  encoded_);
   });
 }
 
@@ -352,19 +356,33 @@ void ServeLoop::answer(Work& work, std::span<const TensorView> outputs, Duration
   const Instant begun = os::monotonic_now();
   const std::int64_t rows = work.request.rows;
   // The difference of two prefixes: the parts of a batch add up to its whole.
-  const auto told_before = [&](std::int64_t row) { return cpu_batch_ * static_cast<std::uint64_t>(row) / static_cast<std::uint64_t>(std::max<std::int64_t>(batch_rows, 1)); };
+  const auto told_before = [&](std::int64_t row) {
+    return cpu_batch_ * static_cast<std::uint64_t>(row) / static_cast<std::uint64_t>(std::max<std::int64_t>(batch_rows, 1));
+  };
   const std::uint64_t cpu = rows == batch_rows ? cpu_batch_ : told_before(first_row + rows) - told_before(first_row);
-  if (const auto written = write_reply(work, cut(outputs, batch_rows, first_row, rows)); !written) return refuse(work, written.error(), cpu);
-  reply({.ticket = work.head.ticket, .body_size = encoded_.body.size(), .json_size = encoded_.json_size, .begun_ns = ns(work.begun.since_boot),
-         .decode_ns = ns(work.decode), .run_ns = ns(run), .encode_ns = ns(os::monotonic_now() - begun), .cpu_ns = cpu,
-         .rows = static_cast<std::uint32_t>(rows), .batch_rows = static_cast<std::uint32_t>(batch_rows)},
+  if (const auto written = write_reply(work, cut(outputs, batch_rows, first_row, rows)); !written)
+    return refuse(work, written.error(), cpu);
+  reply({.ticket = work.head.ticket,
+         .body_size = encoded_.body.size(),
+         .json_size = encoded_.json_size,
+         .begun_ns = ns(work.begun.since_boot),
+         .decode_ns = ns(work.decode),
+         .run_ns = ns(run),
+         .encode_ns = ns(os::monotonic_now() - begun),
+         .cpu_ns = cpu,
+         .rows = static_cast<std::uint32_t>(rows),
+         .batch_rows = static_cast<std::uint32_t>(batch_rows)},
         encoded_.body);
 }
 
 // CPU that is not told here is told by the next reply.
 void ServeLoop::refuse(const Work& work, const Error& error, std::uint64_t cpu) {
   const std::string_view text = std::string_view(error.message).substr(0, 4096);
-  reply({.ticket = work.head.ticket, .body_size = text.size(), .begun_ns = ns(work.begun.since_boot), .decode_ns = ns(work.decode), .cpu_ns = cpu,
+  reply({.ticket = work.head.ticket,
+         .body_size = text.size(),
+         .begun_ns = ns(work.begun.since_boot),
+         .decode_ns = ns(work.decode),
+         .cpu_ns = cpu,
          .code = static_cast<std::uint8_t>(error.code)},
         text);
 }

@@ -239,7 +239,8 @@ TEST(ServeLoop, rows_that_depend_on_one_another_run_alone) {
   SKIP_WITHOUT_MODELS();
   Instance instance("mixes_rows", {.model_name = "m", .version_number = 1, .rows_max = 32, .batches = false});
   instance.freeze();
-  for (std::uint64_t i = 1; i <= 4; ++i) ASSERT_TRUE(instance.node().write({.ticket = i, .body = "{\"x\": [[" + std::to_string(i) + ",1]]}"}));
+  for (std::uint64_t i = 1; i <= 4; ++i)
+    ASSERT_TRUE(instance.node().write({.ticket = i, .body = "{\"x\": [[" + std::to_string(i) + ",1]]}"}));
   instance.node().wake();
   instance.thaw();
   for (const auto& [ticket, reply] : instance.node().replies(4)) EXPECT_EQ(reply.head.batch_rows, 1U);
@@ -277,7 +278,9 @@ TEST(ServeLoop, one_reply_for_each_request_of_a_random_history) {
       case 2: {
         if (open.size() >= 60) break;
         const bool sound = random.chance(0.8);
-        const TestRequest request{.ticket = ++next, .body = sound ? add_body(random.between(0, 9)) : "{\"x\": 1", .deadline_ns = random.chance(0.9) ? ~0ULL >> 1 : 1,
+        const TestRequest request{.ticket = ++next,
+                                  .body = sound ? add_body(random.between(0, 9)) : "{\"x\": 1",
+                                  .deadline_ns = random.chance(0.9) ? ~0ULL >> 1 : 1,
                                   .in_memfd = random.chance(0.1)};
         if (instance.node().write(request)) open[next] = 1;
         break;

@@ -151,7 +151,8 @@ std::uint64_t private_bytes(Model& model, const MadeUpInput& input, std::span<co
   const Faults before = faults_now();
   if (!model.run(input.tensors())) return 0;
   const Faults after = faults_now();
-  return std::max(static_cast<std::uint64_t>(after.count - before.count) * kPage, static_cast<std::uint64_t>(after.resident - before.resident) * 1024);
+  return std::max(static_cast<std::uint64_t>(after.count - before.count) * kPage,
+                  static_cast<std::uint64_t>(after.resident - before.resident) * 1024);
 }
 
 // As a template does: load, run once, give back what is free, fork.

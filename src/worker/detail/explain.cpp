@@ -28,12 +28,14 @@ Error explain_load_failure(Error error) {
   const auto say = [&](Code code, std::string message) { return Error{code, std::move(message)}; };
   if (text.find("is under development and support for this is limited") != std::string_view::npos) {
     const std::string domain = between(text, "support for domain ", " is till");
-    return say(Code::invalid_argument, "the model uses opset " + between(text, "versions. Opset ", " is under") + " of " + domain + "; this engine knows up to " +
-                                           between(text, "is till opset ", ".") + ": export it with an older opset");
+    return say(Code::invalid_argument, "the model uses opset " + between(text, "versions. Opset ", " is under") + " of " + domain +
+                                           "; this engine knows up to " + between(text, "is till opset ", ".") +
+                                           ": export it with an older opset");
   }
   if (text.find("Unsupported model IR version") != std::string_view::npos)
-    return say(Code::invalid_argument, "the model is written in ONNX IR version " + between(text, "IR version: ", ",") + "; this engine reads up to " +
-                                           between(text, "max supported IR version: ", "\n") + ": save it with an older ir_version, or export it with an older onnx");
+    return say(Code::invalid_argument, "the model is written in ONNX IR version " + between(text, "IR version: ", ",") +
+                                           "; this engine reads up to " + between(text, "max supported IR version: ", "\n") +
+                                           ": save it with an older ir_version, or export it with an older onnx");
   if (text.find("is not a registered function/op") != std::string_view::npos) {
     const std::string name = between(text, "Fatal error: ", " is not a registered");
     return say(Code::invalid_argument, "the model uses the operator " + name.substr(0, name.find('(')) +
@@ -41,9 +43,11 @@ Error explain_load_failure(Error error) {
   }
   if (text.find("Could not find an implementation for") != std::string_view::npos)
     return say(Code::unimplemented, "the model uses the operator " + between(text, "implementation for ", " with node") +
-                                        " with a datatype or version that this engine has no CPU kernel for: export it in FP32 or with another opset");
+                                        " with a datatype or version that this engine has no CPU kernel for: export it in FP32 or with "
+                                        "another opset");
   if (text.find("MLDataType for: ") != std::string_view::npos)
-    return say(Code::unimplemented, "the model uses values of type " + between(text, "MLDataType for: ", " is not") + ", which this engine can't compute with: export it without");
+    return say(Code::unimplemented, "the model uses values of type " + between(text, "MLDataType for: ", " is not") +
+                                        ", which this engine can't compute with: export it without");
   error.message = "the engine can't load it: " + std::string(without_source(text));
   while (!error.message.empty() && error.message.back() == '\n') error.message.pop_back();
   return error;

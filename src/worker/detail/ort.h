@@ -23,7 +23,8 @@ namespace mayfly::worker {
   api.ReleaseStatus(status);
   constexpr std::size_t kMessageMax = 1000;
   // The engine has no code of its own for it.
-  if (message.find("bad_alloc") != std::string::npos || message.find("Failed to allocate memory") != std::string::npos) code = Code::exhausted;
+  if (message.find("bad_alloc") != std::string::npos || message.find("Failed to allocate memory") != std::string::npos)
+    code = Code::exhausted;
   if (message.size() > kMessageMax) message.resize(kMessageMax);
   return {code, std::move(message)};
 }
