@@ -100,7 +100,7 @@ TEST(Compile, keeps_to_its_limit) {
 
 TEST(Tune, measures_and_decides) {
   SKIP_WITHOUT_MODELS();
-  for (const std::string name : {"forest", "random_normal"}) {
+  for (const std::string name : {"forest", "random_normal", "random_inside"}) {
     const std::string path = compile_to(name, test_model(name));
     const auto load = [&]() -> Result<ModelData> {
       ModelData data;
