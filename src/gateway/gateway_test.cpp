@@ -69,7 +69,8 @@ struct ScriptedControl final : control::Control {
   Result<std::vector<control::LogLine>> logs(std::string_view, std::uint64_t, std::size_t) override { return {}; }
   Result<domain::Version> resolve(std::string_view function, std::string_view qualifier) override {
     if (function != "fraud") return fail(Code::not_found, "no function '" + std::string(function) + "'");
-    if (qualifier != "" && qualifier != "1" && qualifier != "2") return fail(Code::not_found, "no version '" + std::string(qualifier) + "'");
+    if (qualifier != "" && qualifier != "1" && qualifier != "2")
+      return fail(Code::not_found, "no version '" + std::string(qualifier) + "'");
     return version(qualifier == "1" ? 1 : 2);
   }
   std::string metrics() override { return "mayfly_up 1\n"; }
@@ -77,7 +78,8 @@ struct ScriptedControl final : control::Control {
   static domain::Version version(int number) {
     domain::Version version{.number = number};
     version.manifest.body_max = 1_MiB;
-    version.signature = {.inputs = {{"input", domain::Datatype::fp32, {-1, 30}}}, .outputs = {{"label", domain::Datatype::bytes, {-1}}}, .batches = true};
+    version.signature = {.inputs = {{"input", domain::Datatype::fp32, {-1, 30}}}, .outputs = {{"label", domain::Datatype::bytes, {-1}}},
+        .batches = true};
     return version;
   }
   static control::FunctionView view() {
@@ -143,7 +145,8 @@ class GatewayTest : public testing::Test {
 };
 
 TEST_F(GatewayTest, PlainCalls) {
-  const std::string reply = ask("POST /functions/fraud:%24LATEST", "X-Mayfly-Timeout: 250ms\r\nX-Request-Id: abc-1\r\n", "{\"input\":[[1]]}");
+  const std::string reply = ask("POST /functions/fraud:%24LATEST", "X-Mayfly-Timeout: 250ms\r\nX-Request-Id: abc-1\r\n",
+      "{\"input\":[[1]]}");
   EXPECT_EQ(status_of(reply), 200);
   EXPECT_EQ(body_of(reply), "{\"output\":[[1]]}");
   EXPECT_EQ(invoker.last.function, "fraud");
@@ -188,7 +191,8 @@ TEST_F(GatewayTest, InferInAllForms) {
 
 TEST_F(GatewayTest, RequestIdsAndTraces) {
   const std::string trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-  const std::string reply = ask("POST /functions/fraud", "traceparent: " + trace + "\r\nX-Request-Id: 00112233-4455-6677-8899-aabbccddeeff\r\n", "{}");
+  const std::string reply = ask("POST /functions/fraud", "traceparent: " + trace +
+      "\r\nX-Request-Id: 00112233-4455-6677-8899-aabbccddeeff\r\n", "{}");
   const std::string child = header(reply, "traceresponse");
   EXPECT_TRUE(valid_traceparent(child)) << child;
   EXPECT_EQ(child.substr(0, 36), trace.substr(0, 36));
@@ -199,13 +203,16 @@ TEST_F(GatewayTest, RequestIdsAndTraces) {
   EXPECT_EQ(made[14], '4');
   EXPECT_NE(made, header(ask("POST /functions/fraud", "", "{}"), "X-Request-Id"));
   EXPECT_EQ(header(ask("POST /functions/fraud", "X-Request-Id: " + std::string(129, 'x') + "\r\n", "{}"), "X-Request-Id").size(), 36);
-  for (const std::string bad : {"00-00000000000000000000000000000000-b7ad6b7169203331-01", "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-                                "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", "x"})
+  for (const std::string bad : {"00-00000000000000000000000000000000-b7ad6b7169203331-01",
+      "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                                "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                                    "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", "x"})
     EXPECT_FALSE(valid_traceparent(bad)) << bad;
 }
 
 TEST_F(GatewayTest, RefusalsCarryTheirStatusInTheProtocolsForm) {
-  const std::pair<Code, int> statuses[] = {{Code::invalid_argument, 400}, {Code::unauthenticated, 401}, {Code::permission_denied, 403}, {Code::not_found, 404},
+  const std::pair<Code, int> statuses[] = {{Code::invalid_argument, 400}, {Code::unauthenticated, 401}, {Code::permission_denied, 403},
+      {Code::not_found, 404},
       {Code::conflict, 409}, {Code::exhausted, 429}, {Code::cancelled, 499}, {Code::deadline_exceeded, 504}, {Code::unavailable, 503},
       {Code::unimplemented, 501}, {Code::data_loss, 500}, {Code::internal, 500}};
   for (const auto& [code, status] : statuses) {
@@ -252,7 +259,8 @@ TEST_F(GatewayTest, BigBodiesUpToTheFunctionsOwnLimit) {
 }
 
 TEST_F(GatewayTest, MetadataIsTheModels) {
-  EXPECT_EQ(Json::parse(body_of(ask("GET /v2"))), (Json{{"name", "mayfly"}, {"version", "9.9"}, {"extensions", {"binary_tensor_data", "classification", "model_configuration"}}}));
+  EXPECT_EQ(Json::parse(body_of(ask("GET /v2"))), (Json{{"name", "mayfly"}, {"version", "9.9"},
+      {"extensions", {"binary_tensor_data", "classification", "model_configuration"}}}));
   const Json model = Json::parse(body_of(ask("GET /v2/models/fraud")));
   EXPECT_EQ(model, Json::parse(R"({"name":"fraud","versions":["1","2"],"platform":"onnxruntime_onnx",
     "inputs":[{"name":"input","datatype":"FP32","shape":[-1,30]}],"outputs":[{"name":"label","datatype":"BYTES","shape":[-1]}]})"));
@@ -263,9 +271,11 @@ TEST_F(GatewayTest, MetadataIsTheModels) {
   EXPECT_EQ(status_of(ask("GET /v2/models/nobody/ready")), 404);
   EXPECT_EQ(status_of(ask("GET /v2/health/live")), 200);
   EXPECT_EQ(status_of(ask("GET /v2/health/ready")), 200);
-  EXPECT_EQ(Json::parse(body_of(ask("GET /v2/models/fraud/config"))), Json::parse(R"({"name":"fraud","platform":"onnxruntime_onnx","backend":"onnxruntime",
-    "max_batch_size":32,"input":[{"name":"input","data_type":"TYPE_FP32","dims":[30]}],"output":[{"name":"label","data_type":"TYPE_STRING","dims":[]}]})"));
-  EXPECT_EQ(Json::parse(body_of(ask("POST /v2/repository/index", "", "{\"ready\":true}"))), Json::parse(R"([{"name":"fraud","version":"1","state":"READY"}])"));
+  EXPECT_EQ(Json::parse(body_of(ask("GET /v2/models/fraud/config"))), Json::parse(R"({
+    "name":"fraud","platform":"onnxruntime_onnx","backend":"onnxruntime","max_batch_size":32,
+    "input":[{"name":"input","data_type":"TYPE_FP32","dims":[30]}],"output":[{"name":"label","data_type":"TYPE_STRING","dims":[]}]})"));
+  EXPECT_EQ(Json::parse(body_of(ask("POST /v2/repository/index", "", "{\"ready\":true}"))),
+            Json::parse(R"([{"name":"fraud","version":"1","state":"READY"}])"));
   EXPECT_EQ(Json::parse(body_of(ask("POST /v2/repository/index"))).size(), 2);
   EXPECT_EQ(body_of(ask("GET /metrics")), "mayfly_up 1\n");
   EXPECT_NE(ask("GET /").find("/functions/NAME"), std::string::npos);

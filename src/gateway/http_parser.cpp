@@ -39,7 +39,8 @@ Method method_named(std::string_view word) {
 class HeadReader {
  public:
   HeadReader(std::string_view bytes, std::span<HttpHeader> storage, RequestHead& head)
-      : begin_(bytes.data()), at_(begin_), end_(begin_ + std::min(bytes.size(), kHeadMax)), full_(bytes.size() >= kHeadMax), storage_(storage), head_(head) {}
+      : begin_(bytes.data()), at_(begin_), end_(begin_ + std::min(bytes.size(), kHeadMax)), full_(bytes.size() >= kHeadMax),
+        storage_(storage), head_(head) {}
 
   HeadVerdict read() {
     head_ = {};
@@ -103,7 +104,8 @@ class HeadReader {
     return true;
   }
   bool refuse_version(std::string_view there) {
-    if (there.starts_with("HTTP/") && there.size() > 5 && there[5] >= '2' && there[5] <= '9') return refuse(505, "this port speaks HTTP/1.1 and HTTP/1.0");
+    if (there.starts_with("HTTP/") && there.size() > 5 && there[5] >= '2' && there[5] <= '9')
+      return refuse(505, "this port speaks HTTP/1.1 and HTTP/1.0");
     return refuse(400, "the request line does not end with HTTP/1.1 or HTTP/1.0");
   }
 
@@ -151,15 +153,18 @@ class HeadReader {
     const char* name = at_;
     while (at_ != end_ && is(*at_, kToken)) ++at_;
     if (at_ == end_) return starve_headers();
-    if (at_ == name) return refuse(400, *at_ == ' ' || *at_ == '\t' ? "a header goes on over several lines; put it on one" : "a header's name has a character that names can't have");
-    if (*at_ != ':') return refuse(400, *at_ == ' ' || *at_ == '\t' ? "space between a header's name and its colon" : "a header without a colon, or with a character that names can't have");
+    if (at_ == name) return refuse(400, *at_ == ' ' || *at_ == '\t' ? "a header goes on over several lines; put it on one"
+        : "a header's name has a character that names can't have");
+    if (*at_ != ':') return refuse(400, *at_ == ' ' || *at_ == '\t' ? "space between a header's name and its colon"
+        : "a header without a colon, or with a character that names can't have");
     header.name = {name, static_cast<std::size_t>(at_ - name)};
     ++at_;
     while (at_ != end_ && (*at_ == ' ' || *at_ == '\t')) ++at_;
     const char* value = at_;
     while (at_ != end_ && is(*at_, kValue)) ++at_;
     if (at_ == end_) return starve_headers();
-    if (*at_ != '\r') return refuse(400, *at_ == '\n' ? "a header line that ends with LF alone; it must be CR LF" : "a control character in a header's value");
+    if (*at_ != '\r') return refuse(400, *at_ == '\n' ? "a header line that ends with LF alone; it must be CR LF"
+        : "a control character in a header's value");
     if (end_ - at_ < 2) return starve_headers();
     if (at_[1] != '\n') return refuse(400, "a bare CR in a header's value");
     const char* last = at_;

@@ -54,8 +54,10 @@ void check_chunks(std::string_view bytes, std::size_t step) {
 
 extern "C" const char* const* mayfly_fuzz_seeds() {
   static const char* const kSeeds[] = {
-      "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "POST /v2/models/a/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc",
-      "POST http://b/x?y HTTP/1.0\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n", "5;x=y\r\nhello\r\n0\r\nT: v\r\n\r\n", "a\r\n0123456789\r\n0\r\n\r\n", nullptr};
+      "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+          "POST /v2/models/a/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc",
+      "POST http://b/x?y HTTP/1.0\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n", "5;x=y\r\nhello\r\n0\r\nT: v\r\n\r\n",
+          "a\r\n0123456789\r\n0\r\n\r\n", nullptr};
   return kSeeds;
 }
 
@@ -69,11 +71,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     ASSERT(bytes.substr(0, verdict.used).ends_with("\r\n\r\n"), "a head that does not end with an empty line");
     ASSERT(inside(head.path, bytes) && inside(head.query, bytes), "a view outside the input");
     ASSERT(!(head.chunked && head.length > 0), "two lengths");
-    for (const HttpHeader& header : head.headers) ASSERT(inside(header.name, bytes) && inside(header.value, bytes), "a view outside the input");
+    for (const HttpHeader& header : head.headers) ASSERT(inside(header.name, bytes) && inside(header.value, bytes),
+        "a view outside the input");
   }
   for (const std::size_t step : {std::size_t{1}, std::size_t{7}}) {
     const HeadVerdict again = read_in_pieces(bytes, step);
-    ASSERT((again.kind == HeadVerdict::complete) == (verdict.kind == HeadVerdict::complete), "the verdict depends on how the head was split");
+    ASSERT((again.kind == HeadVerdict::complete) == (verdict.kind == HeadVerdict::complete),
+        "the verdict depends on how the head was split");
     ASSERT(again.kind != HeadVerdict::complete || again.used == verdict.used, "the length depends on how the head was split");
     check_chunks(bytes, step);
   }

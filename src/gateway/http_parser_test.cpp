@@ -20,7 +20,8 @@ void parse(std::string_view bytes, Parsed& into) { into.verdict = parse_head(byt
 
 TEST(ParseHead, ReadsAnOrdinaryRequest) {
   Parsed p;
-  const std::string bytes = "POST /v2/models/a/infer?x=1&y HTTP/1.1\r\nHost: localhost:8080\r\nContent-Type:application/json\r\nContent-Length: 12\r\nX: \t v w \r\n\r\nrest";
+  const std::string bytes = "POST /v2/models/a/infer?x=1&y HTTP/1.1\r\nHost: localhost:8080\r\n"
+                            "Content-Type:application/json\r\nContent-Length: 12\r\nX: \t v w \r\n\r\nrest";
   parse(bytes, p);
   ASSERT_EQ(p.verdict.kind, HeadVerdict::complete);
   EXPECT_EQ(bytes.substr(p.verdict.used), "rest");

@@ -11,8 +11,10 @@ namespace {
 constexpr int kAcceptsPerTurnMax = 128;
 constexpr Duration kAcceptPause = std::chrono::milliseconds(100);   // out of descriptors: some will be free again
 constexpr Duration kSweepGrain = std::chrono::milliseconds(50);
-constexpr std::string_view kFull = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 90\r\n\r\n"
-                                   "{\"error\": {\"code\": \"exhausted\", \"message\": \"too many connections: close some, or try later\"}}";
+constexpr std::string_view kFull =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 1\r\nConnection: close\r\n"
+    "Content-Length: 93\r\n\r\n"
+    "{\"error\": {\"code\": \"exhausted\", \"message\": \"too many connections: close some, or try later\"}}";
 
 }  // namespace
 
@@ -23,7 +25,8 @@ HttpReply plain_error_form(int status, const Error& error, std::string_view) {
 }
 
 HttpServer::HttpServer(os::Loop& loop, const Router& router, HttpLimits limits, ErrorForm error_form)
-    : loop_(loop), router_(router), limits_(limits), error_form_(std::move(error_form)), workspace_(std::make_unique<detail::Workspace>()) {}
+    : loop_(loop), router_(router), limits_(limits), error_form_(std::move(error_form)),
+        workspace_(std::make_unique<detail::Workspace>()) {}
 
 HttpServer::~HttpServer() {
   if (listener_) loop_.unwatch(listener_->fd());

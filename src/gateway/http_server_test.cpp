@@ -2,7 +2,6 @@
 // wrongly, slowly, or not at all.
 #include "gateway/http_server.h"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
@@ -12,58 +11,13 @@
 #include <memory>
 
 #include "domain/frame.h"
+#include "gateway/detail/test_client.h"
 
 namespace mayfly::gateway {
 namespace {
 
+using detail::Client;
 using std::chrono::milliseconds;
-
-class Client {
- public:
-  Client(os::Loop& loop, const std::string& address) : loop_(loop), fd_(*os::connect_to(address)) { ::fcntl(fd_.get(), F_SETFL, O_NONBLOCK); }
-
-  // Sends all of it, turning the loop where the socket is full; false: the server closed.
-  bool send(std::string_view bytes) {
-    while (!bytes.empty()) {
-      const os::Moved moved = os::send(fd_.get(), bytes);
-      if (moved == os::kPeerGone) return false;
-      if (moved > 0) bytes.remove_prefix(static_cast<std::size_t>(moved));
-      loop_.turn(milliseconds(moved > 0 ? 0 : 1));
-    }
-    return true;
-  }
-  // Turns the loop until so many bytes are there, the server closed, or the time is over.
-  std::string read(std::size_t wanted = std::string::npos, Duration wait = milliseconds(3000)) {
-    const Instant until = loop_.refresh_now() + wait;
-    while (received.size() < wanted && !closed && loop_.now() < until) {
-      loop_.turn(milliseconds(1));
-      char buffer[65536];
-      for (;;) {
-        const os::Moved got = os::receive(fd_.get(), buffer);
-        if (got > 0) received.append(buffer, static_cast<std::size_t>(got));
-        if (got == 0 || got == os::kPeerGone) closed = true;
-        if (got <= 0) break;
-      }
-    }
-    return std::exchange(received, {});
-  }
-  // Until this is in what was received.
-  std::string read_until(std::string_view mark, Duration wait = milliseconds(2000)) {
-    std::string all;
-    const Instant until = loop_.refresh_now() + wait;
-    while (all.find(mark) == std::string::npos && !closed && loop_.now() < until) all += read(1, milliseconds(20));
-    return all;
-  }
-  void leave() { fd_.reset(); }
-  int fd() const { return fd_.get(); }
-
-  bool closed = false;
-  std::string received;
-
- private:
-  os::Loop& loop_;
-  os::Fd fd_;
-};
 
 struct Owner final : ExchangeOwner {
   void on_gone() override { ++gone; }
@@ -99,10 +53,13 @@ class HttpServerTest : public testing::Test {
     router.add({.method = Method::post, .pattern = "/echo", .handler = [this](HttpRequest& request, Responder to) {
       last_in_file = static_cast<bool>(request.body_memfd);
       last_sealed = last_in_file && os::is_sealed(request.body_memfd.get(), request.body_size);
-      if (last_in_file) return server->reply(to, {.content_type = "x/y", .body_memfd = std::move(request.body_memfd), .body_size = request.body_size});
+      if (last_in_file) return server->reply(to, {.content_type = "x/y", .body_memfd = std::move(request.body_memfd),
+                                                      .body_size = request.body_size});
       server->reply(to, {.content_type = "x/y", .body = request.body});
     }, .body_max = 64 << 20, .body_as_text = false});
-    router.add(Method::post, "/text", [](HttpRequest& request, Responder to) { to.send({.body = std::to_string(request.body.size())}); }, 1 << 20);
+    router.add(Method::post, "/text", [](HttpRequest& request, Responder to) {
+      to.send({.body = std::to_string(request.body.size())});
+    }, 1 << 20);
     router.add(Method::get, "/later", [this](HttpRequest&, Responder to) {
       server->own(to, owners.emplace_back());
       waiting.push_back(to);
@@ -163,7 +120,8 @@ TEST_F(HttpServerTest, AnswersAndKeepsTheConnection) {
 TEST_F(HttpServerTest, SplitAtEveryByteTheAnswerIsTheSame) {
   serve();
   const std::string request = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nhello world"
-                              "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\nb\r\nhello again\r\n0\r\nt: v\r\n\r\n";
+                              "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+                              "3;x=y\r\nabc\r\nb\r\nhello again\r\n0\r\nt: v\r\n\r\n";
   for (std::size_t split = 1; split < request.size(); ++split) {
     Client client = connect();
     client.send(request.substr(0, split));
@@ -224,8 +182,10 @@ TEST_F(HttpServerTest, AClientThatLeavesIsNoticed) {
 
 TEST_F(HttpServerTest, MalformedRequestsAreRefusedAndTheConnectionCloses) {
   serve();
-  for (const std::string request : {"GET / HTTP/1.1\r\n\r\n", "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-                                    "GET /hello\r\n\r\n", "GET /hello HTTP/1.1\nHost: a\n\n", "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"}) {
+  for (const std::string request : {"GET / HTTP/1.1\r\n\r\n",
+      "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+                                    "GET /hello\r\n\r\n", "GET /hello HTTP/1.1\nHost: a\n\n",
+                                        "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"}) {
     Client client = connect();
     client.send(request + std::string(kHello));
     const std::string reply = client.read(std::string::npos, milliseconds(1000));
@@ -293,7 +253,8 @@ TEST_F(HttpServerTest, BodiesAtTheInlineLimit) {
   serve();
   for (const std::size_t size : {domain::kInlineMax - 1, domain::kInlineMax, domain::kInlineMax + 1}) {
     Client client = connect();
-    client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n" + std::string(size - 1, 'a') + "!");
+    client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: " + std::to_string(size) + "\r\n\r\n" + std::string(size - 1, 'a') +
+        "!");
     EXPECT_EQ(body_of(client.read_until("!")).size(), size);
     EXPECT_EQ(last_in_file, size > domain::kInlineMax);
   }
@@ -426,9 +387,12 @@ TEST_F(HttpServerTest, ConnectionsOverTheLimitAreToldSo) {
   Client a = connect(), b = connect();
   turn();
   Client c = connect();
-  EXPECT_TRUE(c.read().starts_with("HTTP/1.1 503 "));
+  const std::string told = c.read();
+  EXPECT_TRUE(told.starts_with("HTTP/1.1 503 "));
   EXPECT_TRUE(c.closed);
   EXPECT_EQ(server->refused_connections(), 1);
+  const std::size_t head = told.find("\r\n\r\n");
+  EXPECT_NE(told.find("Content-Length: " + std::to_string(told.size() - head - 4)), std::string::npos);
   a.leave();
   turn();
   Client d = connect();

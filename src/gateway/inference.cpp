@@ -33,7 +33,8 @@ void append_phase(std::string& out, std::string_view name, Duration duration) {
   const auto us = static_cast<std::uint64_t>(std::max<std::int64_t>(0, to_us(duration)));
   out.append(name).append(";dur=");
   append_number(out, us / 1000);
-  const char fraction[4] = {'.', static_cast<char>('0' + us / 100 % 10), static_cast<char>('0' + us / 10 % 10), static_cast<char>('0' + us % 10)};
+  const char fraction[4] = {'.', static_cast<char>('0' + us / 100 % 10), static_cast<char>('0' + us / 10 % 10), 
+                            static_cast<char>('0' + us % 10)};
   out.append(fraction, 4);
 }
 
@@ -172,7 +173,8 @@ void Inference::set_trace(Call& call, std::string_view parent) {
 void Inference::plain(HttpRequest& request, const Responder& to) {
   const Wanted wanted = read_headers(request);
   const auto [name, qualifier] = split_target(request.parameters[0]);
-  invoke(request, take(to, wanted, false), wanted, {.function = name, .qualifier = qualifier, .format = WireFormat::plain_json, .json_size = request.body_size});
+  invoke(request, take(to, wanted, false), wanted, {.function = name, .qualifier = qualifier, .format = WireFormat::plain_json,
+      .json_size = request.body_size});
 }
 
 void Inference::infer(HttpRequest& request, const Responder& to, std::string_view qualifier) {
@@ -185,7 +187,7 @@ void Inference::infer(HttpRequest& request, const Responder& to, std::string_vie
     const auto [at, error] = std::from_chars(wanted.json_size.data(), end, json_size);
     if (error != std::errc() || at != end || json_size > request.body_size)
       return refuse(call, {Code::invalid_argument, "Inference-Header-Content-Length '" + std::string(wanted.json_size.substr(0, 40)) +
-                                                   "' is not a number of bytes within the body of " + std::to_string(request.body_size) + " bytes"});
+                                                   "' is not a size within the body of " + std::to_string(request.body_size) + " bytes"});
     format = json_size == 0 ? WireFormat::v2_raw : WireFormat::v2_binary;
   }
   invoke(request, call, wanted, {.function = request.parameters[0], .qualifier = qualifier, .format = format, .json_size = json_size});
@@ -193,7 +195,8 @@ void Inference::infer(HttpRequest& request, const Responder& to, std::string_vie
 
 void Inference::invoke(HttpRequest& request, Call& call, const Wanted& wanted, serve::Invocation&& invocation) {
   if (!wanted.encoding.empty() && !same_word(wanted.encoding, "identity"))
-    return refuse(call, {Code::unimplemented, "Content-Encoding '" + std::string(wanted.encoding.substr(0, 40)) + "' is not read: send the body as it is"});
+    return refuse(call, {Code::unimplemented, "Content-Encoding '" + std::string(wanted.encoding.substr(0, 40)) +
+        "' is not read: send the body as it is"});
   if (!wanted.timeout.empty()) {
     const auto timeout = parse_duration(wanted.timeout);
     if (!timeout) return refuse(call, {timeout.error().code, "X-Mayfly-Timeout: " + timeout.error().message});

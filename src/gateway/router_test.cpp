@@ -37,7 +37,8 @@ TEST(Router, FindsByMethodAndSegments) {
   EXPECT_EQ(parameters, (std::vector<std::string>{"a/b", "1"}));
   EXPECT_EQ(found(router, Method::head, "/api/functions/x"), "/api/functions/{name}");
   EXPECT_EQ(found(router, Method::post, "/api/functions/x"), "none of 3") << "GET, DELETE, HEAD";
-  for (const char* path : {"/api", "/api/functions/", "/api/functions//versions/1", "/nothing", "/api/functions/%zz", "/api/functions/x/", "*", ""})
+  for (const char* path : {"/api", "/api/functions/", "/api/functions//versions/1", "/nothing", "/api/functions/%zz",
+      "/api/functions/x/", "*", ""})
     EXPECT_EQ(found(router, Method::get, path), "none of 0") << path;
 }
 

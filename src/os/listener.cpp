@@ -18,7 +18,8 @@
 namespace mayfly::os {
 namespace {
 
-static_assert(kReadable == EPOLLIN && kWritable == EPOLLOUT && kBroken == EPOLLERR && kHangup == EPOLLHUP && kPeerClosed == EPOLLRDHUP && kEdge == EPOLLET);
+static_assert(kReadable == EPOLLIN && kWritable == EPOLLOUT && kBroken == EPOLLERR && kHangup == EPOLLHUP && kPeerClosed == EPOLLRDHUP &&
+    kEdge == EPOLLET);
 
 struct SocketAddress {
   sockaddr_storage storage{};
@@ -59,8 +60,9 @@ Result<SocketAddress> parse_address(std::string_view text) {
     return fail(malformed);
   }
   if (!loopback)
-    return fail(Code::permission_denied, "listen address " + quoted + " can be reached from other machines, and this version has neither keys nor TLS: "
-                                         "whoever reached it could deploy and delete. Listen on 127.0.0.1 or [::1], and put a proxy that authenticates in front");
+    return fail(Code::permission_denied, "listen address " + quoted +
+        " can be reached from other machines, and this version has neither keys nor TLS: "
+        "whoever reached it could deploy and delete. Listen on 127.0.0.1 or [::1], and put a proxy that authenticates in front");
   return address;
 }
 
@@ -92,7 +94,8 @@ Result<Listener> Listener::create(std::string_view address) {
   ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // its connections inherit it
   if (::bind(fd.get(), parsed.get(), parsed.size) != 0) {
     if (errno == EADDRINUSE)
-      return fail(Code::conflict, "another program listens on " + std::string(address) + " already: stop it, or choose another port with --listen");
+      return fail(Code::conflict, "another program listens on " + std::string(address) +
+          " already: stop it, or choose another port with --listen");
     return fail(os_error("bind", address));
   }
   if (::listen(fd.get(), 4096) != 0) return fail(os_error("listen", address));

@@ -112,7 +112,8 @@ void Connection::expire() {
     case State::head:
       return refuse_and_close(408, {Code::deadline_exceeded, "the request's headers did not come in time"}, "");
     case State::body:
-      return refuse_and_close(408, {Code::deadline_exceeded, "the request's body did not come in time; bytes must keep coming"}, path_of_body());
+      return refuse_and_close(408, {Code::deadline_exceeded, "the request's body did not come in time; bytes must keep coming"},
+          path_of_body());
     default:
       return close();
   }

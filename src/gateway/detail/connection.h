@@ -78,7 +78,9 @@ class Connection final : public os::Watcher {
   void set_owner(ExchangeOwner& owner) { owner_ = &owner; }
 
   bool is_open() const { return static_cast<bool>(socket_); }
-  bool awaits_answer(std::uint64_t serial) const { return serial_ == serial && (state_ == State::answering || state_ == State::streaming || state_ == State::body); }
+  bool awaits_answer(std::uint64_t serial) const {
+    return serial_ == serial && (state_ == State::answering || state_ == State::streaming || state_ == State::body);
+  }
   Instant deadline() const { return deadline_; }
   std::uint32_t slot() const { return slot_; }
 

@@ -74,7 +74,8 @@ Connection::Next Connection::take_input(std::string_view input, std::size_t& use
     case HeadVerdict::refused:
       sent_ = 0;
       head_only_ = http_1_0_ = false;
-      refuse_and_close(verdict.status, {Code::invalid_argument, "this is not a request that the node reads: " + std::string(verdict.reason)}, "");
+      refuse_and_close(verdict.status, {Code::invalid_argument, "this is not a request that the node reads: " +
+          std::string(verdict.reason)}, "");
       return Next::stop;
     case HeadVerdict::complete: break;
   }
@@ -114,10 +115,12 @@ Connection::Next Connection::start_request(const RequestHead& head, std::string_
     return Next::stop;
   }
   if (head.length > *limit) {
-    refuse(413, {Code::invalid_argument, "a body of " + to_text(Bytes{head.length}) + "; at most " + to_text(Bytes{*limit}) + " are taken here"}, request.path);
+    refuse(413, {Code::invalid_argument, "a body of " + to_text(Bytes{head.length}) + "; at most " + to_text(Bytes{*limit}) +
+        " are taken here"}, request.path);
     return state_ == State::idle ? Next::again : Next::stop;
   }
-  if (!match.route->upload && !head.chunked && head.length <= input.size() - used && (head.length <= kInlineMax || match.route->body_as_text)) {
+  const bool is_here = !head.chunked && head.length <= input.size() - used;
+  if (is_here && !match.route->upload && (head.length <= kInlineMax || match.route->body_as_text)) {
     request.body.assign(input.substr(used, static_cast<std::size_t>(head.length)));
     request.body_size = head.length;
     used += static_cast<std::size_t>(head.length);
@@ -186,7 +189,8 @@ Connection::Next Connection::start_body(const Route& route, const RequestHead& h
   return state_ == State::idle ? Next::again : Next::stop;
 }
 
-Connection::Next Connection::start_upload(const Route& route, HttpRequest& request, const RequestHead& head, std::string_view input, std::size_t& used) {
+Connection::Next Connection::start_upload(const Route& route, HttpRequest& request, const RequestHead& head, std::string_view input,
+    std::size_t& used) {
   Pending& p = *pending_;
   p.route = &route;
   p.chunked = head.chunked;
@@ -222,7 +226,8 @@ bool Connection::grow_body(std::uint64_t bytes) {
   if (p.body_got + bytes <= kInlineMax) return true;
   const std::uint64_t more = p.body_got + bytes - std::min(p.counted, p.body_got + bytes);
   if (server_.bodies_ + more > server_.limits_.bodies_max) {
-    refuse_and_close(503, {Code::exhausted, "bodies of " + to_text(Bytes{server_.bodies_}) + " are being received already: try again later"}, path_of_body());
+    refuse_and_close(503, {Code::exhausted, "bodies of " + to_text(Bytes{server_.bodies_}) +
+        " are being received already: try again later"}, path_of_body());
     return false;
   }
   server_.bodies_ += more;
@@ -309,7 +314,8 @@ std::size_t Connection::feed_body(std::string_view bytes) {
     switch (out.step) {
       case ChunkDecoder::Step::data:
         if (pending_->body_got + out.data.size() > pending_->body_max) {
-          refuse_and_close(413, {Code::invalid_argument, "the body is larger than the " + to_text(Bytes{pending_->body_max}) + " that are taken here"}, path_of_body());
+          refuse_and_close(413, {Code::invalid_argument, "the body is larger than the " + to_text(Bytes{pending_->body_max}) +
+              " that are taken here"}, path_of_body());
           return bytes.size();
         }
         if (!store_body(out.data) || ended()) return bytes.size();
@@ -319,7 +325,8 @@ std::size_t Connection::feed_body(std::string_view bytes) {
         finish_body();
         return used;
       case ChunkDecoder::Step::refused:
-        refuse_and_close(400, {Code::invalid_argument, "the chunked body is malformed: " + std::string(pending_->chunks.reason())}, path_of_body());
+        refuse_and_close(400, {Code::invalid_argument, "the chunked body is malformed: " + std::string(pending_->chunks.reason())},
+            path_of_body());
         return bytes.size();
     }
   }
