@@ -33,7 +33,7 @@ void append_phase(std::string& out, std::string_view name, Duration duration) {
   const auto us = static_cast<std::uint64_t>(std::max<std::int64_t>(0, to_us(duration)));
   out.append(name).append(";dur=");
   append_number(out, us / 1000);
-  const char fraction[4] = {'.', static_cast<char>('0' + us / 100 % 10), static_cast<char>('0' + us / 10 % 10), 
+  const char fraction[4] = {'.', static_cast<char>('0' + us / 100 % 10), static_cast<char>('0' + us / 10 % 10),
                             static_cast<char>('0' + us % 10)};
   out.append(fraction, 4);
 }

@@ -97,7 +97,7 @@ void V2Models::index(const HttpRequest& request, const Responder& to) {
       const control::Stage stage = i < view.stages.size() ? view.stages[i] : control::Stage::ready;
       const bool serves = stage != control::Stage::checking && stage != control::Stage::failed;
       if (only_ready && !serves) continue;
-      Json entry = {{"name", view.function.name}, {"version", std::to_string(view.function.versions[i].number)}, 
+      Json entry = {{"name", view.function.name}, {"version", std::to_string(view.function.versions[i].number)},
                     {"state", serves ? "READY" : "UNAVAILABLE"}};
       if (!serves) entry["reason"] = control::name(stage);
       list.push_back(std::move(entry));
