@@ -22,7 +22,8 @@ Result<DecodedRequest> Decoder::decode(WireFormat format, std::span<const std::b
   return request;
 }
 
-Result<void> Decoder::decode(WireFormat format, std::span<const std::byte> body, std::uint64_t json_size, DecodeMemory& memory, DecodedRequest& request) {
+Result<void> Decoder::decode(WireFormat format, std::span<const std::byte> body, std::uint64_t json_size, DecodeMemory& memory,
+                             DecodedRequest& request) {
   memory.arena.clear();
   memory.text.clear();
   parser_->seen.assign(signature_.inputs.size(), 0);
@@ -37,8 +38,10 @@ Result<void> Decoder::decode(WireFormat format, std::span<const std::byte> body,
     case WireFormat::v2_json: done = codec::decode_v2(decoding, body, {}); break;
     case WireFormat::v2_raw: done = codec::decode_raw(decoding, body); break;
     case WireFormat::v2_binary:
-      done = json_size <= body.size() ? codec::decode_v2(decoding, body.first(json_size), body.subspan(json_size))
-                                      : fail(Code::invalid_argument, "Inference-Header-Content-Length is " + std::to_string(json_size) + ", but the body has only " + std::to_string(body.size()) + " bytes");
+      done = json_size <= body.size()
+                 ? codec::decode_v2(decoding, body.first(json_size), body.subspan(json_size))
+                 : fail(Code::invalid_argument, "Inference-Header-Content-Length is " + std::to_string(json_size) +
+                                                    ", but the body has only " + std::to_string(body.size()) + " bytes");
       break;
     default: done = fail(Code::invalid_argument, "the form of the body is unknown (" + std::to_string(static_cast<int>(format)) + ")");
   }

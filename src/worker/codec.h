@@ -20,28 +20,28 @@ namespace mayfly::worker {
 
 // Dense, row-major, little-endian. For Datatype::bytes `strings` holds the elements and `data` is empty.
 struct TensorView {
-  std::vector<std::int64_t> shape;              // complete: no -1
+  std::vector<std::int64_t> shape;  // complete: no -1
   std::span<const std::byte> data;
   std::span<const std::string_view> strings;
 };
 
 struct WantedOutput {
-  std::size_t index = 0;                        // in Signature::outputs
+  std::size_t index = 0;  // in Signature::outputs
   bool binary = false;
-  int classification = 0;                       // n > 0: the n best as "value:index[:label]" (Triton's extension)
+  int classification = 0;  // n > 0: the n best as "value:index[:label]" (Triton's extension)
 };
 
 struct DecodedRequest {
-  std::string_view id;                          // as sent; "" where none
-  std::vector<TensorView> inputs;               // in the order of Signature::inputs, all there
-  std::vector<WantedOutput> outputs;            // what the reply holds, in this order
-  std::int64_t rows = 1;                        // first dimension where the signature batches, else 1
+  std::string_view id;                // as sent; "" where none
+  std::vector<TensorView> inputs;     // in the order of Signature::inputs, all there
+  std::vector<WantedOutput> outputs;  // what the reply holds, in this order
+  std::int64_t rows = 1;              // first dimension where the signature batches, else 1
 };
 
 // What decoding one request filled in; it is kept for the next.
 struct DecodeMemory {
-  codec::Arena arena;                           // elements
-  codec::Arena text;                            // strings that had escapes
+  codec::Arena arena;  // elements
+  codec::Arena text;   // strings that had escapes
 };
 
 class Decoder {
@@ -65,12 +65,12 @@ class Decoder {
 
 struct Encoded {
   std::string body;
-  std::uint64_t json_size = 0;                  // of a reply with binary outputs; else 0
+  std::uint64_t json_size = 0;  // of a reply with binary outputs; else 0
 };
 
 struct ReplyNames {
   std::string_view model;
-  std::string_view version;                     // "3"
+  std::string_view version;                          // "3"
   const std::vector<std::string>* labels = nullptr;  // for classification
 };
 

@@ -40,7 +40,9 @@ std::string advice(const TensorSpec& spec, std::span<const std::int64_t> shape) 
   if (rank != shape.size()) return "send " + std::to_string(rank) + " dimensions, not " + std::to_string(shape.size());
   std::size_t wrong = 0;
   while (wrong < rank && (spec.shape[wrong] == -1 || spec.shape[wrong] == shape[wrong])) ++wrong;
-  const char* unit = spec.datatype == domain::Datatype::bytes ? " strings" : spec.datatype == domain::Datatype::boolean ? " values" : " numbers";
+  const char* unit = spec.datatype == domain::Datatype::bytes     ? " strings"
+                     : spec.datatype == domain::Datatype::boolean ? " values"
+                                                                  : " numbers";
   if (wrong + 1 == rank && rank == 2) return "send " + std::to_string(spec.shape[wrong]) + unit + " a row";
   return "dimension " + std::to_string(wrong) + " must be " + std::to_string(spec.shape[wrong]);
 }
@@ -94,7 +96,8 @@ Result<void> check_shape(const TensorSpec& spec, std::span<const std::int64_t> s
   bool fits = spec.shape.size() == shape.size();
   for (std::size_t i = 0; fits && i < shape.size(); ++i) fits = spec.shape[i] == -1 || spec.shape[i] == shape[i];
   if (fits) return {};
-  return fail(Code::invalid_argument, input(spec) + ": expected " + text(spec) + ", got " + std::string(sent) + " of shape " + text(shape) + "; " + advice(spec, shape));
+  return fail(Code::invalid_argument, input(spec) + ": expected " + text(spec) + ", got " + std::string(sent) + " of shape " + text(shape) +
+                                          "; " + advice(spec, shape));
 }
 
 Result<void> check_complete(const domain::Signature& signature, std::span<const std::uint8_t> seen, DecodedRequest& request) {
@@ -108,8 +111,9 @@ Result<void> check_complete(const domain::Signature& signature, std::span<const 
   if (request.rows < 1) return fail(Code::invalid_argument, input(signature.inputs[0]) + " has no rows; send at least one");
   for (std::size_t i = 1; i < request.inputs.size(); ++i)
     if (request.inputs[i].shape[0] != request.rows)
-      return fail(Code::invalid_argument, input(signature.inputs[i]) + " has " + std::to_string(request.inputs[i].shape[0]) + " rows, " + input(signature.inputs[0]) +
-                                              " has " + std::to_string(request.rows) + "; all inputs need the same number");
+      return fail(Code::invalid_argument, input(signature.inputs[i]) + " has " + std::to_string(request.inputs[i].shape[0]) + " rows, " +
+                                              input(signature.inputs[0]) + " has " + std::to_string(request.rows) +
+                                              "; all inputs need the same number");
   return {};
 }
 

@@ -14,9 +14,9 @@ namespace mayfly::worker::codec {
 struct Decoding {
   const domain::Signature& signature;
   Tokens& tokens;
-  std::vector<std::uint8_t>& seen;   // by input
+  std::vector<std::uint8_t>& seen;  // by input
   Arena& arena;
-  Arena& text;                       // strings that had escapes
+  Arena& text;  // strings that had escapes
   DecodedRequest& request;
 
   void all_outputs(bool binary) {

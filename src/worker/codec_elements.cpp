@@ -15,10 +15,21 @@ struct Half {};
 struct BrainFloat {};
 
 template <class T>
-struct Stored { using type = T; };
-template <> struct Stored<bool> { using type = std::uint8_t; };
-template <> struct Stored<Half> { using type = std::uint16_t; };
-template <> struct Stored<BrainFloat> { using type = std::uint16_t; };
+struct Stored {
+  using type = T;
+};
+template <>
+struct Stored<bool> {
+  using type = std::uint8_t;
+};
+template <>
+struct Stored<Half> {
+  using type = std::uint16_t;
+};
+template <>
+struct Stored<BrainFloat> {
+  using type = std::uint16_t;
+};
 
 // One element from the text of a token. Strings need the tokens and are read in read_string().
 template <class T>
@@ -42,14 +53,15 @@ Why read(const char* p, const char*& end, typename Stored<T>::type& out) {
     else if constexpr (std::is_same_v<T, double>) return to_double(number, out) ? Why::none : Why::range;
     double wide = 0;
     constexpr int kExponentBits = std::is_same_v<T, Half> ? 5 : 8;
-    if constexpr (sizeof(out) == 2) return to_double(number, wide) && to_small_float(wide, kExponentBits, 15 - kExponentBits, out) ? Why::none : Why::range;
+    if constexpr (sizeof(out) == 2)
+      return to_double(number, wide) && to_small_float(wide, kExponentBits, 15 - kExponentBits, out) ? Why::none : Why::range;
   }
 }
 
 struct Row {
   std::byte* memory = nullptr;
-  std::size_t count = 0;   // elements so far
-  std::size_t token = 0;   // of the fault
+  std::size_t count = 0;  // elements so far
+  std::size_t token = 0;  // of the fault
   Why why = Why::none;
 
   bool fault(Why what, std::size_t at) {
@@ -70,9 +82,11 @@ bool read_row(Tokens& tokens, Arena&, Row& row) {
   for (std::size_t at = tokens.position();; at += 2) {
     if (at + 1 >= count) return row.fault(Why::syntax, count);
     const char* end = nullptr;
-    if (const Why why = read<T>(tokens.text(at), end, *out); why != Why::none) [[unlikely]] return row.fault(why, at);
+    if (const Why why = read<T>(tokens.text(at), end, *out); why != Why::none) [[unlikely]]
+      return row.fault(why, at);
     const char* next = tokens.text(at + 1);
-    if (end != next && !is_space(*end)) [[unlikely]] return row.fault(Why::syntax, at);
+    if (end != next && !is_space(*end)) [[unlikely]]
+      return row.fault(Why::syntax, at);
     ++out;
     if (*next == ',') continue;
     if (*next != ']') return row.fault(Why::syntax, at + 1);
@@ -121,9 +135,20 @@ template <class T>
 constexpr Reader kReader = {read_row<T>, read_one<T>};
 
 // In the order of domain::Datatype.
-constexpr std::array<Reader, 14> kReaders = {kReader<bool>, kReader<std::uint8_t>, kReader<std::uint16_t>, kReader<std::uint32_t>, kReader<std::uint64_t>,
-    kReader<std::int8_t>, kReader<std::int16_t>, kReader<std::int32_t>, kReader<std::int64_t>, kReader<Half>, kReader<float>, kReader<double>,
-    Reader{read_strings, read_string}, kReader<BrainFloat>};
+constexpr std::array<Reader, 14> kReaders = {kReader<bool>,
+                                             kReader<std::uint8_t>,
+                                             kReader<std::uint16_t>,
+                                             kReader<std::uint32_t>,
+                                             kReader<std::uint64_t>,
+                                             kReader<std::int8_t>,
+                                             kReader<std::int16_t>,
+                                             kReader<std::int32_t>,
+                                             kReader<std::int64_t>,
+                                             kReader<Half>,
+                                             kReader<float>,
+                                             kReader<double>,
+                                             Reader{read_strings, read_string},
+                                             kReader<BrainFloat>};
 
 std::string range_of(Datatype type) {
   const auto bounds = [](auto least, auto most) { return " (" + std::to_string(least) + " to " + std::to_string(most) + ")"; };
@@ -156,14 +181,18 @@ Error explain(const Tokens& tokens, const Row& row, const domain::TensorSpec& sp
     case Why::bad_string: return tokens.not_json(row.token, "a string with valid escapes");
     case Why::bad_number: return tokens.not_json(row.token, "a number");
     case Why::range: return {Code::invalid_argument, where + value + " is out of the range of " + type + range_of(spec.datatype)};
-    case Why::fraction: return {Code::invalid_argument, where + value + " is not a whole number of at most 19 digits, which " + type + " needs"};
+    case Why::fraction:
+      return {Code::invalid_argument, where + value + " is not a whole number of at most 19 digits, which " + type + " needs"};
     default: break;
   }
   if (first == ',' || first == ']' || first == '}' || first == ':' || first == '\0') return tokens.not_json(row.token, "a value");
-  if (first == '[') return {Code::invalid_argument, where + "lists and values stand side by side in one list (before " + value + "); all elements must be at one depth"};
+  if (first == '[')
+    return {Code::invalid_argument,
+            where + "lists and values stand side by side in one list (before " + value + "); all elements must be at one depth"};
   if (first == '{') return {Code::invalid_argument, where + "an object is no element; send a list of " + type};
   if (first == 'N' || first == 'I' || value.starts_with("'-I"))
-    return {Code::invalid_argument, where + value + " is not JSON, which has no word for NaN and infinities; send the tensor in binary form"};
+    return {Code::invalid_argument,
+            where + value + " is not JSON, which has no word for NaN and infinities; send the tensor in binary form"};
   const char* wanted = row.why == Why::not_bool ? "true, false, 0 or 1" : row.why == Why::not_string ? "strings" : "numbers";
   return {Code::invalid_argument, where + "expected " + type + ", got " + value + "; send " + wanted};
 }
@@ -196,7 +225,9 @@ class Walk {
   Result<void> open() {
     TRY_VOID(tokens_.expect('[', "a list"));
     if (depth_ == kNestingMax || (leaf_ != 0 && depth_ >= leaf_))
-      return depth_ == kNestingMax ? fail(Code::invalid_argument, input(spec_) + ": lists nest deeper than " + std::to_string(kNestingMax) + " levels") : fail(uneven());
+      return depth_ == kNestingMax
+                 ? fail(Code::invalid_argument, input(spec_) + ": lists nest deeper than " + std::to_string(kNestingMax) + " levels")
+                 : fail(uneven());
     counts_[depth_++] = 0;
     deepest_ = std::max(deepest_, depth_);
     return {};
@@ -210,7 +241,8 @@ class Walk {
       if (size == -1) size = count;
       if (size != count)
         return fail(Code::invalid_argument, input(spec_) + ": a list at depth " + std::to_string(depth_) + " has " + std::to_string(count) +
-                                                " elements where the first has " + std::to_string(size) + "; all of one depth must be equally long");
+                                                " elements where the first has " + std::to_string(size) +
+                                                "; all of one depth must be equally long");
       if (--depth_ == 0) return {};
       ++counts_[depth_ - 1];
       if (tokens_.take(',')) {
@@ -226,8 +258,8 @@ class Walk {
   }
 
   Error uneven() const {
-    return {Code::invalid_argument, input(spec_) + ": lists and values stand side by side in one list (near " + tokens_.quoted(tokens_.position()) +
-                                        "); all elements must be at one depth"};
+    return {Code::invalid_argument, input(spec_) + ": lists and values stand side by side in one list (near " +
+                                        tokens_.quoted(tokens_.position()) + "); all elements must be at one depth"};
   }
 
   Tokens& tokens_;

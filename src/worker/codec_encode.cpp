@@ -23,9 +23,11 @@ Values values_of(const TensorSpec& spec, const TensorView& tensor, bool nan_is_n
 // What the engine gave is whole: the shape and the memory agree.
 Result<std::size_t> checked_count(const TensorSpec& spec, const TensorView& tensor) {
   const auto count = codec::count_of(tensor.shape);
-  const std::size_t there = spec.datatype == Datatype::bytes ? tensor.strings.size() : tensor.data.size() / domain::element_size(spec.datatype);
+  const std::size_t there =
+      spec.datatype == Datatype::bytes ? tensor.strings.size() : tensor.data.size() / domain::element_size(spec.datatype);
   if (count && *count == there) return there;
-  return fail(Code::internal, "output '" + spec.name + "': shape " + codec::text(tensor.shape) + " does not match the " + std::to_string(there) + " elements that the engine gave");
+  return fail(Code::internal, "output '" + spec.name + "': shape " + codec::text(tensor.shape) + " does not match the " +
+                                  std::to_string(there) + " elements that the engine gave");
 }
 
 Result<void> append_nested(std::string& out, const Values& values, std::span<const std::int64_t> shape, std::size_t& next) {
@@ -45,7 +47,8 @@ Result<void> append_nested(std::string& out, const Values& values, std::span<con
   return {};
 }
 
-Result<void> encode_plain(const DecodedRequest& request, std::span<const TensorView> outputs, const Signature& signature, std::string& out) {
+Result<void> encode_plain(const DecodedRequest& request, std::span<const TensorView> outputs, const Signature& signature,
+                          std::string& out) {
   out += '{';
   for (bool first = true; const WantedOutput& wanted : request.outputs) {
     const TensorSpec& spec = signature.outputs[wanted.index];
@@ -100,7 +103,8 @@ Result<void> append_output(std::string& out, const TensorSpec& spec, const Tenso
     if (spec.datatype == Datatype::bytes) {
       size = 0;
       for (const std::string_view text : tensor.strings) {
-        if (text.size() > UINT32_MAX) return fail(Code::unimplemented, "output '" + spec.name + "' has a string of 4 GiB or more, which the protocol cannot carry");
+        if (text.size() > UINT32_MAX)
+          return fail(Code::unimplemented, "output '" + spec.name + "' has a string of 4 GiB or more, which the protocol cannot carry");
         size += static_cast<std::int64_t>(sizeof(std::uint32_t) + text.size());
       }
     }
@@ -125,7 +129,8 @@ void append_binary(std::string& out, const TensorView& tensor) {
   }
 }
 
-Result<void> encode_v2(const DecodedRequest& request, std::span<const TensorView> outputs, const Signature& signature, const ReplyNames& names, Encoded& into) {
+Result<void> encode_v2(const DecodedRequest& request, std::span<const TensorView> outputs, const Signature& signature,
+                       const ReplyNames& names, Encoded& into) {
   std::string& out = into.body;
   const std::size_t begin = out.size();
   std::vector<Ranked> ranked;  // empty, and so without memory, unless classes are asked for
@@ -164,11 +169,13 @@ Result<void> encode_v2(const DecodedRequest& request, std::span<const TensorView
 
 }  // namespace
 
-Result<void> encode(WireFormat format, const DecodedRequest& request, std::span<const TensorView> outputs, const Signature& signature, const ReplyNames& names, Encoded& into) {
+Result<void> encode(WireFormat format, const DecodedRequest& request, std::span<const TensorView> outputs, const Signature& signature,
+                    const ReplyNames& names, Encoded& into) {
   ASSERT(outputs.size() == signature.outputs.size(), "the engine gives every output of the signature");
   const std::size_t begin = into.body.size();
   into.json_size = 0;
-  auto done = format == WireFormat::plain_json ? encode_plain(request, outputs, signature, into.body) : encode_v2(request, outputs, signature, names, into);
+  auto done = format == WireFormat::plain_json ? encode_plain(request, outputs, signature, into.body)
+                                               : encode_v2(request, outputs, signature, names, into);
   if (!done) {
     into.body.resize(begin);
     into.json_size = 0;

@@ -19,7 +19,8 @@ const std::vector<Signature>& signatures() {
   static const std::vector<Signature> all{
       echo({{"x", Datatype::fp32, {-1, 3}}}, true),
       echo({{"ids", Datatype::int64, {-1, -1}}, {"text", Datatype::bytes, {-1}}}, true),
-      echo({{"b", Datatype::boolean, {-1}}, {"h", Datatype::fp16, {2}}, {"d", Datatype::fp64, {}}, {"u", Datatype::uint64, {-1, 1}}}, false),
+      echo({{"b", Datatype::boolean, {-1}}, {"h", Datatype::fp16, {2}}, {"d", Datatype::fp64, {}}, {"u", Datatype::uint64, {-1, 1}}},
+           false),
       echo({{"i", Datatype::int8, {-1, -1, -1}}}, false),
       echo({{"t", Datatype::bytes, {-1}}}, false),
       echo({{"w", Datatype::bf16, {-1}}}, true)};
@@ -73,16 +74,26 @@ void check_return(const Signature& signature, WireFormat format, worker::Decoded
 
 extern "C" const char* const* mayfly_fuzz_seeds() {
   static const char* const seeds[] = {
-      R"(A00{"x":[[1,2,3],[4.5,-6e-7,8E+9]]})", R"(A00[[1,0.10000000149011612,3]])", R"(A00{"input":[1,2,3]})",
-      R"(B00{"id":"i","inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[1,2,3]}],"outputs":[{"name":"x","parameters":{"classification":2}}]})",
-      R"(B00{"parameters":{"binary_data_output":true,"priority":1},"inputs":[{"data":[[1,2,3]],"name":"x","shape":[1,3],"datatype":"FP32"}]})",
+      R"(A00{"x":[[1,2,3],[4.5,-6e-7,8E+9]]})",
+      R"(A00[[1,0.10000000149011612,3]])",
+      R"(A00{"input":[1,2,3]})",
+      R"(B00{"id":"i","inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","data":[1,2,3]}],)"
+      R"("outputs":[{"name":"x","parameters":{"classification":2}}]})",
+      R"(B00{"parameters":{"binary_data_output":true,"priority":1},)"
+      R"("inputs":[{"data":[[1,2,3]],"name":"x","shape":[1,3],"datatype":"FP32"}]})",
       R"(C1N{"inputs":[{"name":"x","shape":[1,3],"datatype":"FP32","parameters":{"binary_data_size":12}}]}AAAABBBBCCCC)",
       "D00AAAABBBBCCCC",
       R"(E00{"ids":[[1,-2],[3,4]],"text":["a\u00e9\ud83d\ude00","\"\\\n"]})",
-      R"(F00{"inputs":[{"name":"text","shape":[1],"datatype":"BYTES","data":["\u0000"]},{"name":"ids","shape":[1,1],"datatype":"INT64","data":[9223372036854775807]}]})",
+      R"(F00{"inputs":[{"name":"text","shape":[1],"datatype":"BYTES","data":["\u0000"]},)"
+      R"({"name":"ids","shape":[1,1],"datatype":"INT64","data":[9223372036854775807]}]})",
       R"(I00{"b":[true,0],"h":[65504,5.96e-8],"d":1e-320,"u":[[18446744073709551615]]})",
-      R"(M00{"i":[[[1],[2]],[[-3],[4.0]]]})", R"(M00{"i":[[],[]]})", R"(N00{"inputs":[{"name":"i","shape":[0,5,1],"datatype":"INT8","data":[]}]})",
-      R"(Q00["a","","b]"])", R"(U00{"w":[1.0,3.3895314e38,1e-40]})", "W00AABBCC", nullptr};
+      R"(M00{"i":[[[1],[2]],[[-3],[4.0]]]})",
+      R"(M00{"i":[[],[]]})",
+      R"(N00{"inputs":[{"name":"i","shape":[0,5,1],"datatype":"INT8","data":[]}]})",
+      R"(Q00["a","","b]"])",
+      R"(U00{"w":[1.0,3.3895314e38,1e-40]})",
+      "W00AABBCC",
+      nullptr};
   return seeds;
 }
 

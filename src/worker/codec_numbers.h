@@ -20,11 +20,11 @@ enum class Why : std::uint8_t { none, not_number, bad_number, range, fraction, n
 struct Decimal {
   const char* begin = nullptr;
   const char* end = nullptr;
-  std::uint64_t mantissa = 0;   // all digits, the point left out; wrapped if `many`
-  int exponent = 0;             // value = ±mantissa × 10^exponent
+  std::uint64_t mantissa = 0;  // all digits, the point left out; wrapped if `many`
+  int exponent = 0;            // value = ±mantissa × 10^exponent
   bool negative = false;
-  bool integer = true;          // written without point and exponent
-  bool many = false;            // more digits than `mantissa` holds
+  bool integer = true;  // written without point and exponent
+  bool many = false;    // more digits than `mantissa` holds
 };
 
 constexpr bool is_digit(char c) { return static_cast<unsigned char>(c - '0') < 10; }

@@ -35,7 +35,8 @@ Result<void> decode_plain(Decoding& d, std::span<const std::byte> body) {
   if (d.tokens.peek() == '[' && inputs.size() == 1) {
     TRY_VOID(read_input(d, 0));
   } else if (d.tokens.peek() == '[') {
-    return fail(Code::invalid_argument, "a bare list needs a model with one input, this one has " + std::to_string(inputs.size()) + "; send an object from input name to list");
+    return fail(Code::invalid_argument, "a bare list needs a model with one input, this one has " + std::to_string(inputs.size()) +
+                                            "; send an object from input name to list");
   } else {
     std::size_t next = 0;
     TRY_VOID(d.tokens.object(d.text, "an object from input name to list", [&](std::string_view key) -> Result<void> {

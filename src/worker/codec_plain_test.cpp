@@ -14,7 +14,9 @@ using domain::Signature;
 using domain::WireFormat;
 using Shape = std::vector<std::int64_t>;
 
-Signature rows_of(Datatype type, std::int64_t width) { return {.inputs = {{"x", type, {-1, width}}}, .outputs = {{"y", Datatype::fp32, {-1}}}, .batches = true}; }
+Signature rows_of(Datatype type, std::int64_t width) {
+  return {.inputs = {{"x", type, {-1, width}}}, .outputs = {{"y", Datatype::fp32, {-1}}}, .batches = true};
+}
 Signature list_of(Datatype type) { return {.inputs = {{"x", type, {-1}}}, .outputs = {{"y", Datatype::fp32, {-1}}}, .batches = false}; }
 Decoded plain(const Signature& signature, std::string_view text) { return decode_text(signature, WireFormat::plain_json, text); }
 
@@ -36,18 +38,21 @@ TEST(CodecPlain, OneRowMayComeWithoutItsBrackets) {
   ASSERT_TRUE(scalar.request) << scalar.error();
   EXPECT_EQ(scalar.shape(), (Shape{1}));
   EXPECT_EQ(scalar.values<std::int64_t>(), (std::vector<std::int64_t>{7}));
-  EXPECT_FALSE(plain({.inputs = {{"x", Datatype::fp32, {2, 3}}}, .outputs = {}, .batches = false}, R"({"x":[1,2,3]})").request) << "only where the model batches";
+  EXPECT_FALSE(plain({.inputs = {{"x", Datatype::fp32, {2, 3}}}, .outputs = {}, .batches = false}, R"({"x":[1,2,3]})").request)
+      << "only where the model batches";
 }
 
 TEST(CodecPlain, OneInputGoesByCommonNamesToo) {
   const auto signature = rows_of(Datatype::fp32, 2);
-  for (const char* text : {R"({"x":[[1,2]]})", R"({"input":[[1,2]]})", R"({"inputs":[[1,2]]})", R"({"instances":[[1,2]]})", "[[1,2]]", "[1,2]", R"({"\u0078":[[1,2]]})"}) {
+  for (const char* text : {R"({"x":[[1,2]]})", R"({"input":[[1,2]]})", R"({"inputs":[[1,2]]})", R"({"instances":[[1,2]]})", "[[1,2]]",
+                           "[1,2]", R"({"\u0078":[[1,2]]})"}) {
     const auto d = plain(signature, text);
     ASSERT_TRUE(d.request) << text << ": " << d.error();
     EXPECT_EQ(d.values<float>(), (std::vector<float>{1, 2})) << text;
   }
   const Signature two{.inputs = {{"a", Datatype::fp32, {-1}}, {"b", Datatype::fp32, {-1}}}, .outputs = {}, .batches = true};
-  EXPECT_EQ(plain(two, "[[1,2]]").error(), "a bare list needs a model with one input, this one has 2; send an object from input name to list");
+  EXPECT_EQ(plain(two, "[[1,2]]").error(),
+            "a bare list needs a model with one input, this one has 2; send an object from input name to list");
   EXPECT_EQ(plain(two, R"({"input":[1]})").error(), "the model has no input 'input'; it has 'a', 'b'");
 }
 
@@ -61,7 +66,8 @@ TEST(CodecPlain, InputsComeInAnyOrder) {
   EXPECT_EQ(plain(two, R"({"b":[1]})").error(), "missing: input 'a' (FP32 [-1]); a request holds every input of the model");
   EXPECT_EQ(plain(two, "{}").error(), "missing: input 'a' (FP32 [-1]), input 'b' (INT8 [-1]); a request holds every input of the model");
   EXPECT_EQ(plain(two, R"({"a":[1],"a":[2]})").error(), "input 'a' is there twice; send it once");
-  EXPECT_EQ(plain(rows_of(Datatype::fp32, 1), R"({"x":[[1]],"input":[[2]]})").error(), "input 'x' is there twice; send it once") << "by another name too";
+  EXPECT_EQ(plain(rows_of(Datatype::fp32, 1), R"({"x":[[1]],"input":[[2]]})").error(), "input 'x' is there twice; send it once")
+      << "by another name too";
 }
 
 struct Refusal {
@@ -77,16 +83,20 @@ TEST(CodecPlain, RefusesWhatIsNoRectangleOfTheRightShape) {
       {R"({"x":5})", "input 'x': expected FP32 [-1,3], got a list of shape []; send 2 dimensions, not 0"},
       {R"({"x":[]})", "input 'x': expected FP32 [-1,3], got a list of shape [1,0]; send 3 numbers a row"},
       {R"({"x":[[]]})", "input 'x': expected FP32 [-1,3], got a list of shape [1,0]; send 3 numbers a row"},
-      {R"({"x":[[1,2,3],[4,5]]})", "input 'x': a list at depth 2 has 2 elements where the first has 3; all of one depth must be equally long"},
+      {R"({"x":[[1,2,3],[4,5]]})",
+       "input 'x': a list at depth 2 has 2 elements where the first has 3; all of one depth must be equally long"},
       {R"({"x":[[],[1,2,3]]})", "input 'x': a list at depth 2 has 3 elements where the first has 0; all of one depth must be equally long"},
       {R"({"x":[[1,2,3],4]})", "input 'x': lists and values stand side by side in one list (near '4'); all elements must be at one depth"},
       {R"({"x":[1,[2],3]})", "input 'x': lists and values stand side by side in one list (before '['); all elements must be at one depth"},
-      {R"({"x":[[1,2,3],[[4,5,6]]]})", "input 'x': lists and values stand side by side in one list (near '4'); all elements must be at one depth"},
-      {R"({"x":[[[1,2,3]],[4,5,6]]})", "input 'x': lists and values stand side by side in one list (near '4'); all elements must be at one depth"},
+      {R"({"x":[[1,2,3],[[4,5,6]]]})",
+       "input 'x': lists and values stand side by side in one list (near '4'); all elements must be at one depth"},
+      {R"({"x":[[[1,2,3]],[4,5,6]]})",
+       "input 'x': lists and values stand side by side in one list (near '4'); all elements must be at one depth"},
   };
   for (const auto& [text, error] : table) EXPECT_EQ(plain(rows_of(Datatype::fp32, 3), text).error(), error) << text;
   const Signature deep{.inputs = {{"x", Datatype::fp32, {-1, 4, 5}}}, .outputs = {}, .batches = true};
-  EXPECT_EQ(plain(deep, R"({"x":[[[1,2,3,4,5]]]})").error(), "input 'x': expected FP32 [-1,4,5], got a list of shape [1,1,5]; dimension 1 must be 4");
+  EXPECT_EQ(plain(deep, R"({"x":[[[1,2,3,4,5]]]})").error(),
+            "input 'x': expected FP32 [-1,4,5], got a list of shape [1,1,5]; dimension 1 must be 4");
 }
 
 TEST(CodecPlain, RefusesWhatIsNotJson) {
@@ -122,7 +132,9 @@ TEST(CodecPlain, RefusesWhatIsNotJson) {
 }
 
 TEST(CodecPlain, NestingHasALimit) {
-  const auto nested = [](int depth) { return R"({"x":)" + std::string(static_cast<std::size_t>(depth), '[') + "1" + std::string(static_cast<std::size_t>(depth), ']') + "}"; };
+  const auto nested = [](int depth) {
+    return R"({"x":)" + std::string(static_cast<std::size_t>(depth), '[') + "1" + std::string(static_cast<std::size_t>(depth), ']') + "}";
+  };
   const Signature signature{.inputs = {{"x", Datatype::fp32, Shape(32, 1)}}, .outputs = {}, .batches = false};
   EXPECT_TRUE(plain(signature, nested(32)).request);
   EXPECT_EQ(plain(signature, nested(33)).error(), "input 'x': lists nest deeper than 32 levels");
@@ -130,8 +142,10 @@ TEST(CodecPlain, NestingHasALimit) {
 }
 
 TEST(CodecPlain, UnknownNamesGetTheNearest) {
-  const Signature two{.inputs = {{"input_ids", Datatype::int64, {-1, -1}}, {"attention_mask", Datatype::int64, {-1, -1}}}, .outputs = {}, .batches = true};
-  EXPECT_EQ(plain(two, R"({"input_id":[[1]]})").error(), "the model has no input 'input_id'; did you mean 'input_ids'? It has 'input_ids', 'attention_mask'");
+  const Signature two{
+      .inputs = {{"input_ids", Datatype::int64, {-1, -1}}, {"attention_mask", Datatype::int64, {-1, -1}}}, .outputs = {}, .batches = true};
+  EXPECT_EQ(plain(two, R"({"input_id":[[1]]})").error(),
+            "the model has no input 'input_id'; did you mean 'input_ids'? It has 'input_ids', 'attention_mask'");
   EXPECT_EQ(plain(two, R"({"zzz":[[1]]})").error(), "the model has no input 'zzz'; it has 'input_ids', 'attention_mask'");
 }
 
@@ -143,7 +157,8 @@ void expect_value(Datatype type, const char* text, T value) {
   ASSERT_TRUE(d.request) << text << ": " << d.error();
   const auto got = d.values<T>();
   ASSERT_EQ(got.size(), 1u);
-  EXPECT_EQ(std::memcmp(&got[0], &value, sizeof value), 0) << text << " as " << domain::name(type) << " is " << +got[0] << ", expected " << +value;
+  EXPECT_EQ(std::memcmp(&got[0], &value, sizeof value), 0)
+      << text << " as " << domain::name(type) << " is " << +got[0] << ", expected " << +value;
 }
 
 TEST(CodecElements, WholeNumbers) {
@@ -217,7 +232,8 @@ TEST(CodecElements, Refusals) {
       {Datatype::uint8, "256", "'256' is out of the range of UINT8 (0 to 255)"},
       {Datatype::uint8, "-1", "'-1' is out of the range of UINT8 (0 to 255)"},
       {Datatype::int8, "128", "'128' is out of the range of INT8 (-128 to 127)"},
-      {Datatype::int64, "9223372036854775808", "'9223372036854775808' is out of the range of INT64 (-9223372036854775808 to 9223372036854775807)"},
+      {Datatype::int64, "9223372036854775808",
+       "'9223372036854775808' is out of the range of INT64 (-9223372036854775808 to 9223372036854775807)"},
       {Datatype::uint64, "18446744073709551616", "'18446744073709551616' is out of the range of UINT64 (0 to 18446744073709551615)"},
       {Datatype::int32, "1e400", "'1e400' is out of the range of INT32 (-2147483648 to 2147483647)"},
       {Datatype::int32, "1.5", "'1.5' is not a whole number of at most 19 digits, which INT32 needs"},

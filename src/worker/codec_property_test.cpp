@@ -33,7 +33,11 @@ struct Tensor {
 };
 
 bool finite(Datatype type, const std::byte* at) {
-  const auto exponent_full = [&]<class Bits>(Bits mask) { Bits v; std::memcpy(&v, at, sizeof v); return (v & mask) == mask; };
+  const auto exponent_full = [&]<class Bits>(Bits mask) {
+    Bits v;
+    std::memcpy(&v, at, sizeof v);
+    return (v & mask) == mask;
+  };
   switch (type) {
     case Datatype::fp16: return !exponent_full(std::uint16_t{0x7C00});
     case Datatype::bf16: return !exponent_full(std::uint16_t{0x7F80});
@@ -119,7 +123,8 @@ std::string element(const Tensor& t, Datatype type, std::size_t i, Random& rando
     case Datatype::int32: return std::to_string(at<std::int32_t>(t, i));
     case Datatype::int64: return std::to_string(at<std::int64_t>(t, i));
     case Datatype::fp16: return real(of_half(at<std::uint16_t>(t, i)), 9);
-    case Datatype::bf16: return real(static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(at<std::uint16_t>(t, i)) << 16)), 9);
+    case Datatype::bf16:
+      return real(static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(at<std::uint16_t>(t, i)) << 16)), 9);
     case Datatype::fp32: return real(static_cast<double>(at<float>(t, i)), 9);
     case Datatype::fp64: return real(at<double>(t, i), 17);
     case Datatype::bytes: return escaped(t.strings[i], random);
@@ -132,7 +137,8 @@ std::string blank(Random& random) { return random.chance(0.2) ? random.chance(0.
 std::string nested(const Tensor& t, Datatype type, std::size_t depth, std::size_t& next, Random& random) {
   if (depth == t.shape.size()) return element(t, type, next++, random);
   std::string out = "[" + blank(random);
-  for (std::int64_t i = 0; i < t.shape[depth]; ++i) out += (i ? "," : "") + blank(random) + nested(t, type, depth + 1, next, random) + blank(random);
+  for (std::int64_t i = 0; i < t.shape[depth]; ++i)
+    out += (i ? "," : "") + blank(random) + nested(t, type, depth + 1, next, random) + blank(random);
   return out + "]";
 }
 
@@ -155,9 +161,12 @@ std::string bytes_of(const Tensor& t, Datatype type) {
 Signature random_signature(Random& random) {
   Signature signature{.inputs = {}, .outputs = {}, .batches = random.chance(0.5)};
   for (int i = random.between(1, 4); i > 0; --i) {
-    TensorSpec spec{.name = "in" + std::to_string(i) + (random.chance(0.1) ? "\"é" : ""), .datatype = static_cast<Datatype>(random.between(0, kDatatypes - 1)), .shape = {}};
+    TensorSpec spec{.name = "in" + std::to_string(i) + (random.chance(0.1) ? "\"é" : ""),
+                    .datatype = static_cast<Datatype>(random.between(0, kDatatypes - 1)),
+                    .shape = {}};
     if (signature.batches) spec.shape.push_back(-1);
-    for (int rank = random.between(signature.batches ? 0 : 1, 4); rank > 0; --rank) spec.shape.push_back(random.chance(0.3) ? -1 : random.between(1, 5));
+    for (int rank = random.between(signature.batches ? 0 : 1, 4); rank > 0; --rank)
+      spec.shape.push_back(random.chance(0.3) ? -1 : random.between(1, 5));
     signature.inputs.push_back(spec);
   }
   signature.outputs = signature.inputs;
@@ -175,7 +184,8 @@ Body write_request(WireFormat format, const Signature& signature, const std::vec
   if (format != WireFormat::plain_json) json += "\"id\":\"7\",\"inputs\":[";
   std::vector<std::size_t> order(tensors.size());
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-  for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[static_cast<std::size_t>(random.between(0, static_cast<int>(i) - 1))]);
+  for (std::size_t i = order.size(); i > 1; --i)
+    std::swap(order[i - 1], order[static_cast<std::size_t>(random.between(0, static_cast<int>(i) - 1))]);
   for (std::size_t n = 0; n < order.size(); ++n) {
     const TensorSpec& spec = signature.inputs[order[n]];
     const Tensor& t = tensors[order[n]];
@@ -185,7 +195,8 @@ Body write_request(WireFormat format, const Signature& signature, const std::vec
       json += escaped(spec.name, random) + blank(random) + ":" + nested(t, spec.datatype, 0, next, random);
       continue;
     }
-    std::vector<std::string> fields{"\"name\":" + escaped(spec.name, random), "\"shape\":" + shape_text(t), "\"datatype\":\"" + std::string(domain::name(spec.datatype)) + "\""};
+    std::vector<std::string> fields{"\"name\":" + escaped(spec.name, random), "\"shape\":" + shape_text(t),
+                                    "\"datatype\":\"" + std::string(domain::name(spec.datatype)) + "\""};
     if (format == WireFormat::v2_binary && random.chance(0.8)) {
       const std::string bytes = bytes_of(t, spec.datatype);
       fields.push_back("\"parameters\":{\"binary_data_size\":" + std::to_string(bytes.size()) + "}");
@@ -197,7 +208,8 @@ Body write_request(WireFormat format, const Signature& signature, const std::vec
     } else {
       fields.push_back("\"data\":" + nested(t, spec.datatype, 0, next, random));
     }
-    if (random.chance(0.5)) std::swap(fields[static_cast<std::size_t>(random.between(0, 3))], fields[static_cast<std::size_t>(random.between(0, 3))]);
+    if (random.chance(0.5))
+      std::swap(fields[static_cast<std::size_t>(random.between(0, 3))], fields[static_cast<std::size_t>(random.between(0, 3))]);
     json += "{";
     for (std::size_t i = 0; i < fields.size(); ++i) json += (i ? "," : "") + fields[i];
     json += "}";
@@ -265,7 +277,8 @@ TEST(CodecProperty, WhatIsEncodedDecodesToTheSame) {
         // A V2 reply is a request but for the word; a name in the reply cannot hold it.
         if (const auto word = text.find("\"outputs\":["); format != WireFormat::plain_json) text.replace(word, 10, "\"inputs\": ");
         const PaddedBody padded(text);
-        const auto done = decoder.decode(binary ? WireFormat::v2_binary : format, padded.bytes(), binary ? encoded.json_size : text.size(), memory, request);
+        const auto done = decoder.decode(binary ? WireFormat::v2_binary : format, padded.bytes(), binary ? encoded.json_size : text.size(),
+                                         memory, request);
         ASSERT_TRUE(done) << done.error().message << "\n" << text;
         for (std::size_t i = 0; i < tensors.size(); ++i) expect_same(tensors[i], request.inputs[i], signature.inputs[i], text);
       }
@@ -290,7 +303,10 @@ TEST(CodecProperty, FloatsAreTheNearestOfTheirOwnType) {
     switch (random.between(0, 3)) {
       case 0: std::snprintf(text, sizeof text, "%.*g", random.between(1, 25), middle); break;
       case 1: std::snprintf(text, sizeof text, "%.*e", random.between(1, 60), middle); break;
-      case 2: std::snprintf(text, sizeof text, "%.60e", middle); text[std::strlen(text) - 5] = '1'; break;
+      case 2:
+        std::snprintf(text, sizeof text, "%.60e", middle);
+        text[std::strlen(text) - 5] = '1';
+        break;
       default: std::snprintf(text, sizeof text, "%.*g", random.between(7, 20), static_cast<double>(low));
     }
     if (!std::isfinite(std::strtof(text, nullptr))) continue;

@@ -47,7 +47,8 @@ struct Decoded {
   std::string error() const { return request ? "" : request.error().message; }
 };
 
-inline Decoded decode_text(const domain::Signature& signature, domain::WireFormat format, std::string_view text, std::uint64_t json_size = 0) {
+inline Decoded decode_text(const domain::Signature& signature, domain::WireFormat format, std::string_view text,
+                           std::uint64_t json_size = 0) {
   Decoded out{PaddedBody(text), {}, {}};
   Decoder decoder(signature);
   out.request = decoder.decode(format, out.body.bytes(), json_size, out.memory);

@@ -32,14 +32,12 @@ Result<void> Tokens::index(std::span<const std::byte> json) {
   if (!parser.stages || parser.capacity < json.size()) {
     const std::size_t wanted = std::max(json.size(), kIndexedFirst);
     simdjson::error_code error = simdjson::SUCCESS;
-    if (!parser.stages)
-      error = simdjson::get_active_implementation()->create_dom_parser_implementation(wanted, kNestingMax, parser.stages);
-    else
-      error = parser.stages->set_capacity(wanted);
+    if (!parser.stages) error = simdjson::get_active_implementation()->create_dom_parser_implementation(wanted, kNestingMax, parser.stages);
+    else error = parser.stages->set_capacity(wanted);
     if (error) {
       parser.stages.reset();
-      return fail(Code::invalid_argument, "a JSON body of " + std::to_string(json.size()) +
-                                              " bytes cannot be parsed: send less than 4 GiB, or binary tensors");
+      return fail(Code::invalid_argument,
+                  "a JSON body of " + std::to_string(json.size()) + " bytes cannot be parsed: send less than 4 GiB, or binary tensors");
     }
     parser.capacity = wanted;
   }
@@ -48,7 +46,7 @@ Result<void> Tokens::index(std::span<const std::byte> json) {
   const auto* bytes = reinterpret_cast<const std::uint8_t*>(text_);
   const simdjson::error_code error = parser.stages->stage1(bytes, size_, simdjson::stage1_mode::regular);
   if (error) {
-    const char* why = error == simdjson::UTF8_ERROR       ? "it is not UTF-8"
+    const char* why = error == simdjson::UTF8_ERROR        ? "it is not UTF-8"
                       : error == simdjson::UNCLOSED_STRING ? "a string has no closing quote"
                       : error == simdjson::UNESCAPED_CHARS ? "a string holds a control character; escape it as \\u00XX"
                       : error == simdjson::EMPTY           ? "it holds nothing but blanks"
@@ -67,8 +65,8 @@ void Tokens::trim() {
 
 Error Tokens::not_json(std::size_t token, std::string_view expected) const {
   const std::size_t place = token < count_ ? places_[token] : size_;
-  return {Code::invalid_argument, "the body is not JSON at byte " + std::to_string(place) + ": expected " + std::string(expected) +
-                                      ", found " + quoted(token)};
+  return {Code::invalid_argument,
+          "the body is not JSON at byte " + std::to_string(place) + ": expected " + std::string(expected) + ", found " + quoted(token)};
 }
 
 std::string Tokens::quoted(std::size_t token) const {
@@ -160,8 +158,7 @@ Result<void> Tokens::skip_scalar() {
 }
 
 Result<void> Tokens::skip(int depth) {
-  if (depth > kNestingMax)
-    return fail(Code::invalid_argument, "the body nests deeper than " + std::to_string(kNestingMax) + " levels");
+  if (depth > kNestingMax) return fail(Code::invalid_argument, "the body nests deeper than " + std::to_string(kNestingMax) + " levels");
   if (peek() == '[') return list("a list", [&](std::size_t) { return skip(depth + 1); });
   if (peek() != '{') return skip_scalar();
   ++at_;

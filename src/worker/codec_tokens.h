@@ -77,9 +77,7 @@ class Tokens {
     TRY_VOID(expect('[', what));
     if (take(']')) return {};
     std::size_t index = 0;
-    do {
-      TRY_VOID(item(index++));
-    } while (take(','));
+    do { TRY_VOID(item(index++)); } while (take(','));
     return expect(']', "',' or ']'");
   }
 

@@ -20,7 +20,9 @@ class V2 {
     TRY_VOID(d_.tokens.object(d_.text, "an object with \"inputs\"", [this](std::string_view key) { return field(key); }));
     if (!d_.tokens.at_end()) return fail(d_.tokens.not_json(d_.tokens.position(), "the end"));
     if (!tensors_.empty())
-      return fail(Code::invalid_argument, std::to_string(tensors_.size()) + " of the " + std::to_string(whole_) + " bytes behind the JSON belong to no input; the sum of binary_data_size must be their number");
+      return fail(Code::invalid_argument,
+                  std::to_string(tensors_.size()) + " of the " + std::to_string(whole_) +
+                      " bytes behind the JSON belong to no input; the sum of binary_data_size must be their number");
     if (d_.request.outputs.empty()) d_.all_outputs(binary_);
     else if (binary_) default_to_binary();
     return check_complete(d_.signature, d_.seen, d_.request);
@@ -31,7 +33,7 @@ class V2 {
     const TensorSpec* spec = nullptr;
     std::size_t index = 0;
     bool typed = false, shaped = false, read = false;
-    std::optional<std::size_t> data;            // token
+    std::optional<std::size_t> data;  // token
     std::optional<std::int64_t> binary_size;
   };
 
@@ -103,7 +105,9 @@ class V2 {
     return d_.tokens.list("a list of sizes", [this](std::size_t at) -> Result<void> {
       if (at >= kNestingMax) return fail(Code::invalid_argument, "a shape has more than " + std::to_string(kNestingMax) + " dimensions");
       TRY(shape_[at], d_.tokens.take_integer("a shape's size"));
-      if (shape_[at] < 0) return fail(Code::invalid_argument, "a shape's size is " + std::to_string(shape_[at]) + "; a request states each size, -1 stands in models only");
+      if (shape_[at] < 0)
+        return fail(Code::invalid_argument,
+                    "a shape's size is " + std::to_string(shape_[at]) + "; a request states each size, -1 stands in models only");
       rank_ = at + 1;
       return {};
     });
@@ -128,7 +132,8 @@ class V2 {
     const TensorSpec& spec = *in.spec;
     if (datatype_ != domain::name(spec.datatype)) {
       const bool known = domain::datatype_named(datatype_).has_value();
-      return fail(Code::invalid_argument, input(spec) + ": expected " + text(spec) + ", got datatype " + std::string(datatype_.substr(0, 20)) +
+      return fail(Code::invalid_argument, input(spec) + ": expected " + text(spec) + ", got datatype " +
+                                              std::string(datatype_.substr(0, 20)) +
                                               (known ? "; convert it before sending" : ", which the protocol does not know"));
     }
     const std::span<const std::int64_t> shape(shape_.data(), rank_);
@@ -140,16 +145,20 @@ class V2 {
   Result<void> read_data(Input& in) {
     TRY_VOID(check(in));
     const TensorSpec& spec = *in.spec;
-    if (d_.tokens.peek() != '[') return fail(Code::invalid_argument, input(spec) + ": data must be a list, not " + d_.tokens.quoted(d_.tokens.position()));
+    if (d_.tokens.peek() != '[')
+      return fail(Code::invalid_argument, input(spec) + ": data must be a list, not " + d_.tokens.quoted(d_.tokens.position()));
     Elements elements;
     TRY_VOID(read_elements(d_.tokens, spec, d_.arena, d_.text, elements));
     const std::span<const std::int64_t> shape(shape_.data(), rank_);
     const auto count = count_of(shape);
     if (!count || *count != elements.count)
-      return fail(Code::invalid_argument, input(spec) + ": shape " + text(shape) + " needs " + (count ? std::to_string(*count) : "too many") + " elements, data has " + std::to_string(elements.count));
+      return fail(Code::invalid_argument, input(spec) + ": shape " + text(shape) + " needs " +
+                                              (count ? std::to_string(*count) : "too many") + " elements, data has " +
+                                              std::to_string(elements.count));
     // Flat, or nested exactly as the shape says; an empty tensor may be written either way.
     if (elements.nesting.rank > 1 && elements.count > 0 && !std::ranges::equal(elements.nesting.shape(), shape))
-      return fail(Code::invalid_argument, input(spec) + ": data is nested as " + text(elements.nesting.shape()) + ", the shape is " + text(shape) + "; nest it like the shape or send it flat");
+      return fail(Code::invalid_argument, input(spec) + ": data is nested as " + text(elements.nesting.shape()) + ", the shape is " +
+                                              text(shape) + "; nest it like the shape or send it flat");
     d_.request.inputs[in.index].data = elements.data;
     d_.request.inputs[in.index].strings = elements.strings;
     in.read = true;
@@ -159,9 +168,13 @@ class V2 {
   Result<void> finish(Input& in, std::size_t at) {
     if (!in.spec) return fail(Code::invalid_argument, "input " + std::to_string(at) + " of the request has no name; send \"name\"");
     const TensorSpec& spec = *in.spec;
-    if (!in.typed) return fail(Code::invalid_argument, input(spec) + " has no datatype; send \"datatype\": \"" + std::string(domain::name(spec.datatype)) + "\"");
-    if (!in.shaped) return fail(Code::invalid_argument, input(spec) + " has no shape; send \"shape\", for the model it is " + text(spec.shape));
-    if (in.data && in.binary_size) return fail(Code::invalid_argument, input(spec) + " has both data and binary_data_size; send one of them");
+    if (!in.typed)
+      return fail(Code::invalid_argument,
+                  input(spec) + " has no datatype; send \"datatype\": \"" + std::string(domain::name(spec.datatype)) + "\"");
+    if (!in.shaped)
+      return fail(Code::invalid_argument, input(spec) + " has no shape; send \"shape\", for the model it is " + text(spec.shape));
+    if (in.data && in.binary_size)
+      return fail(Code::invalid_argument, input(spec) + " has both data and binary_data_size; send one of them");
     if (in.binary_size) return read_binary(in);
     if (!in.data) return fail(Code::invalid_argument, input(spec) + " has neither data nor binary_data_size; send one of them");
     if (in.read) return {};
@@ -176,8 +189,9 @@ class V2 {
     TRY_VOID(check(in));
     const std::int64_t size = *in.binary_size;
     if (size < 0 || static_cast<std::uint64_t>(size) > tensors_.size())
-      return fail(Code::invalid_argument, input(*in.spec) + ": binary_data_size is " + std::to_string(size) + ", but of the " + std::to_string(whole_) +
-                                              " bytes behind the JSON " + std::to_string(tensors_.size()) + " are left; does Inference-Header-Content-Length say where the JSON ends?");
+      return fail(Code::invalid_argument, input(*in.spec) + ": binary_data_size is " + std::to_string(size) + ", but of the " +
+                                              std::to_string(whole_) + " bytes behind the JSON " + std::to_string(tensors_.size()) +
+                                              " are left; does Inference-Header-Content-Length say where the JSON ends?");
     TRY_VOID(take_binary(*in.spec, tensors_.first(static_cast<std::size_t>(size)), d_.arena, d_.request.inputs[in.index]));
     tensors_ = tensors_.subspan(static_cast<std::size_t>(size));
     return {};
@@ -203,7 +217,10 @@ class V2 {
         }
         if (name != "classification") return d_.tokens.skip(1);
         TRY(const std::int64_t classes, d_.tokens.take_integer("parameter classification"));
-        if (classes < 0 || classes > kClassesMax) return fail(Code::invalid_argument, "parameter classification is " + std::to_string(classes) + "; send a number of classes from 1 to " + std::to_string(kClassesMax) + ", or 0 for none");
+        if (classes < 0 || classes > kClassesMax)
+          return fail(Code::invalid_argument, "parameter classification is " + std::to_string(classes) +
+                                                  "; send a number of classes from 1 to " + std::to_string(kClassesMax) +
+                                                  ", or 0 for none");
         wanted.classification = static_cast<int>(classes);
         return {};
       });
@@ -212,7 +229,8 @@ class V2 {
     for (const WantedOutput& other : d_.request.outputs)
       if (other.index == *index) return fail(Code::invalid_argument, "output '" + outputs[*index].name + "' is asked for twice; ask once");
     if (wanted.classification > 0 && outputs[*index].datatype == domain::Datatype::bytes)
-      return fail(Code::invalid_argument, "output '" + outputs[*index].name + "' is BYTES, which classification cannot rank; ask for it without");
+      return fail(Code::invalid_argument,
+                  "output '" + outputs[*index].name + "' is BYTES, which classification cannot rank; ask for it without");
     wanted.index = *index;
     d_.request.outputs.push_back(wanted);
     // What was not said follows binary_data_output, which may come later. Signed off by output number.
@@ -240,6 +258,8 @@ class V2 {
 
 }  // namespace
 
-Result<void> decode_v2(Decoding& d, std::span<const std::byte> json, std::span<const std::byte> tensors) { return V2(d, tensors).run(json); }
+Result<void> decode_v2(Decoding& d, std::span<const std::byte> json, std::span<const std::byte> tensors) {
+  return V2(d, tensors).run(json);
+}
 
 }  // namespace mayfly::worker::codec

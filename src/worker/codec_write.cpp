@@ -16,11 +16,15 @@ namespace {
 
 using domain::Datatype;
 
-constexpr std::size_t kNumberMax = 32;    // characters of the longest number and its comma
-constexpr std::size_t kAtOnce = 1024;     // numbers for which room is made
+constexpr std::size_t kNumberMax = 32;  // characters of the longest number and its comma
+constexpr std::size_t kAtOnce = 1024;   // numbers for which room is made
 
-struct Half { std::uint16_t bits; };
-struct BrainFloat { std::uint16_t bits; };
+struct Half {
+  std::uint16_t bits;
+};
+struct BrainFloat {
+  std::uint16_t bits;
+};
 
 // As the number that is printed and compared.
 template <class T>
@@ -94,8 +98,9 @@ Result<void> append_numbers(std::string& out, const Values& values, std::size_t 
     });
     if (printed == part) continue;
     out.resize(before);
-    return fail(Code::invalid_argument, "output '" + std::string(values.name) + "': element " + std::to_string(from + done + printed) +
-                                            " is NaN or infinite, for which JSON has no word; ask for it in binary form (\"binary_data\": true)");
+    return fail(Code::invalid_argument,
+                "output '" + std::string(values.name) + "': element " + std::to_string(from + done + printed) +
+                    " is NaN or infinite, for which JSON has no word; ask for it in binary form (\"binary_data\": true)");
   }
   return {};
 }
@@ -112,8 +117,9 @@ Result<void> append_strings(std::string& out, const Values& values, std::size_t 
     if (i > 0) out += ',';
     const std::string_view text = values.strings[from + i];
     if (!is_utf8(text))
-      return fail(Code::invalid_argument, "output '" + std::string(values.name) + "': element " + std::to_string(from + i) +
-                                              " is not UTF-8, which JSON cannot carry; ask for it in binary form (V2, \"binary_data\": true)");
+      return fail(Code::invalid_argument,
+                  "output '" + std::string(values.name) + "': element " + std::to_string(from + i) +
+                      " is not UTF-8, which JSON cannot carry; ask for it in binary form (V2, \"binary_data\": true)");
     append_quoted(out, text);
   }
   return {};
@@ -161,7 +167,8 @@ void append_number(std::string& out, std::int64_t value) {
   out.append(text, std::to_chars(text, text + sizeof text, value).ptr);
 }
 
-void append_best(const Values& values, std::size_t from, std::size_t count, std::size_t best, const std::vector<std::string>* labels, std::vector<std::string>& out) {
+void append_best(const Values& values, std::size_t from, std::size_t count, std::size_t best, const std::vector<std::string>* labels,
+                 std::vector<std::string>& out) {
   std::vector<std::size_t> order(count);
   std::iota(order.begin(), order.end(), std::size_t{0});
   with_type(values.type, [&]<class T>() {

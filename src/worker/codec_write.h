@@ -14,11 +14,11 @@
 namespace mayfly::worker::codec {
 
 struct Values {
-  std::string_view name;          // of the output, for messages
+  std::string_view name;  // of the output, for messages
   domain::Datatype type{};
   std::span<const std::byte> data;
   std::span<const std::string_view> strings;
-  bool nan_is_null = false;       // else NaN and infinities are an error
+  bool nan_is_null = false;  // else NaN and infinities are an error
 };
 
 // `count` elements from `from` on, with commas between them.
@@ -27,6 +27,7 @@ void append_quoted(std::string& out, std::string_view text);
 void append_number(std::string& out, std::int64_t value);
 // Triton's classification: the `best` largest of `count` numbers from `from` on as "value:index[:label]", largest first,
 // the lower index first among equals, NaN last. Not for BYTES.
-void append_best(const Values& values, std::size_t from, std::size_t count, std::size_t best, const std::vector<std::string>* labels, std::vector<std::string>& out);
+void append_best(const Values& values, std::size_t from, std::size_t count, std::size_t best, const std::vector<std::string>* labels,
+                 std::vector<std::string>& out);
 
 }  // namespace mayfly::worker::codec
