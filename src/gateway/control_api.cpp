@@ -37,7 +37,8 @@ Result<int> parse_version(std::string_view text) {
 }
 
 bool is_sha256(std::string_view text) {
-  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+  return text.size() == 64 &&
+         std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 // One upload: bytes go to the control as they come; the server reads on as the disk takes them.
@@ -77,14 +78,17 @@ void ControlApi::add_routes(Router& router) {
 }
 
 void ControlApi::add_artifacts(Router& router) {
-  router.add_upload(Method::put, "/api/artifacts", [this](HttpRequest&, Responder to) -> std::unique_ptr<UploadSink> {
-    const auto number = control_.begin_upload();
-    if (!number) {
-      to.fail(number.error());
-      return nullptr;
-    }
-    return std::make_unique<Upload>(control_, *number, to);
-  }, kArtifactMax);
+  router.add_upload(
+      Method::put, "/api/artifacts",
+      [this](HttpRequest&, Responder to) -> std::unique_ptr<UploadSink> {
+        const auto number = control_.begin_upload();
+        if (!number) {
+          to.fail(number.error());
+          return nullptr;
+        }
+        return std::make_unique<Upload>(control_, *number, to);
+      },
+      kArtifactMax);
   router.add(Method::head, "/api/artifacts/{sha256}", [this](HttpRequest& request, Responder to) {
     const auto sha256 = request.parameters[0];
     answer_empty(to, is_sha256(sha256) && control_.has_artifact(sha256) ? 200 : 404);
@@ -92,17 +96,20 @@ void ControlApi::add_artifacts(Router& router) {
 }
 
 void ControlApi::add_functions(Router& router) {
-  router.add(Method::post, "/api/functions", [this](HttpRequest& request, Responder to) {
-    auto order = parse_deploy(request.body);
-    if (!order) return to.fail(order.error());
-    control_.deploy(*std::move(order), [to](const Result<control::VersionView>& view) {
-      if (!view) return to.fail(view.error());
-      const std::string& name = view->version.manifest.name;
-      Json json = to_json(name, view->version, view->stage);
-      json["unchanged"] = view->unchanged;
-      answer(to, json, view->unchanged ? 200 : 201);
-    });
-  }, kBodyMax);
+  router.add(
+      Method::post, "/api/functions",
+      [this](HttpRequest& request, Responder to) {
+        auto order = parse_deploy(request.body);
+        if (!order) return to.fail(order.error());
+        control_.deploy(*std::move(order), [to](const Result<control::VersionView>& view) {
+          if (!view) return to.fail(view.error());
+          const std::string& name = view->version.manifest.name;
+          Json json = to_json(name, view->version, view->stage);
+          json["unchanged"] = view->unchanged;
+          answer(to, json, view->unchanged ? 200 : 201);
+        });
+      },
+      kBodyMax);
   router.add(Method::get, "/api/functions", [this](HttpRequest&, Responder to) {
     Json list = Json::array();
     for (const auto& view : control_.list()) list.push_back(summary_to_json(view));
@@ -113,16 +120,18 @@ void ControlApi::add_functions(Router& router) {
     if (!view) return to.fail(view.error());
     answer(to, to_json(*view));
   });
-  router.add(Method::delete_, "/api/functions/{name}", [this](HttpRequest& request, Responder to) {
-    control_.remove(request.parameters[0], empty_answer(to));
-  });
-  router.add(Method::post, "/api/functions/{name}/scale", [this](HttpRequest& request, Responder to) {
-    const auto order = parse_scale(request.body);
-    if (!order) return to.fail(order.error());
-    const std::string_view function = request.parameters[0];
-    if (const auto done = control_.scale(function, order->instances, order->evict); !done) return to.fail(done.error());
-    answer(to, {{"function", std::string(function)}, {"instances", order->instances}, {"evict", order->evict}});
-  }, kBodyMax);
+  router.add(Method::delete_, "/api/functions/{name}",
+             [this](HttpRequest& request, Responder to) { control_.remove(request.parameters[0], empty_answer(to)); });
+  router.add(
+      Method::post, "/api/functions/{name}/scale",
+      [this](HttpRequest& request, Responder to) {
+        const auto order = parse_scale(request.body);
+        if (!order) return to.fail(order.error());
+        const std::string_view function = request.parameters[0];
+        if (const auto done = control_.scale(function, order->instances, order->evict); !done) return to.fail(done.error());
+        answer(to, {{"function", std::string(function)}, {"instances", order->instances}, {"evict", order->evict}});
+      },
+      kBodyMax);
 }
 
 void ControlApi::add_versions(Router& router) {
@@ -154,19 +163,25 @@ void ControlApi::add_versions(Router& router) {
 }
 
 void ControlApi::add_aliases(Router& router) {
-  router.add(Method::put, "/api/functions/{name}/aliases/{alias}", [this](HttpRequest& request, Responder to) {
-    auto weights = parse_weights(request.body);
-    if (!weights) return to.fail(weights.error());
-    control_.set_alias(request.parameters[0], request.parameters[1], *std::move(weights), alias_answer(to, request.parameters[0]));
-  }, kBodyMax);
+  router.add(
+      Method::put, "/api/functions/{name}/aliases/{alias}",
+      [this](HttpRequest& request, Responder to) {
+        auto weights = parse_weights(request.body);
+        if (!weights) return to.fail(weights.error());
+        control_.set_alias(request.parameters[0], request.parameters[1], *std::move(weights), alias_answer(to, request.parameters[0]));
+      },
+      kBodyMax);
   router.add(Method::delete_, "/api/functions/{name}/aliases/{alias}", [this](HttpRequest& request, Responder to) {
     control_.remove_alias(request.parameters[0], request.parameters[1], empty_answer(to));
   });
-  router.add(Method::post, "/api/functions/{name}/rollback", [this](HttpRequest& request, Responder to) {
-    const auto alias = parse_rollback(request.body);
-    if (!alias) return to.fail(alias.error());
-    control_.rollback(request.parameters[0], *alias, alias_answer(to, request.parameters[0]));
-  }, kBodyMax);
+  router.add(
+      Method::post, "/api/functions/{name}/rollback",
+      [this](HttpRequest& request, Responder to) {
+        const auto alias = parse_rollback(request.body);
+        if (!alias) return to.fail(alias.error());
+        control_.rollback(request.parameters[0], *alias, alias_answer(to, request.parameters[0]));
+      },
+      kBodyMax);
 }
 
 }  // namespace mayfly::gateway

@@ -17,7 +17,7 @@
 
 namespace mayfly::gateway {
 
-constexpr std::uint64_t kArtifactMax = std::uint64_t{64} << 30;   // bytes of one upload
+constexpr std::uint64_t kArtifactMax = std::uint64_t{64} << 30;  // bytes of one upload
 constexpr std::size_t kLogCountMax = 10'000;                     // lines of one answer
 constexpr std::size_t kFollowersMax = 256;                       // answers kept open
 constexpr Duration kFollowEvery = std::chrono::milliseconds(200);
@@ -30,12 +30,14 @@ class ControlApi {
   ControlApi& operator=(const ControlApi&) = delete;
 
   void add_routes(Router& router);
+  // Ends the answers that are kept open, and keeps no more: before the server drains, which would wait for them.
+  void drain();
 
  private:
   struct Follower {
     Responder to;
-    std::string function;      // "": all
-    std::uint64_t after = 0;   // the last sequence that was written
+    std::string function;     // "": all
+    std::uint64_t after = 0;  // the last sequence that was written
   };
 
   void add_artifacts(Router& router);
@@ -48,13 +50,14 @@ class ControlApi {
   void answer_usage(const HttpRequest& request, const Responder& to);
   void follow(Follower follower);
   void feed_followers();
-  [[nodiscard]] bool feed(Follower& follower);   // false: it has ended
+  [[nodiscard]] bool feed(Follower& follower);  // false: it has ended
 
   control::Control& control_;
   os::Loop& loop_;
   const Turn& turn_;
   std::vector<Follower> followers_;
   os::Loop::TimerId timer_;
+  bool draining_ = false;
 };
 
 }  // namespace mayfly::gateway

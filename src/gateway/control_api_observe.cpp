@@ -8,11 +8,9 @@
 namespace mayfly::gateway {
 namespace {
 
-constexpr std::uint64_t kUnsentMax = 1 << 20;   // a follower that has this much to read is not fed
+constexpr std::uint64_t kUnsentMax = 1 << 20;  // a follower that has this much to read is not fed
 
-void answer(const Responder& to, const Json& json) {
-  to.send({.body = json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"});
-}
+void answer(const Responder& to, const Json& json) { to.send({.body = json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n"}); }
 
 Result<std::uint64_t> number_in(const HttpRequest& request, std::string_view name, std::uint64_t missing, std::uint64_t max) {
   const auto text = request.query_value(name);
@@ -20,7 +18,8 @@ Result<std::uint64_t> number_in(const HttpRequest& request, std::string_view nam
   std::uint64_t number = 0;
   const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
   if (error == std::errc() && end == text->data() + text->size() && number <= max) return number;
-  return fail(Code::invalid_argument, "'" + std::string(name) + "' is '" + text->substr(0, 64) + "': write a whole number from 0 to " + std::to_string(max));
+  return fail(Code::invalid_argument,
+              "'" + std::string(name) + "' is '" + text->substr(0, 64) + "': write a whole number from 0 to " + std::to_string(max));
 }
 
 Result<WallTime> time_in(const HttpRequest& request, std::string_view name, WallTime missing, WallTime now) {
@@ -55,7 +54,8 @@ void ControlApi::answer_usage(const HttpRequest& request, const Responder& to) {
   const auto since = time_in(request, "since", WallTime{until->since_epoch - std::chrono::hours(24)}, turn_.wall);
   if (!since) return to.fail(since.error());
   if (*since >= *until)
-    return to.fail({Code::invalid_argument, "'since' (" + to_rfc3339(*since) + ") is not before 'until' (" + to_rfc3339(*until) + "): swap them"});
+    return to.fail(
+        {Code::invalid_argument, "'since' (" + to_rfc3339(*since) + ") is not before 'until' (" + to_rfc3339(*until) + "): swap them"});
   control_.usage(request.query_value("function").value_or(""), *since, *until, [to](const Result<control::UsageReport>& report) {
     if (!report) return to.fail(report.error());
     answer(to, to_json(*report));
@@ -74,8 +74,10 @@ void ControlApi::answer_logs(std::string_view function, const HttpRequest& reque
   std::string text;
   for (const auto& line : *lines) text += to_json_line(line) + "\n";
   if (*wants == 0) return to.send({.content_type = "application/x-ndjson", .body = std::move(text)});
+  if (draining_) return to.fail({Code::unavailable, "the node is stopping: follow it again once it is back"});
   if (followers_.size() >= kFollowersMax)
-    return to.fail({Code::exhausted, std::to_string(kFollowersMax) + " answers with follow=1 are open already: close one, or ask without follow"});
+    return to.fail(
+        {Code::exhausted, std::to_string(kFollowersMax) + " answers with follow=1 are open already: close one, or ask without follow"});
   to.begin({.content_type = "application/x-ndjson", .body = {}});
   if (!text.empty()) to.write(text);
   follow({.to = to, .function = std::string(function), .after = lines->empty() ? *after : lines->back().sequence});
@@ -84,6 +86,13 @@ void ControlApi::answer_logs(std::string_view function, const HttpRequest& reque
 void ControlApi::follow(Follower follower) {
   followers_.push_back(std::move(follower));
   if (followers_.size() == 1) timer_ = loop_.after(kFollowEvery, [this] { feed_followers(); });
+}
+
+void ControlApi::drain() {
+  draining_ = true;
+  loop_.cancel(timer_);
+  for (const Follower& follower : followers_) follower.to.end();
+  followers_.clear();
 }
 
 void ControlApi::feed_followers() {

@@ -75,8 +75,8 @@ std::string to_rfc3339(WallTime time) {
 Result<WallTime> parse_rfc3339(std::string_view text) {
   using namespace std::chrono;
   const auto wrong = [&] {
-    return fail(Code::invalid_argument, "'" + std::string(text.substr(0, 64)) +
-                                            "' is not a time: write it as RFC 3339, for example 2026-11-24T05:46:03Z");
+    return fail(Code::invalid_argument,
+                "'" + std::string(text.substr(0, 64)) + "' is not a time: write it as RFC 3339, for example 2026-11-24T05:46:03Z");
   };
   const std::string copy(text.substr(0, 64));
   int y = 0, mo = 0, d = 0, h = 0, mi = 0, s = 0, end = 0;
@@ -107,13 +107,12 @@ Result<WallTime> parse_time(std::string_view text, WallTime now) {
   if (auto back = parse_duration(text))
     return WallTime{std::max(std::chrono::microseconds(0), now.since_epoch - std::chrono::duration_cast<std::chrono::microseconds>(*back))};
   if (auto time = parse_rfc3339(text)) return *time;
-  return fail(Code::invalid_argument, "'" + std::string(text.substr(0, 64)) + "' is neither a duration back from now, for example 1h, nor a time "
+  return fail(Code::invalid_argument, "'" + std::string(text.substr(0, 64)) +
+                                          "' is neither a duration back from now, for example 1h, nor a time "
                                           "in RFC 3339, for example 2026-11-24T05:46:03Z");
 }
 
-Json to_json(const Error& error) {
-  return {{"error", {{"code", std::string(name(error.code))}, {"message", error.message}}}};
-}
+Json to_json(const Error& error) { return {{"error", {{"code", std::string(name(error.code))}, {"message", error.message}}}}; }
 
 Json to_json(const domain::Signature& signature) {
   return {{"inputs", to_json(signature.inputs)}, {"outputs", to_json(signature.outputs)}, {"batches", signature.batches}};
@@ -136,22 +135,17 @@ Json to_json(std::string_view function, const domain::Version& version, control:
 }
 
 Json to_json(std::string_view function, const domain::Alias& alias) {
-  return {{"function", std::string(function)}, {"alias", alias.name}, {"weights", to_json(alias.weights)}, {"before", to_json(alias.before)}};
+  return {
+      {"function", std::string(function)}, {"alias", alias.name}, {"weights", to_json(alias.weights)}, {"before", to_json(alias.before)}};
 }
 
 Json to_json(const control::InstanceView& instance) {
-  return {{"process", instance.process},
-          {"function", instance.function},
-          {"version", instance.version},
-          {"role", instance.role},
-          {"state", instance.state},
-          {"origin", instance.origin},
-          {"age_s", to_seconds(instance.age)},
-          {"idle_s", to_seconds(instance.idle)},
-          {"in_flight", instance.in_flight},
-          {"answered", instance.answered},
-          {"memory", instance.memory.count},
-          {"cpu_ms", to_ms(instance.cpu)}};
+  return {{"process", instance.process},       {"function", instance.function},
+          {"version", instance.version},       {"role", instance.role},
+          {"state", instance.state},           {"origin", instance.origin},
+          {"age_s", to_seconds(instance.age)}, {"idle_s", to_seconds(instance.idle)},
+          {"in_flight", instance.in_flight},   {"answered", instance.answered},
+          {"memory", instance.memory.count},   {"cpu_ms", to_ms(instance.cpu)}};
 }
 
 Json to_json(const control::UsageReport& report) {
@@ -173,7 +167,8 @@ Json to_json(const control::UsageReport& report) {
                     {"run_mean_us", to_us(sum.run_mean)},
                     {"total_mean_us", to_us(sum.total_mean)},
                     {"total_max_us", to_us(sum.total_max)}});
-  return {{"since", to_rfc3339(report.since)}, {"until", to_rfc3339(report.until)}, {"currency", report.currency}, {"sums", std::move(sums)}};
+  return {
+      {"since", to_rfc3339(report.since)}, {"until", to_rfc3339(report.until)}, {"currency", report.currency}, {"sums", std::move(sums)}};
 }
 
 Json to_json(const control::NodeView& node) {

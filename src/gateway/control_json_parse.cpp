@@ -48,8 +48,10 @@ Result<domain::FileRef> parse_file(const Json& entry, std::size_t index) {
     return wrong(where + " is " + entry.dump().substr(0, 100) + R"(: write {"path": "model.onnx", "sha256": "…", "size": 1234})");
   TRY(std::string path, text_at(entry, "path", ""));
   TRY(std::string sha256, text_at(entry, "sha256", ""));
-  const bool hex = sha256.size() == 64 && std::all_of(sha256.begin(), sha256.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
-  if (!hex) return wrong(where + ".sha256 is '" + sha256.substr(0, 80) + "': write the 64 lower-case hexadecimal digits that the upload answered");
+  const bool hex = sha256.size() == 64 &&
+                   std::all_of(sha256.begin(), sha256.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+  if (!hex)
+    return wrong(where + ".sha256 is '" + sha256.substr(0, 80) + "': write the 64 lower-case hexadecimal digits that the upload answered");
   domain::FileRef file{.path = std::move(path), .sha256 = std::move(sha256), .size = {}};
   if (const auto size = entry.find("size"); size != entry.end()) {
     if (!size->is_number_unsigned()) return wrong(where + ".size is " + size->dump().substr(0, 64) + ": write the number of bytes");
@@ -68,9 +70,7 @@ Result<Json> parse_body(std::string_view body, std::initializer_list<std::string
   Json json;
   try {
     json = Json::parse(body);
-  } catch (const Json::exception& e) {
-    return wrong("the body is not JSON: " + std::string(e.what()));
-  }
+  } catch (const Json::exception& e) { return wrong("the body is not JSON: " + std::string(e.what())); }
   if (!json.is_object()) return wrong("the body is " + std::string(json.type_name()) + ": write a JSON object");
   for (const auto& [key, value] : json.items()) {
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
@@ -121,7 +121,8 @@ Result<std::vector<domain::Weight>> parse_weights(std::string_view body) {
       return wrong("a weight of several has no 'share': " + entry.dump().substr(0, 100) + ": " + kExample);
     }
     if (!(weight.share > 0 && weight.share <= 1))
-      return wrong("'share' of version " + std::to_string(weight.version) + " is " + std::to_string(weight.share) + ": write a number above 0, at most 1");
+      return wrong("'share' of version " + std::to_string(weight.version) + " is " + std::to_string(weight.share) +
+                   ": write a number above 0, at most 1");
     sum += weight.share;
     weights.push_back(weight);
   }
@@ -139,7 +140,8 @@ Result<ScaleOrder> parse_scale(std::string_view body) {
   TRY(const Json json, parse_body(body, {"instances", "evict"}));
   const auto count = json.find("instances");
   if (count == json.end() || !count->is_number_integer() || *count < 0 || *count > 1000)
-    return wrong("'instances' is " + (count == json.end() ? "missing" : count->dump().substr(0, 64)) + ": write a whole number from 0 to 1000");
+    return wrong("'instances' is " + (count == json.end() ? "missing" : count->dump().substr(0, 64)) +
+                 ": write a whole number from 0 to 1000");
   ScaleOrder order{.instances = count->get<int>()};
   TRY(order.evict, flag_at(json, "evict"));
   if (order.evict && order.instances > 0)
