@@ -16,8 +16,8 @@ namespace mayfly::app {
 namespace {
 
 std::unexpected<Error> unreachable(const Address& address, const std::string& why) {
-  return fail(Code::unavailable, "no node answers at " + address.url() + " (" + why +
-                                     "): start one with 'mayfly serve', or name it with --url or MAYFLY_URL");
+  return fail(Code::unavailable,
+              "no node answers at " + address.url() + " (" + why + "): start one with 'mayfly serve', or name it with --url or MAYFLY_URL");
 }
 
 // 0, or errno.
@@ -39,8 +39,8 @@ std::string Address::url() const { return "http://" + host_header() + path; }
 
 Result<Address> parse_url(std::string_view text) {
   const auto wrong = [&](const char* why) {
-    return fail(Code::invalid_argument, "'" + std::string(text.substr(0, 200)) + "' does not name a node (" + why +
-                                            "): write a URL like http://127.0.0.1:8080");
+    return fail(Code::invalid_argument,
+                "'" + std::string(text.substr(0, 200)) + "' does not name a node (" + why + "): write a URL like http://127.0.0.1:8080");
   };
   std::string_view rest = text;
   if (rest.starts_with("https://")) return wrong("https is not spoken yet");
@@ -52,7 +52,8 @@ Result<Address> parse_url(std::string_view text) {
     while (address.path.ends_with('/')) address.path.pop_back();
     rest = rest.substr(0, slash);
   }
-  const bool plain = std::none_of(text.begin(), text.end(), [](unsigned char c) { return c <= ' ' || c == 0x7f || c == '@' || c == '?' || c == '#'; });
+  const bool plain =
+      std::none_of(text.begin(), text.end(), [](unsigned char c) { return c <= ' ' || c == 0x7f || c == '@' || c == '?' || c == '#'; });
   if (!plain) return wrong("it has a character that does not belong there");
   std::string_view port;
   if (rest.starts_with('[')) {
@@ -86,7 +87,10 @@ Result<os::Fd> connect(const Address& address, Duration time_max) {
   int last = ECONNREFUSED;
   for (const addrinfo* at = found; at; at = at->ai_next) {
     os::Fd socket(::socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!socket) { last = errno; continue; }
+    if (!socket) {
+      last = errno;
+      continue;
+    }
     const int on = 1;
     ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     int error = ::connect(socket.get(), at->ai_addr, at->ai_addrlen) == 0 ? 0 : errno;

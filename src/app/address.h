@@ -12,9 +12,9 @@
 namespace mayfly::app {
 
 struct Address {
-  std::string host;   // as in the URL, without brackets
-  std::string port;   // digits
-  std::string path;   // before every call's path: "" or "/prefix"
+  std::string host;  // as in the URL, without brackets
+  std::string port;  // digits
+  std::string path;  // before every call's path: "" or "/prefix"
   [[nodiscard]] std::string url() const;
   [[nodiscard]] std::string host_header() const;
 };

@@ -13,7 +13,8 @@ constexpr Duration kDurationMax = std::chrono::hours(1);
 Result<Duration> duration_of(const std::string& text, const char* option, Duration max) {
   auto duration = parse_duration(text);
   if (!duration) return fail(Code::invalid_argument, std::string(option) + ": " + duration.error().message);
-  if (*duration > max) return fail(Code::invalid_argument, std::string(option) + " " + text + " is over its limit of " + to_text(max) + ": take less");
+  if (*duration > max)
+    return fail(Code::invalid_argument, std::string(option) + " " + text + " is over its limit of " + to_text(max) + ": take less");
   return duration;
 }
 
@@ -35,7 +36,8 @@ Result<std::string> body_of(const Context& context, const BenchOptions& options)
 }
 
 Result<LoadPlan> plan_of(const Context& context, const BenchOptions& options) {
-  LoadPlan plan{.address = context.client.address(), .connections = options.concurrency, .requests_max = options.requests, .rate = options.rate};
+  LoadPlan plan{
+      .address = context.client.address(), .connections = options.concurrency, .requests_max = options.requests, .rate = options.rate};
   TRY(plan.duration, duration_of(options.duration, "--duration", kDurationMax));
   TRY(plan.timeout, duration_of(options.timeout, "--timeout", std::chrono::minutes(15)));
   if (!options.warmup.empty()) {
@@ -46,9 +48,9 @@ Result<LoadPlan> plan_of(const Context& context, const BenchOptions& options) {
   if (plan.duration <= Duration{} || plan.timeout <= Duration{})
     return fail(Code::invalid_argument, "--duration and --timeout are above 0: write 10s");
   TRY(const std::string body, body_of(context, options));
-  plan.request = "POST " + plan.address.path + path_of(options.function, options.format) + " HTTP/1.1\r\nHost: " + plan.address.host_header() +
-                 "\r\nUser-Agent: mayfly/" + std::string(kVersion) + "\r\nContent-Type: application/json\r\nContent-Length: " +
-                 std::to_string(body.size()) + "\r\n\r\n" + body;
+  plan.request = "POST " + plan.address.path + path_of(options.function, options.format) +
+                 " HTTP/1.1\r\nHost: " + plan.address.host_header() + "\r\nUser-Agent: mayfly/" + std::string(kVersion) +
+                 "\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
   return plan;
 }
 
@@ -64,8 +66,13 @@ Json to_json(const LoadReport& report, const LoadPlan& plan) {
   Json latency{{"mean_ms", to_ms(report.latency.mean())}, {"min_ms", to_ms(report.latency.min())}};
   for (const auto& [name, share] : kQuantiles) latency[std::string(name) + "_ms"] = to_ms(report.latency.quantile(share));
   latency["max_ms"] = to_ms(report.latency.max());
-  Json out{{"rate", report.rate()}, {"measured_s", to_seconds(report.measured)}, {"counted", report.latency.count()}, {"sent", report.sent},
-           {"answered", report.answered}, {"unsent", report.unsent}, {"errors", report.errors_count()}};
+  Json out{{"rate", report.rate()},
+           {"measured_s", to_seconds(report.measured)},
+           {"counted", report.latency.count()},
+           {"sent", report.sent},
+           {"answered", report.answered},
+           {"unsent", report.unsent},
+           {"errors", report.errors_count()}};
   out["errors_by_kind"] = Json(report.errors);
   out["cold_starts"] = cold_count(report);
   out["cold_by_kind"] = Json(report.cold);
@@ -81,8 +88,8 @@ void print_report(const Context& context, const LoadReport& report, const LoadPl
   char rate[64];
   std::snprintf(rate, sizeof rate, report.rate() < 100 ? "%.1f" : "%.0f", report.rate());
   const std::string mode = plan.rate > 0 ? "open loop, latency from when each was due" : "closed loop";
-  print(terminal.paint(Tone::strong, function) + ": " + terminal.paint(Tone::strong, std::string(rate) + " requests/s") + " over " + to_text(report.measured) +
-        ", " + plural(static_cast<std::uint64_t>(plan.connections), "connection") + ", " + mode + "\n");
+  print(terminal.paint(Tone::strong, function) + ": " + terminal.paint(Tone::strong, std::string(rate) + " requests/s") + " over " +
+        to_text(report.measured) + ", " + plural(static_cast<std::uint64_t>(plan.connections), "connection") + ", " + mode + "\n");
   Table table({"MEAN", "P50", "P90", "P99", "P99.9", "LONGEST"});
   std::vector<std::string> row{to_text(report.latency.mean())};
   for (const auto& [name, share] : kQuantiles) row.push_back(to_text(report.latency.quantile(share)));
@@ -95,10 +102,12 @@ void print_report(const Context& context, const LoadReport& report, const LoadPl
   std::string errors;
   for (const auto& [why, count] : report.errors) errors += (errors.empty() ? " (" : ", ") + why + ": " + grouped(count);
   const std::uint64_t count = report.errors_count();
-  print("errors: " + terminal.paint(count ? Tone::bad : Tone::good, grouped(count)) + (errors.empty() ? "" : errors + ")") + " of " + grouped(report.sent) + "\n");
+  print("errors: " + terminal.paint(count ? Tone::bad : Tone::good, grouped(count)) + (errors.empty() ? "" : errors + ")") + " of " +
+        grouped(report.sent) + "\n");
   if (!report.first_error.empty()) print("the first said: " + printable(report.first_error) + "\n");
   if (report.unsent > 0)
-    print(terminal.paint(Tone::warn, "late") + ": " + plural(report.unsent, "request") + " could not be sent before the end: every connection was waiting; raise --concurrency or lower --rate\n");
+    print(terminal.paint(Tone::warn, "late") + ": " + plural(report.unsent, "request") +
+          " could not be sent before the end: every connection was waiting; raise --concurrency or lower --rate\n");
 }
 
 }  // namespace
@@ -111,7 +120,8 @@ Result<void> bench(const Context& context, const BenchOptions& options) {
   Load load(loop, plan, [&](const LoadReport& report, Duration elapsed) {
     if (!shows) return;
     std::fprintf(stderr, "\r\x1b[K%.0f s  %s/s  p50 %s  p99 %s  errors %s", to_seconds(elapsed), grouped(report.answered - before).c_str(),
-                 to_text(report.latency.quantile(0.5)).c_str(), to_text(report.latency.quantile(0.99)).c_str(), grouped(report.errors_count()).c_str());
+                 to_text(report.latency.quantile(0.5)).c_str(), to_text(report.latency.quantile(0.99)).c_str(),
+                 grouped(report.errors_count()).c_str());
     before = report.answered;
   });
   const auto report = load.run();

@@ -56,17 +56,18 @@ Result<std::vector<domain::Weight>> parse_weights(const std::vector<std::string>
     weights.push_back(weight);
   }
   if (weights.empty()) return fail(Code::invalid_argument, "no version is named: write 1=90% 2=10%, or just 1");
-  if (std::abs(sum - 1) > 1e-6)
-    return fail(Code::invalid_argument, "the shares add up to " + percent(sum) + ": they must add up to 100%");
+  if (std::abs(sum - 1) > 1e-6) return fail(Code::invalid_argument, "the shares add up to " + percent(sum) + ": they must add up to 100%");
   return weights;
 }
 
 Result<void> alias(const Context& context, const AliasOptions& options) {
   const std::string path = path_of(options.function, "/aliases/" + encode(options.alias));
   if (options.remove) {
-    if (!options.weights.empty()) return fail(Code::invalid_argument, "--delete goes without versions, but '" + options.weights.front() + "' is named: drop one");
+    if (!options.weights.empty())
+      return fail(Code::invalid_argument, "--delete goes without versions, but '" + options.weights.front() + "' is named: drop one");
     TRY_VOID(context.client.json({.method = "DELETE", .path = path}));
-    print_done(context, options.function + ":" + options.alias + " is deleted", {{"function", options.function}, {"alias", options.alias}, {"deleted", true}});
+    print_done(context, options.function + ":" + options.alias + " is deleted",
+               {{"function", options.function}, {"alias", options.alias}, {"deleted", true}});
     return {};
   }
   TRY(const auto weights, parse_weights(options.weights));
@@ -74,7 +75,8 @@ Result<void> alias(const Context& context, const AliasOptions& options) {
   for (const auto& weight : weights) list.push_back({{"version", weight.version}, {"share", weight.share}});
   Json body = Json::object();
   body["weights"] = std::move(list);
-  TRY(const Json alias, context.client.json({.method = "PUT", .path = path, .body = body.dump(), .headers = {"Content-Type: application/json"}}));
+  TRY(const Json alias,
+      context.client.json({.method = "PUT", .path = path, .body = body.dump(), .headers = {"Content-Type: application/json"}}));
   print_alias(context, alias);
   return {};
 }
@@ -82,7 +84,9 @@ Result<void> alias(const Context& context, const AliasOptions& options) {
 Result<void> rollback(const Context& context, const std::string& function, const std::string& alias) {
   Json body = Json::object();
   body["alias"] = alias;
-  TRY(const Json now, context.client.json({.method = "POST", .path = path_of(function, "/rollback"), .body = body.dump(), .headers = {"Content-Type: application/json"}}));
+  TRY(const Json now,
+      context.client.json(
+          {.method = "POST", .path = path_of(function, "/rollback"), .body = body.dump(), .headers = {"Content-Type: application/json"}}));
   print_alias(context, now);
   return {};
 }
@@ -106,8 +110,14 @@ Result<void> remove(const Context& context, const DeleteOptions& options) {
 
 Result<void> scale(const Context& context, const ScaleOptions& options) {
   Json body{{"instances", options.instances}, {"evict", options.evict}};
-  TRY(const Json done, context.client.json({.method = "POST", .path = path_of(options.function, "/scale"), .body = body.dump(), .headers = {"Content-Type: application/json"}}));
-  print_done(context, options.function + ": " + plural(static_cast<std::uint64_t>(options.instances), "instance") + (options.evict ? ", no template" : ""), done);
+  TRY(const Json done, context.client.json({.method = "POST",
+                                            .path = path_of(options.function, "/scale"),
+                                            .body = body.dump(),
+                                            .headers = {"Content-Type: application/json"}}));
+  print_done(
+      context,
+      options.function + ": " + plural(static_cast<std::uint64_t>(options.instances), "instance") + (options.evict ? ", no template" : ""),
+      done);
   return {};
 }
 

@@ -50,7 +50,7 @@ class Commands {
   }
 
   Command chosen;
-  std::string function;   // what the chosen command was about, for a suggestion
+  std::string function;  // what the chosen command was about, for a suggestion
 
  private:
   CLI::App& add(const char* name, const char* does, const char* example, Command run, const std::string* about = nullptr) {
@@ -73,7 +73,7 @@ class Commands {
     c.add_option("--max", o.overrides.max, "Instances at most")->check(CLI::Range(1, 1000));
     c.add_option("--memory", o.overrides.memory, "Limit of one instance's own memory, like 512MiB");
     c.add_option("--timeout", o.overrides.timeout, "Limit of one call, like 30s");
-    auto* alias = c.add_option("--alias", o.alias, "The alias that is moved to the new version", true);
+    auto* alias = c.add_option("--alias", o.alias, "The alias that is moved to the new version")->capture_default_str();
     c.add_flag("--no-alias", o.no_alias, "Move no alias: the version takes no traffic until one names it")->excludes(alias);
     c.add_flag("--force", o.force, "Make a new version even where nothing is new");
     c.add_flag("--no-wait", o.no_wait, "Return once it serves, before it is compiled and tuned");
@@ -81,57 +81,73 @@ class Commands {
 
   void declare_calls() {
     auto& i = typed_.invoke;
-    auto& c = add("invoke", "Call a function", R"(mayfly invoke fraud --data '{"input": [[0.1, 0.2]]}'   or   mayfly invoke fraud:2 --data @row.json)",
-                  [&i](const Context& context) { return invoke(context, i); }, &i.function);
+    auto& c = add(
+        "invoke", "Call a function",
+        R"(mayfly invoke fraud --data '{"input": [[0.1, 0.2]]}'   or   mayfly invoke fraud:2 --data @row.json)",
+        [&i](const Context& context) { return invoke(context, i); }, &i.function);
     c.add_option("FUNCTION", i.function, "NAME, NAME:ALIAS or NAME:VERSION")->required();
     c.add_option("--data", i.data, "The input: JSON, @FILE, or @- for standard input")->required();
     c.add_option("--timeout", i.timeout, "Give up after this, like 500ms");
     c.add_flag("--times", i.times, "Say on stderr which version answered and how long it took");
     auto& l = typed_.logs;
-    auto& d = add("logs", "Show the log of a function, or of all", "mayfly logs fraud --follow", [&l](const Context& context) { return logs(context, l); }, &l.function);
+    auto& d = add(
+        "logs", "Show the log of a function, or of all", "mayfly logs fraud --follow",
+        [&l](const Context& context) { return logs(context, l); }, &l.function);
     d.add_option("FUNCTION", l.function, "NAME; all functions if not given");
     d.add_flag("-f,--follow", l.follow, "Go on with new lines until interrupted");
-    d.add_option("--count", l.count, "Lines at most", true)->check(CLI::Range(0, 10000));
+    d.add_option("--count", l.count, "Lines at most")->capture_default_str()->check(CLI::Range(0, 10000));
   }
 
   void declare_views() {
     add("list", "List the functions", "mayfly list", [](const Context& context) { return list(context); });
     about_one("describe", "Show all about a function: versions, aliases, instances, decisions, starts", "mayfly describe fraud", describe);
     about_one("versions", "List the versions of a function", "mayfly versions fraud", versions);
-    add("instances", "List what runs now", "mayfly instances", [this](const Context& context) { return instances(context, typed_.function); }, &typed_.function)
+    add(
+        "instances", "List what runs now", "mayfly instances",
+        [this](const Context& context) { return instances(context, typed_.function); }, &typed_.function)
         .add_option("FUNCTION", typed_.function, "NAME; all functions if not given");
     add("node", "Show the node itself", "mayfly node", [](const Context& context) { return node(context); });
     auto& u = typed_.usage;
-    auto& c = add("usage", "Show what was used and what it costs", "mayfly usage fraud --since 1h", [&u](const Context& context) { return usage(context, u); }, &u.function);
+    auto& c = add(
+        "usage", "Show what was used and what it costs", "mayfly usage fraud --since 1h",
+        [&u](const Context& context) { return usage(context, u); }, &u.function);
     c.add_option("FUNCTION", u.function, "NAME; all functions if not given");
-    c.add_option("--since", u.since, "A duration back from now, like 1h, or a time, like 2026-11-24T05:46:03Z", true);
+    c.add_option("--since", u.since, "A duration back from now, like 1h, or a time, like 2026-11-24T05:46:03Z")->capture_default_str();
     c.add_option("--until", u.until, "The same; now if not given");
   }
 
   void about_one(const char* name, const char* does, const char* example, Result<void> (*run)(const Context&, const std::string&)) {
-    add(name, does, example, [this, run](const Context& context) { return run(context, typed_.function); }, &typed_.function)
+    add(
+        name, does, example, [this, run](const Context& context) { return run(context, typed_.function); }, &typed_.function)
         .add_option("FUNCTION", typed_.function, "NAME")
         ->required();
   }
 
   void declare_changes() {
     auto& a = typed_.alias;
-    auto& c = add("alias", "Point an alias at versions, by share", "mayfly alias fraud live 1=90% 2=10%", [&a](const Context& context) { return alias(context, a); }, &a.function);
+    auto& c = add(
+        "alias", "Point an alias at versions, by share", "mayfly alias fraud live 1=90% 2=10%",
+        [&a](const Context& context) { return alias(context, a); }, &a.function);
     c.add_option("FUNCTION", a.function, "NAME")->required();
     c.add_option("ALIAS", a.alias, "The alias; 'live' takes calls that name none")->required();
     c.add_option("WEIGHTS", a.weights, "VERSION=SHARE…: shares add up to 100%; one version alone takes all");
     c.add_flag("--delete", a.remove, "Delete the alias");
-    auto& r = add("rollback", "Point an alias at what it named before", "mayfly rollback fraud",
-                  [this](const Context& context) { return rollback(context, typed_.function, typed_.rollback_alias); }, &typed_.function);
+    auto& r = add(
+        "rollback", "Point an alias at what it named before", "mayfly rollback fraud",
+        [this](const Context& context) { return rollback(context, typed_.function, typed_.rollback_alias); }, &typed_.function);
     r.add_option("FUNCTION", typed_.function, "NAME")->required();
-    r.add_option("--alias", typed_.rollback_alias, "The alias", true);
+    r.add_option("--alias", typed_.rollback_alias, "The alias")->capture_default_str();
     auto& d = typed_.remove;
-    auto& x = add("delete", "Delete a function, or one version of it", "mayfly delete fraud --version 1", [&d](const Context& context) { return remove(context, d); }, &d.function);
+    auto& x = add(
+        "delete", "Delete a function, or one version of it", "mayfly delete fraud --version 1",
+        [&d](const Context& context) { return remove(context, d); }, &d.function);
     x.add_option("FUNCTION", d.function, "NAME")->required();
     x.add_option("--version", d.version, "Only this version")->check(CLI::Range(1, 1'000'000'000));
     x.add_flag("-y,--yes", d.yes, "Don't ask");
     auto& s = typed_.scale;
-    auto& z = add("scale", "Set the number of instances now; the scaler goes on from there", "mayfly scale fraud 0 --evict", [&s](const Context& context) { return scale(context, s); }, &s.function);
+    auto& z = add(
+        "scale", "Set the number of instances now; the scaler goes on from there", "mayfly scale fraud 0 --evict",
+        [&s](const Context& context) { return scale(context, s); }, &s.function);
     z.add_option("FUNCTION", s.function, "NAME")->required();
     z.add_option("INSTANCES", s.instances, "How many; 0 stops them all")->required()->check(CLI::Range(0, 1000));
     z.add_flag("--evict", s.evict, "With 0: drop the template too, so that the next call starts cold");
@@ -139,16 +155,22 @@ class Commands {
 
   void declare_bench() {
     auto& b = typed_.bench;
-    auto& c = add("bench", "Load a function and measure", "mayfly bench fraud --concurrency 16 --duration 10s --data @row.json", [&b](const Context& context) { return bench(context, b); }, &b.function);
+    auto& c = add(
+        "bench", "Load a function and measure", "mayfly bench fraud --concurrency 16 --duration 10s --data @row.json",
+        [&b](const Context& context) { return bench(context, b); }, &b.function);
     c.add_option("FUNCTION", b.function, "NAME, NAME:ALIAS or NAME:VERSION")->required();
-    c.add_option("-c,--concurrency", b.concurrency, "Connections", true)->check(CLI::Range(1, 10'000));
-    c.add_option("-d,--duration", b.duration, "How long, at most 1h", true);
+    c.add_option("-c,--concurrency", b.concurrency, "Connections")->capture_default_str()->check(CLI::Range(1, 10'000));
+    c.add_option("-d,--duration", b.duration, "How long, at most 1h")->capture_default_str();
     c.add_option("-n,--requests", b.requests, "Stop after so many")->check(CLI::Range(1, 1'000'000'000));
     c.add_option("--data", b.data, "The input: JSON, @FILE, or @- for standard input; zeros that fit the signature if not given");
-    c.add_option("-r,--rate", b.rate, "Requests a second, sent by the clock whatever the answers take; else each connection waits for its answer")->check(CLI::Range(0.01, 1e7));
-    c.add_option("--format", b.format, "plain (POST /functions/…) or v2 (POST /v2/models/…/infer)", true)->check(CLI::IsMember({"plain", "v2"}));
+    c.add_option("-r,--rate", b.rate,
+                 "Requests a second, sent by the clock whatever the answers take; else each connection waits for its answer")
+        ->check(CLI::Range(0.01, 1e7));
+    c.add_option("--format", b.format, "plain (POST /functions/…) or v2 (POST /v2/models/…/infer)")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"plain", "v2"}));
     c.add_option("--warmup", b.warmup, "Answers of this first time are not in the figures; 1s where the duration is 5s or more, else none");
-    c.add_option("--timeout", b.timeout, "Of one request", true);
+    c.add_option("--timeout", b.timeout, "Of one request")->capture_default_str();
   }
 
   CLI::App& app_;
@@ -170,10 +192,14 @@ std::string with_suggestion(const Context& context, const std::string& function,
 
 int exit_of(Code code) {
   switch (code) {
-    case Code::invalid_argument: return kUsage;
-    case Code::unavailable: return kUnreachable;
-    case Code::not_found: return kNotFound;
-    default: return kFailed;
+    case Code::invalid_argument:
+      return kUsage;
+    case Code::unavailable:
+      return kUnreachable;
+    case Code::not_found:
+      return kNotFound;
+    default:
+      return kFailed;
   }
 }
 
@@ -209,8 +235,9 @@ void set_up(CLI::App& app, Typed& typed) {
   app.set_version_flag("--version", "mayfly " + std::string(kVersion));
   app.add_option("--url", typed.url, "The node; MAYFLY_URL, else " + std::string(kDefaultUrl) + ", if not given");
   app.add_flag("--json", typed.json, "Answers as JSON, for programs");
-  app.footer("Begin with:\n  mayfly serve\n  mayfly deploy model.onnx\n'mayfly COMMAND --help' shows a command's options. Exit status: 0 done, 1 failed, 2 wrong usage,\n"
-             "3 no node answers, 4 not found.");
+  app.footer(
+      "Begin with:\n  mayfly serve\n  mayfly deploy model.onnx\n'mayfly COMMAND --help' shows a command's options.\n"
+      "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no node answers, 4 not found.");
 }
 
 }  // namespace
@@ -224,7 +251,8 @@ int run_cli(int argc, char** argv) {
   bool serves = false, versions = false;
   auto* serve_command = app.add_subcommand("serve", "Run a node");
   serve_command->footer("Example:\n  mayfly serve --listen 127.0.0.1:8080 --data ./mayfly-data");
-  serve_command->add_option("--listen", typed.serve.listen, "Where it listens: ADDRESS:PORT of this machine's loopback; 127.0.0.1:8080 if not given");
+  serve_command->add_option("--listen", typed.serve.listen,
+                            "Where it listens: ADDRESS:PORT of this machine's loopback; 127.0.0.1:8080 if not given");
   serve_command->add_option("--data", typed.serve.data, "Where it keeps everything; ./mayfly-data if not given");
   serve_command->add_option("--config", typed.serve.config, "Its configuration, a YAML file (docs/configuration.md)");
   serve_command->callback([&] { serves = true; });

@@ -31,7 +31,8 @@ Result<void> wait_for(int socket, short events, Duration wait_max, const Address
   while (ready < 0 && errno == EINTR);
   if (ready > 0) return {};
   if (ready < 0) return lost(address, std::strerror(errno));
-  return fail(Code::deadline_exceeded, "the node at " + address.url() + " said nothing for " + to_text(wait_max) + ": it is overloaded or stuck");
+  return fail(Code::deadline_exceeded,
+              "the node at " + address.url() + " said nothing for " + to_text(wait_max) + ": it is overloaded or stuck");
 }
 
 // What one call sends and reads; sending stops where the answer comes before the whole body is sent (a refusal).
@@ -123,7 +124,11 @@ Result<HttpReply> Client::call(const Call& call) const {
 Result<HttpReply> Client::upload(const std::string& path, int file, std::uint64_t size,
                                  const std::function<void(std::uint64_t)>& progress) const {
   TRY(const os::Fd socket, open());
-  const Call call{.method = "PUT", .path = path, .body = {}, .headers = {"Content-Type: application/octet-stream"}, .wait_max = std::chrono::minutes(2)};
+  const Call call{.method = "PUT",
+                  .path = path,
+                  .body = {},
+                  .headers = {"Content-Type: application/octet-stream"},
+                  .wait_max = std::chrono::minutes(2)};
   Exchange exchange(socket.get(), address_, call.wait_max, false);
   TRY(bool more, exchange.send(head_of(call, size)));
   std::string buffer(256 * 1024, '\0');
@@ -170,7 +175,8 @@ Error error_of(const HttpReply& reply) {
   if (body.is_object() && body.contains("error")) {
     const Json& said = body["error"];
     if (said.is_string()) error.message = said.get<std::string>();
-    else if (said.is_object() && said.contains("message") && said["message"].is_string()) error.message = said["message"].get<std::string>();
+    else if (said.is_object() && said.contains("message") && said["message"].is_string())
+      error.message = said["message"].get<std::string>();
   }
   if (error.message.empty()) error.message = "the node answered with status " + std::to_string(reply.status) + " and no message";
   error.message = printable(error.message);
@@ -188,7 +194,8 @@ Result<Json> Client::json(const Call& call) const {
   if (reply.body.empty()) return Json::object();
   Json json = Json::parse(reply.body, nullptr, false);
   if (json.is_discarded())
-    return fail(Code::data_loss, "the answer to " + call.method + " " + call.path + " is not JSON: is " + address_.url() + " a Mayfly node?");
+    return fail(Code::data_loss,
+                "the answer to " + call.method + " " + call.path + " is not JSON: is " + address_.url() + " a Mayfly node?");
   return json;
 }
 
@@ -207,7 +214,8 @@ std::vector<std::string> nearest(std::string_view name, const std::vector<std::s
     }
     const std::size_t distance = row.back();
     const bool prefix = name.size() >= 2 && other.starts_with(name);
-    if (distance <= 1 + std::min(name.size(), other.size()) / 4 || prefix) found.emplace_back(prefix ? std::min<std::size_t>(distance, 2) : distance, other);
+    if (distance <= 1 + std::min(name.size(), other.size()) / 4 || prefix)
+      found.emplace_back(prefix ? std::min<std::size_t>(distance, 2) : distance, other);
   }
   std::sort(found.begin(), found.end());
   std::vector<std::string> names;

@@ -23,7 +23,7 @@ using Json = nlohmann::ordered_json;
 struct HttpReply {
   int status = 0;
   std::string body;
-  HttpReader head;    // for header()
+  HttpReader head;  // for header()
   bool ok() const { return status >= 200 && status < 300; }
 };
 
@@ -31,8 +31,8 @@ struct Call {
   std::string method = "GET";
   std::string path;
   std::string body;
-  std::vector<std::string> headers;                     // "Name: value"
-  Duration wait_max = std::chrono::seconds(30);         // without a byte from the node
+  std::vector<std::string> headers;              // "Name: value"
+  Duration wait_max = std::chrono::seconds(30);  // without a byte from the node
 };
 
 constexpr std::size_t kReplyMax = std::size_t{1} << 30;

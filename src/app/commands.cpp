@@ -40,8 +40,11 @@ Result<std::string> read_data(const std::string& data) {
   if (!data.starts_with('@')) return data;
   const std::string location = data.substr(1);
   os::Fd file;
-  if (location == "-") file = os::Fd(::dup(STDIN_FILENO));
-  else TRY(file, open_file(location));
+  if (location == "-") {
+    file = os::Fd(::dup(STDIN_FILENO));
+  } else {
+    TRY(file, open_file(location));
+  }
   std::string text;
   std::string buffer(64 * 1024, '\0');
   while (true) {
@@ -70,7 +73,8 @@ std::string tensors_text(const Json& tensors) {
     text += (text.empty() ? "" : ", ") + printable(tensor.value("name", "")) + " " + tensor.value("datatype", "") + "[";
     std::string dimensions;
     for (const Json& size : tensor.value("shape", Json::array()))
-      dimensions += (dimensions.empty() ? "" : ",") + (size.get<std::int64_t>() < 0 ? std::string("?") : std::to_string(size.get<std::int64_t>()));
+      dimensions +=
+          (dimensions.empty() ? "" : ",") + (size.get<std::int64_t>() < 0 ? std::string("?") : std::to_string(size.get<std::int64_t>()));
     text += dimensions + "]";
   }
   return text;
@@ -84,7 +88,8 @@ Result<std::string> sample_body(const Json& signature, const std::string& format
     for (Json& size : shape) {
       size = std::max<std::int64_t>(1, size.get<std::int64_t>());
       count *= std::min<std::int64_t>(size.get<std::int64_t>(), 4'000'001);
-      if (count > 4'000'000) return fail(Code::invalid_argument, "the input '" + input.value("name", "") + "' is too large to be made up: pass --data");
+      if (count > 4'000'000)
+        return fail(Code::invalid_argument, "the input '" + input.value("name", "") + "' is too large to be made up: pass --data");
     }
     const Json data = zeros(shape, 0, zero_of(input.value("datatype", "")));
     plain[input.value("name", "")] = data;
@@ -100,12 +105,13 @@ std::string log_text(const Terminal& terminal, const std::string& line) {
   const Json json = Json::parse(line, nullptr, false);
   if (!json.is_object()) return printable(line);
   const std::string time = json.value("time", ""), level = json.value("level", "info");
-  std::string text = terminal.paint(Tone::faint, clock_of(time) + (time.size() > 23 ? time.substr(19, 4) : "")) + "  " + json.value("function", "") + ":" +
-                     std::to_string(json.value("version", 0)) + "  ";
+  std::string text = terminal.paint(Tone::faint, clock_of(time) + (time.size() > 23 ? time.substr(19, 4) : "")) + "  " +
+                     json.value("function", "") + ":" + std::to_string(json.value("version", 0)) + "  ";
   if (json.contains("outcome")) {
     const std::string outcome = json.value("outcome", "");
-    text += terminal.paint(outcome == "ok" ? Tone::good : Tone::bad, outcome) + "  " + us_text(json, "total_us") + " (queue " + us_text(json, "queue_us") +
-            ", run " + us_text(json, "run_us") + ")  " + plural(json.value("rows", std::uint64_t{0}), "row") + "  " + json.value("start", "");
+    text += terminal.paint(outcome == "ok" ? Tone::good : Tone::bad, outcome) + "  " + us_text(json, "total_us") + " (queue " +
+            us_text(json, "queue_us") + ", run " + us_text(json, "run_us") + ")  " + plural(json.value("rows", std::uint64_t{0}), "row") +
+            "  " + json.value("start", "");
   } else {
     text += terminal.paint(level == "error" ? Tone::bad : level == "warn" ? Tone::warn : Tone::plain, level);
   }
@@ -115,11 +121,14 @@ std::string log_text(const Terminal& terminal, const std::string& line) {
 
 Result<void> invoke(const Context& context, const InvokeOptions& options) {
   TRY(std::string body, read_data(options.data));
-  Call call{.method = "POST", .path = "/functions/" + encode(options.function), .body = std::move(body), .headers = {"Content-Type: application/json"},
+  Call call{.method = "POST",
+            .path = "/functions/" + encode(options.function),
+            .body = std::move(body),
+            .headers = {"Content-Type: application/json"},
             .wait_max = std::chrono::minutes(16)};
   if (!options.timeout.empty()) {
     TRY(const Duration timeout, parse_duration(options.timeout));
-    call.headers.push_back("X-Mayfly-Timeout-Ms: " + std::to_string(std::max<std::int64_t>(1, to_us(timeout) / 1000)));
+    call.headers.push_back("X-Mayfly-Timeout: " + options.timeout);
     call.wait_max = timeout + std::chrono::seconds(5);
   }
   TRY(const HttpReply reply, context.client.call(call));

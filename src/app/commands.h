@@ -21,7 +21,7 @@ namespace mayfly::app {
 struct Context {
   Client client;
   Terminal terminal;
-  bool json = false;       // answers for programs
+  bool json = false;  // answers for programs
 };
 
 struct DeployOptions {
@@ -32,15 +32,15 @@ struct DeployOptions {
 [[nodiscard]] Result<void> deploy(const Context& context, const DeployOptions& options);
 
 struct InvokeOptions {
-  std::string function;    // NAME or NAME:QUALIFIER
-  std::string data;        // JSON, @file, @- (standard input)
+  std::string function;  // NAME or NAME:QUALIFIER
+  std::string data;      // JSON, @file, @- (standard input)
   std::string timeout;
-  bool times = false;      // on stderr: how long it took, by whom it was answered
+  bool times = false;  // on stderr: how long it took, by whom it was answered
 };
 [[nodiscard]] Result<void> invoke(const Context& context, const InvokeOptions& options);
 
 struct LogsOptions {
-  std::string function;    // "": of all
+  std::string function;  // "": of all
   std::uint64_t count = 100;
   bool follow = false;
 };
@@ -65,7 +65,7 @@ struct AliasOptions {
 [[nodiscard]] Result<void> rollback(const Context& context, const std::string& function, const std::string& alias);
 struct DeleteOptions {
   std::string function;
-  int version = 0;         // 0: all of it
+  int version = 0;  // 0: all of it
   bool yes = false;
 };
 [[nodiscard]] Result<void> remove(const Context& context, const DeleteOptions& options);
@@ -86,13 +86,13 @@ struct BenchOptions {
 [[nodiscard]] Result<void> bench(const Context& context, const BenchOptions& options);
 
 // Pieces that several commands share, or that tests want.
-[[nodiscard]] Result<std::string> read_data(const std::string& data);                                  // JSON, @file, @-
-[[nodiscard]] Result<std::vector<domain::Weight>> parse_weights(const std::vector<std::string>& words); // shares add up to 1
-[[nodiscard]] std::string weights_text(const Json& weights);                                           // "1 90%, 2 10%"
-[[nodiscard]] std::string tensors_text(const Json& tensors);                                           // "input FP32[?,30]"
-[[nodiscard]] Result<std::string> sample_body(const Json& signature, const std::string& format);       // zeros that fit
-[[nodiscard]] std::string log_text(const Terminal& terminal, const std::string& line);                 // of one JSON line
-void print(std::string_view text);           // to stdout
-void print_json(const Json& json);           // indented on a terminal
+[[nodiscard]] Result<std::string> read_data(const std::string& data);                                    // JSON, @file, @-
+[[nodiscard]] Result<std::vector<domain::Weight>> parse_weights(const std::vector<std::string>& words);  // shares add up to 1
+[[nodiscard]] std::string weights_text(const Json& weights);                                             // "1 90%, 2 10%"
+[[nodiscard]] std::string tensors_text(const Json& tensors);                                             // "input FP32[?,30]"
+[[nodiscard]] Result<std::string> sample_body(const Json& signature, const std::string& format);         // zeros that fit
+[[nodiscard]] std::string log_text(const Terminal& terminal, const std::string& line);                   // of one JSON line
+void print(std::string_view text);                                                                       // to stdout
+void print_json(const Json& json);                                                                       // indented on a terminal
 
 }  // namespace mayfly::app

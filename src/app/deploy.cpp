@@ -22,9 +22,9 @@ Result<void> hash_package(const Context& context, Package& package) {
     TRY(const os::Fd fd, open_file(file.location));
     std::uint64_t size = 0;
     TRY(file.file.sha256, hash_file(fd.get(), [&](std::uint64_t done) {
-      size = done;
-      progress.show(before + done, package.size.count, os::monotonic_now());
-    }));
+          size = done;
+          progress.show(before + done, package.size.count, os::monotonic_now());
+        }));
     file.file.size = {size};
     before += size;
   }
@@ -61,7 +61,8 @@ Json order_of(const DeployOptions& options, const Package& package, const std::s
 
 // Looks until the version is compiled and tuned, or won't be.
 Result<Json> follow_version(const Context& context, Json version) {
-  const std::string path = "/api/functions/" + encode(version.value("function", "")) + "/versions/" + std::to_string(version.value("version", 0));
+  const std::string path =
+      "/api/functions/" + encode(version.value("function", "")) + "/versions/" + std::to_string(version.value("version", 0));
   Progress progress(context.terminal, version.value("function", ""), os::monotonic_now());
   const Instant begun = os::monotonic_now();
   const bool unchanged = version.value("unchanged", false);
@@ -69,7 +70,8 @@ Result<Json> follow_version(const Context& context, Json version) {
     const std::string stage = version.value("stage", "");
     if (stage == "ready" || stage == "failed" || version.contains("compile_error")) break;
     if (os::monotonic_now() - begun > kFollowMax)
-      return fail(Code::internal, "the version is '" + stage + "' after 15 minutes; it serves as uploaded meanwhile: see 'mayfly logs " + version.value("function", "") + "'");
+      return fail(Code::internal, "the version is '" + stage + "' after 15 minutes; it serves as uploaded meanwhile: see 'mayfly logs " +
+                                      version.value("function", "") + "'");
     progress.say(stage + "…", os::monotonic_now());
     pause(wait);
     TRY(version, context.client.get(path));
@@ -95,11 +97,13 @@ void print_version(const Context& context, const Json& version, const DeployOpti
   text += ", " + terminal.paint(stage == "ready" ? Tone::good : Tone::warn, stage);
   if (version.value("unchanged", false)) text += " (nothing was new: this is the newest version; --force makes another)";
   if (version.contains("compile_error"))
-    text += "\n  " + terminal.paint(Tone::warn, "not compiled") + ": " + printable(version.value("compile_error", "")) + "; it serves as uploaded";
+    text += "\n  " + terminal.paint(Tone::warn, "not compiled") + ": " + printable(version.value("compile_error", "")) +
+            "; it serves as uploaded";
   print(text + "\n");
   if (!terminal.out_is_terminal || stage == "failed") return;
-  const std::string target = options.no_alias ? name + ":" + std::to_string(version.value("version", 0))
-                             : options.alias == "live" ? name : name + ":" + options.alias;
+  const std::string target = options.no_alias          ? name + ":" + std::to_string(version.value("version", 0))
+                             : options.alias == "live" ? name
+                                                       : name + ":" + options.alias;
   if (const auto body = sample_body(signature, "plain"); body && body->size() <= 400)
     print(terminal.paint(Tone::faint, "  try: mayfly invoke " + target + " --data '" + *body + "'") + "\n");
 }
@@ -116,12 +120,12 @@ Result<void> deploy(const Context& context, const DeployOptions& options) {
                                          .body = order_of(options, package, manifest).dump(-1, ' ', false, Json::error_handler_t::replace),
                                          .headers = {"Content-Type: application/json"},
                                          .wait_max = kFollowMax}));
-  if (!options.no_wait) TRY(version, follow_version(context, std::move(version)));
+  if (!options.no_wait) { TRY(version, follow_version(context, std::move(version))); }
   if (context.json) print_json(version);
   else print_version(context, version, options);
   if (version.value("stage", "") == "failed")
-    return fail(Code::internal, "version " + std::to_string(version.value("version", 0)) + " of '" + version.value("function", "") + "' failed: see 'mayfly logs " +
-                                    version.value("function", "") + "'");
+    return fail(Code::internal, "version " + std::to_string(version.value("version", 0)) + " of '" + version.value("function", "") +
+                                    "' failed: see 'mayfly logs " + version.value("function", "") + "'");
   return {};
 }
 

@@ -66,7 +66,8 @@ Result<void> HttpReader::read_head() {
     return {};
   }
   const auto [stop, wrong] = std::from_chars(length.data(), length.data() + length.size(), left_);
-  if (wrong != std::errc() || stop != length.data() + length.size()) return broken("Content-Length is '" + std::string(length.substr(0, 32)) + "'");
+  if (wrong != std::errc() || stop != length.data() + length.size())
+    return broken("Content-Length is '" + std::string(length.substr(0, 32)) + "'");
   state_ = left_ == 0 ? State::done : State::length;
   return {};
 }
@@ -112,7 +113,8 @@ Result<void> HttpReader::take_line() {
   }
   const std::string_view size = trim(line.substr(0, line.find(';')));
   const auto [stop, wrong] = std::from_chars(size.data(), size.data() + size.size(), left_, 16);
-  if (wrong != std::errc() || stop != size.data() + size.size()) return broken("a chunk's size is '" + std::string(size.substr(0, 32)) + "'");
+  if (wrong != std::errc() || stop != size.data() + size.size())
+    return broken("a chunk's size is '" + std::string(size.substr(0, 32)) + "'");
   state_ = left_ == 0 ? State::trailer : State::chunk;
   return {};
 }

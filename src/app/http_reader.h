@@ -38,9 +38,9 @@ class HttpReader {
   Result<void> take_line();
 
   State state_ = State::head;
-  std::string head_;                 // status line and headers
-  std::string line_;                 // of chunked coding, while incomplete
-  std::uint64_t left_ = 0;           // bytes of the body or the chunk
+  std::string head_;        // status line and headers
+  std::string line_;        // of chunked coding, while incomplete
+  std::uint64_t left_ = 0;  // bytes of the body or the chunk
   int status_ = 0;
   bool keep_alive_ = true;
   bool no_body_ = false;

@@ -28,12 +28,12 @@ class Load::Connection final : public os::Watcher {
   Load& load;
   os::Fd socket;
   HttpReader reader;
-  std::size_t written = 0;      // of the request
+  std::size_t written = 0;  // of the request
   bool busy = false;
   bool waits_to_write = false;
-  Instant due;                  // of the request in flight
+  Instant due;  // of the request in flight
   Instant sent;
-  std::string body;             // the beginning of an answer that is not 2xx, while no error was kept
+  std::string body;  // the beginning of an answer that is not 2xx, while no error was kept
 };
 
 std::uint64_t LoadReport::errors_count() const {
@@ -148,7 +148,8 @@ void Load::begin_request(Connection& connection, Instant due) {
 
 void Load::write(Connection& connection) {
   while (connection.written < plan_.request.size()) {
-    const ssize_t count = ::send(connection.socket.get(), plan_.request.data() + connection.written, plan_.request.size() - connection.written, MSG_NOSIGNAL);
+    const ssize_t count =
+        ::send(connection.socket.get(), plan_.request.data() + connection.written, plan_.request.size() - connection.written, MSG_NOSIGNAL);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && errno != EAGAIN) return;  // reading will tell: an answer before the end of the body, or the close
     if (count < 0) break;
@@ -169,7 +170,8 @@ void Load::read(Connection& connection) {
   if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (count <= 0) {
     if (count == 0 && connection.busy && connection.reader.closed()) return answered(connection);
-    if (connection.busy) return fail_request(connection, connection.reader.untouched() ? "connection closed without an answer" : "answer cut off");
+    if (connection.busy)
+      return fail_request(connection, connection.reader.untouched() ? "connection closed without an answer" : "answer cut off");
     return close(connection);  // between requests: tick() opens it again
   }
   if (!connection.busy) return close(connection);
@@ -194,7 +196,7 @@ void Load::answered(Connection& connection) {
     if (report_.first_error.empty()) report_.first_error = connection.body;
   } else {
     if (connection.due >= warm_) report_.latency.add(now - connection.due);
-    if (const auto cold = reader.header("x-mayfly-cold"); !cold.empty()) ++report_.cold[std::string(cold.substr(0, 32))];
+    if (const auto cold = reader.header("x-mayfly-cold"); !cold.empty() && cold != "warm") ++report_.cold[std::string(cold.substr(0, 32))];
   }
   if (!reader.keep_alive()) {
     close(connection);

@@ -23,25 +23,25 @@ namespace mayfly::app {
 
 struct LoadPlan {
   Address address;
-  std::string request;                       // whole: head and body
+  std::string request;  // whole: head and body
   int connections = 16;
   Duration duration = std::chrono::seconds(10);
-  Duration warmup{};                         // requests due in this first time are not in `latency`
+  Duration warmup{};  // requests due in this first time are not in `latency`
   Duration timeout = std::chrono::seconds(60);
-  std::uint64_t requests_max = 0;            // 0: no limit
-  double rate = 0;                           // per second; 0: closed loop
+  std::uint64_t requests_max = 0;  // 0: no limit
+  double rate = 0;                 // per second; 0: closed loop
 };
 
 struct LoadReport {
-  Histogram latency;                         // of 2xx answers after the warm-up
-  Duration measured{};                       // end of the warm-up to the last answer
-  std::uint64_t sent = 0, answered = 0;      // all, warm-up included
-  std::uint64_t unsent = 0;                  // open loop: due, but no connection was free before the end
+  Histogram latency;                            // of 2xx answers after the warm-up
+  Duration measured{};                          // end of the warm-up to the last answer
+  std::uint64_t sent = 0, answered = 0;         // all, warm-up included
+  std::uint64_t unsent = 0;                     // open loop: due, but no connection was free before the end
   std::map<std::string, std::uint64_t> errors;  // "status 503", "timeout", "connection"…: all, warm-up included
   std::map<std::string, std::uint64_t> cold;    // by X-Mayfly-Cold, warm ones left out; warm-up included
-  std::string first_error;                   // what the first answer that was not 2xx said
+  std::string first_error;                      // what the first answer that was not 2xx said
   [[nodiscard]] std::uint64_t errors_count() const;
-  [[nodiscard]] double rate() const;         // 2xx answers per second, measured
+  [[nodiscard]] double rate() const;  // 2xx answers per second, measured
 };
 
 class Load {
@@ -66,8 +66,8 @@ class Load {
   void write(Connection& connection);
   void answered(Connection& connection);
   void begin_request(Connection& connection, Instant due);
-  void next(Connection& connection);         // the connection is free
-  void pump();                               // open loop: sends what is due
+  void next(Connection& connection);  // the connection is free
+  void pump();                        // open loop: sends what is due
   void tick();
   [[nodiscard]] bool may_send(Instant due) const;
   [[nodiscard]] Instant due_at(std::uint64_t number) const;
@@ -76,11 +76,11 @@ class Load {
   const LoadPlan plan_;
   const std::function<void(const LoadReport&, Duration)> each_second_;
   std::vector<std::unique_ptr<Connection>> connections_;
-  std::vector<Connection*> idle_;            // open loop
+  std::vector<Connection*> idle_;  // open loop
   std::string buffer_;
   LoadReport report_;
   Instant begun_, warm_, end_, last_answer_, told_;
-  std::uint64_t issued_ = 0;                 // open loop: requests that were due and sent
+  std::uint64_t issued_ = 0;  // open loop: requests that were due and sent
   int busy_ = 0;
 };
 

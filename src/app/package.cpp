@@ -48,7 +48,8 @@ Result<void> add_file(Package& package, const fs::path& location, const std::str
   if (package.files.size() >= domain::kFilesMax)
     return wrong("the folder has more than " + std::to_string(domain::kFilesMax) + " files: keep only the model and what it reads in it");
   if (name.size() >= domain::kPathMax)
-    return wrong("the path '" + name + "' has " + std::to_string(name.size()) + " bytes: at most " + std::to_string(domain::kPathMax - 1) + " are allowed");
+    return wrong("the path '" + name + "' has " + std::to_string(name.size()) + " bytes: at most " + std::to_string(domain::kPathMax - 1) +
+                 " are allowed");
   std::error_code error;
   const auto size = fs::file_size(location, error);
   if (error) return wrong("'" + location.string() + "' can't be read: " + error.message());
@@ -63,8 +64,10 @@ Result<void> add_entry(Package& package, const fs::path& root, const fs::directo
   if (entry.is_symlink(error)) {
     const fs::path target = fs::canonical(entry.path(), error);
     if (error) return wrong("the link '" + entry.path().string() + "' points nowhere: " + error.message() + ": remove it");
-    if (!inside(root, target)) return wrong("the link '" + entry.path().string() + "' leaves the folder (to " + target.string() + "): put a copy in its place");
-    if (fs::is_directory(target, error)) return wrong("the link '" + entry.path().string() + "' points to a folder: put a copy in its place");
+    if (!inside(root, target))
+      return wrong("the link '" + entry.path().string() + "' leaves the folder (to " + target.string() + "): put a copy in its place");
+    if (fs::is_directory(target, error))
+      return wrong("the link '" + entry.path().string() + "' points to a folder: put a copy in its place");
   }
   if (!entry.is_regular_file(error)) return wrong("'" + entry.path().string() + "' is neither a file nor a folder: remove it");
   return add_file(package, entry.path(), name);
@@ -108,7 +111,8 @@ Result<Package> read_package(const std::string& path) {
     TRY_VOID(add_file(package, at, fs::path(path).filename().string()));
     return package;
   }
-  if (!fs::is_directory(at, error)) return wrong("'" + path + "' is neither a file nor a folder: name a model file or a folder with function.yaml");
+  if (!fs::is_directory(at, error))
+    return wrong("'" + path + "' is neither a file nor a folder: name a model file or a folder with function.yaml");
   for (const char* name : kManifestNames) {
     if (!fs::exists(at / name, error)) continue;
     TRY(package.manifest, read_manifest(at / name));
@@ -127,7 +131,8 @@ Result<os::Fd> open_file(const std::string& location) {
 
 Result<std::string> hash_file(int file, const std::function<void(std::uint64_t)>& progress) {
   const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
-  if (!context || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) return wrong("SHA-256 is not available: is OpenSSL installed completely?");
+  if (!context || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1)
+    return wrong("SHA-256 is not available: is OpenSSL installed completely?");
   std::string buffer(256 * 1024, '\0');
   std::uint64_t done = 0;
   while (true) {
@@ -163,9 +168,7 @@ Result<std::string> with_overrides(const std::string& manifest, const Overrides&
     YAML::Emitter out;
     out << root;
     return std::string(out.c_str()) + "\n";
-  } catch (const YAML::Exception& e) {
-    return wrong("the manifest is not YAML: " + std::string(e.what()));
-  }
+  } catch (const YAML::Exception& e) { return wrong("the manifest is not YAML: " + std::string(e.what())); }
 }
 
 }  // namespace mayfly::app

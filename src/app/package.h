@@ -17,14 +17,14 @@
 namespace mayfly::app {
 
 struct PackageFile {
-  domain::FileRef file;      // sha256 is "" until hash()
-  std::string location;      // on this machine
+  domain::FileRef file;  // sha256 is "" until hash()
+  std::string location;  // on this machine
 };
 
 struct Package {
-  std::string manifest;      // as read; "" where there is none
+  std::string manifest;  // as read; "" where there is none
   std::vector<PackageFile> files;
-  Bytes size;                // of all files
+  Bytes size;  // of all files
 };
 
 [[nodiscard]] Result<Package> read_package(const std::string& path);
@@ -36,7 +36,7 @@ struct Package {
 // What the command line says over the manifest.
 struct Overrides {
   std::optional<int> min, max;
-  std::string memory, timeout;   // "" : not said
+  std::string memory, timeout;  // "" : not said
   bool any() const { return min || max || !memory.empty() || !timeout.empty(); }
 };
 // The manifest with these put in; comments and the order of keys may be lost. "" is an empty manifest.

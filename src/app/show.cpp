@@ -56,14 +56,16 @@ void print_versions(const Context& context, const Json& versions, const Json& al
     const Json compiled = at->value("compiled", Json());
     const bool known = compiled.is_object();
     const Json tuning = known ? compiled.value("tuning", Json::object()) : Json::object();
-    table.add({std::to_string(at->value("version", 0)), stage_text(context.terminal, at->value("stage", "")), clock_of(at->value("created", "")),
-               size_at(*at, "size"), known ? ms_at(compiled, "compile_ms") : "-", known ? ms_at(tuning, "cold_first_ms") : "-",
-               known ? ms_at(tuning, "fork_first_ms") : "-", known ? ms_at(tuning, "warm_run_ms") : "-", named_by(aliases, at->value("version", 0))});
+    table.add({std::to_string(at->value("version", 0)), stage_text(context.terminal, at->value("stage", "")),
+               clock_of(at->value("created", "")), size_at(*at, "size"), known ? ms_at(compiled, "compile_ms") : "-",
+               known ? ms_at(tuning, "cold_first_ms") : "-", known ? ms_at(tuning, "fork_first_ms") : "-",
+               known ? ms_at(tuning, "warm_run_ms") : "-", named_by(aliases, at->value("version", 0))});
   }
   print(table.text(context.terminal));
   for (const Json& version : versions)
     if (version.contains("compile_error"))
-      print("version " + std::to_string(version.value("version", 0)) + " is not compiled: " + printable(version.value("compile_error", "")) + "\n");
+      print("version " + std::to_string(version.value("version", 0)) +
+            " is not compiled: " + printable(version.value("compile_error", "")) + "\n");
 }
 
 void print_heading(const Context& context, const std::string& text) { print("\n" + context.terminal.paint(Tone::strong, text) + "\n"); }
@@ -95,8 +97,9 @@ Result<void> describe(const Context& context, const std::string& function) {
   print(terminal.paint(Tone::strong, f.value("name", "")) + ", created " + clock_of(f.value("created", "")) + " UTC\n");
   const Json versions = f.value("versions", Json::array()), aliases = f.value("aliases", Json::array());
   print("aliases:  " + aliases_text(aliases) + "\n");
-  print("now:      " + plural(f.value("instances", std::uint64_t{0}), "instance") + ", " + plural(f.value("templates", std::uint64_t{0}), "template") + ", " +
-        number_at(f, "in_flight") + " in flight, " + number_at(f, "waiting") + " waiting, memory " + size_at(f, "memory") + "\n");
+  print("now:      " + plural(f.value("instances", std::uint64_t{0}), "instance") + ", " +
+        plural(f.value("templates", std::uint64_t{0}), "template") + ", " + number_at(f, "in_flight") + " in flight, " +
+        number_at(f, "waiting") + " waiting, memory " + size_at(f, "memory") + "\n");
   if (!versions.empty()) {
     const Json signature = versions.back().value("signature", Json::object());
     print("inputs:   " + tensors_text(signature.value("inputs", Json::array())) + "\n");
@@ -108,8 +111,8 @@ Result<void> describe(const Context& context, const std::string& function) {
     print_heading(context, "latest starts");
     Table table({"AT", "VERSION", "FROM", "SANDBOX", "MAP", "LOAD", "WARM", "TOTAL"});
     for (const Json& s : starts)
-      table.add({clock_of(s.value("at", "")), std::to_string(s.value("version", 0)), s.value("origin", ""), ms_at(s, "sandbox_ms"), ms_at(s, "map_ms"),
-                 ms_at(s, "load_ms"), ms_at(s, "warm_ms"), ms_at(s, "total_ms")});
+      table.add({clock_of(s.value("at", "")), std::to_string(s.value("version", 0)), s.value("origin", ""), ms_at(s, "sandbox_ms"),
+                 ms_at(s, "map_ms"), ms_at(s, "load_ms"), ms_at(s, "warm_ms"), ms_at(s, "total_ms")});
     print(table.text(terminal));
   }
   if (const Json decisions = f.value("decisions", Json::array()); !decisions.empty()) {
@@ -143,9 +146,9 @@ Result<void> instances(const Context& context, const std::string& function) {
   }
   Table table({"PROCESS", "FUNCTION", "ROLE", "STATE", "FROM", "AGE", "IDLE", "IN FLIGHT", "ANSWERED", "MEMORY", "CPU"});
   for (const Json& i : kept)
-    table.add({std::to_string(i.value("process", std::uint64_t{0})), i.value("function", "") + ":" + std::to_string(i.value("version", 0)), i.value("role", ""),
-               i.value("state", ""), i.value("origin", ""), seconds_at(i, "age_s"), seconds_at(i, "idle_s"), number_at(i, "in_flight"),
-               number_at(i, "answered"), size_at(i, "memory"), ms_at(i, "cpu_ms")});
+    table.add({std::to_string(i.value("process", std::uint64_t{0})), i.value("function", "") + ":" + std::to_string(i.value("version", 0)),
+               i.value("role", ""), i.value("state", ""), i.value("origin", ""), seconds_at(i, "age_s"), seconds_at(i, "idle_s"),
+               number_at(i, "in_flight"), number_at(i, "answered"), size_at(i, "memory"), ms_at(i, "cpu_ms")});
   print(table.text(context.terminal));
   return {};
 }
@@ -154,10 +157,12 @@ Result<void> node(const Context& context) {
   TRY(const Json n, context.client.get("/api/node"));
   if (context.json) return print_json(n), Result<void>();
   print("Mayfly " + n.value("version", "") + " at " + context.client.address().url() + ", up " + seconds_at(n, "up_s") + "\n");
-  print("functions " + number_at(n, "functions") + ", instances " + number_at(n, "instances") + ", templates " + number_at(n, "templates") + "\n");
+  print("functions " + number_at(n, "functions") + ", instances " + number_at(n, "instances") + ", templates " + number_at(n, "templates") +
+        "\n");
   print("memory    " + size_at(n, "memory_used") + " of " + size_at(n, "memory_budget") + "\n");
   print("engine    ONNX Runtime " + n.value("engine_version", "") + ", CPU " + n.value("cpu_features", "") + "\n");
-  for (const Json& note : n.value("notes", Json::array())) print(context.terminal.paint(Tone::warn, "note") + "      " + printable(note.get<std::string>()) + "\n");
+  for (const Json& note : n.value("notes", Json::array()))
+    print(context.terminal.paint(Tone::warn, "note") + "      " + printable(note.get<std::string>()) + "\n");
   return {};
 }
 
@@ -179,9 +184,10 @@ Result<void> usage(const Context& context, const UsageOptions& options) {
     const int version = s.value("version", 0);
     cost += s.value("cost", 0.0);
     always_on += s.value("always_on_cost", 0.0);
-    table.add({s.value("function", "") + (version > 0 ? ":" + std::to_string(version) : ""), number_at(s, "invocations"), number_at(s, "errors"),
-               number_at(s, "cold_starts"), number_at(s, "rows"), us_at(s, "total_mean_us"), us_at(s, "total_max_us"), text_of("%.3f", s.value("gb_s", 0.0)),
-               seconds_at(s, "cpu_s"), seconds_at(s, "overhead_cpu_s"), money(s.value("cost", 0.0), currency), money(s.value("always_on_cost", 0.0), currency)});
+    table.add({s.value("function", "") + (version > 0 ? ":" + std::to_string(version) : ""), number_at(s, "invocations"),
+               number_at(s, "errors"), number_at(s, "cold_starts"), number_at(s, "rows"), us_at(s, "total_mean_us"),
+               us_at(s, "total_max_us"), text_of("%.3f", s.value("gb_s", 0.0)), seconds_at(s, "cpu_s"), seconds_at(s, "overhead_cpu_s"),
+               money(s.value("cost", 0.0), currency), money(s.value("always_on_cost", 0.0), currency)});
   }
   print(clock_of(report.value("since", "")) + " to " + clock_of(report.value("until", "")) + " UTC\n");
   print(table.text(context.terminal));

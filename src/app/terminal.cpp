@@ -44,7 +44,8 @@ Terminal Terminal::detect() {
   if (const char* columns = std::getenv("COLUMNS")) {
     const std::string_view text(columns);
     int width = 0;
-    if (std::from_chars(text.data(), text.data() + text.size(), width).ec == std::errc() && width >= 40 && width <= 1000) terminal.width = width;
+    if (std::from_chars(text.data(), text.data() + text.size(), width).ec == std::errc() && width >= 40 && width <= 1000)
+      terminal.width = width;
   }
   return terminal;
 }
@@ -100,7 +101,7 @@ std::size_t columns_of(std::string_view text) {
 
 std::string grouped(std::uint64_t number) {
   std::string text = std::to_string(number);
-  for (std::size_t at = text.size(); at > 3; ) text.insert(at -= 3, ",");
+  for (std::size_t at = text.size(); at > 3;) text.insert(at -= 3, ",");
   return text;
 }
 

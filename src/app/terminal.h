@@ -15,8 +15,8 @@ enum class Tone { plain, strong, faint, good, warn, bad };
 
 struct Terminal {
   bool out_is_terminal = false, err_is_terminal = false, in_is_terminal = false;
-  bool colors = false;         // on stdout
-  int width = 80;              // columns, as $COLUMNS says
+  bool colors = false;  // on stdout
+  int width = 80;       // columns, as $COLUMNS says
 
   [[nodiscard]] static Terminal detect();
   [[nodiscard]] std::string paint(Tone tone, std::string_view text) const;
@@ -38,10 +38,10 @@ class Table {
 
 // Columns on a terminal that the text takes: escape sequences none, each code point one.
 [[nodiscard]] std::size_t columns_of(std::string_view text);
-[[nodiscard]] std::string grouped(std::uint64_t number);             // "1,234,567"
-[[nodiscard]] std::string percent(double share);                     // 0.9 -> "90%", 0.125 -> "12.5%"
+[[nodiscard]] std::string grouped(std::uint64_t number);                       // "1,234,567"
+[[nodiscard]] std::string percent(double share);                               // 0.9 -> "90%", 0.125 -> "12.5%"
 [[nodiscard]] std::string plural(std::uint64_t count, std::string_view noun);  // "1 row", "2 rows"
-[[nodiscard]] std::string clock_of(std::string_view rfc3339);        // "2026-11-24 05:46:03"
+[[nodiscard]] std::string clock_of(std::string_view rfc3339);                  // "2026-11-24 05:46:03"
 // What others wrote, safe to print: control characters as "\x1b", so that it can't drive the terminal.
 [[nodiscard]] std::string printable(std::string_view text);
 
@@ -52,8 +52,8 @@ class Progress {
   ~Progress() { clear(); }
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
-  void show(std::uint64_t done, std::uint64_t all, Instant now);     // bytes: a bar, the share, the rate
-  void say(std::string_view text, Instant now);                      // "compiling"
+  void show(std::uint64_t done, std::uint64_t all, Instant now);  // bytes: a bar, the share, the rate
+  void say(std::string_view text, Instant now);                   // "compiling"
   void clear();
 
  private:

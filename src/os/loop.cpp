@@ -106,6 +106,7 @@ bool Loop::turn(Duration wait_max) {
   const int count = ::epoll_pwait2(epoll_.get(), events.data(), static_cast<int>(events.size()), &timeout, nullptr);
   ASSERT(count >= 0 || errno == EINTR, "epoll_pwait2 failed");
   refresh_now();
+  for (const Task& opener : openers_) opener();
   bool posted = false;
   for (int i = 0; i < count; ++i) {
     const epoll_event& event = events[static_cast<std::size_t>(i)];

@@ -49,6 +49,8 @@ class Loop {
 
   // Runs every turn, after the handlers and before the loop may sleep.
   void before_sleep(Task task) { hooks_.push_back(std::move(task)); }
+  // Runs every turn, once its time is known and before its handlers.
+  void before_turn(Task task) { openers_.push_back(std::move(task)); }
   // From any thread: runs on the loop's thread, soon.
   void post(Task task);
 
@@ -81,7 +83,7 @@ class Loop {
   std::vector<Slot> slots_;                         // by descriptor
   std::map<TimerId, Task> timers_;
   std::uint64_t timers_made_ = 0;
-  std::vector<Task> hooks_;
+  std::vector<Task> hooks_, openers_;
   Instant now_{};
 };
 
