@@ -76,7 +76,9 @@ std::uint32_t ServeLoop::credit() const {
 
 bool ServeLoop::run() {
   for (;;) {
-    if (!intake()) return false;
+    const bool alive = intake();
+    out_.wake();  // what was refused on the way in has its reply already
+    if (!alive) return false;
     if (!waiting_.empty()) {
       run_batch();
       out_.wake();
@@ -85,9 +87,9 @@ bool ServeLoop::run() {
     if (stopping_) return true;
     if (spin()) continue;
     if (in_.prepare_sleep()) {
-      const bool alive = wait(1h);
+      const bool node_there = wait(1h);
       in_.cancel_sleep();
-      if (!alive) return false;
+      if (!node_there) return false;
     }
   }
 }

@@ -133,6 +133,17 @@ TEST(ServeLoop, a_bad_request_fails_alone_in_a_batch) {
   }
 }
 
+TEST(ServeLoop, a_refusal_is_announced_though_nothing_runs_after_it) {
+  Instance instance("add");
+  instance.node().send({.ticket = 1, .body = add_body(1)});
+  ASSERT_TRUE(instance.node().reply());
+  instance.node().send({.ticket = 2, .body = "{\"no_such_input\": [[1,2,3]]}"});
+  const auto refused = instance.node().reply(5s);
+  ASSERT_TRUE(refused) << "the reply was written and the node not woken";
+  EXPECT_EQ(refused->head.ticket, 2U);
+  EXPECT_EQ(refused->head.code, static_cast<std::uint8_t>(Code::invalid_argument));
+}
+
 TEST(ServeLoop, overdue_and_cancelled_are_answered_without_a_run) {
   SKIP_WITHOUT_MODELS();
   Instance instance("add");
