@@ -136,6 +136,7 @@ Result<void> invoke(const Context& context, const InvokeOptions& options) {
   print(reply.body);
   if (!reply.body.ends_with('\n')) print("\n");
   if (options.times) {
+    std::fflush(stdout);  // the answer first, where both go to one place
     std::string text;
     for (const char* name : {"X-Mayfly-Version", "X-Mayfly-Cold", "Server-Timing", "X-Request-Id"})
       if (const auto value = reply.head.header(name); !value.empty()) text += std::string(name) + ": " + printable(value) + "\n";

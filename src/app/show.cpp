@@ -186,7 +186,7 @@ Result<void> usage(const Context& context, const UsageOptions& options) {
     always_on += s.value("always_on_cost", 0.0);
     table.add({s.value("function", "") + (version > 0 ? ":" + std::to_string(version) : ""), number_at(s, "invocations"),
                number_at(s, "errors"), number_at(s, "cold_starts"), number_at(s, "rows"), us_at(s, "total_mean_us"),
-               us_at(s, "total_max_us"), text_of("%.3f", s.value("gb_s", 0.0)), seconds_at(s, "cpu_s"), seconds_at(s, "overhead_cpu_s"),
+               us_at(s, "total_max_us"), text_of("%.3g", s.value("gb_s", 0.0)), seconds_at(s, "cpu_s"), seconds_at(s, "overhead_cpu_s"),
                money(s.value("cost", 0.0), currency), money(s.value("always_on_cost", 0.0), currency)});
   }
   print(clock_of(report.value("since", "")) + " to " + clock_of(report.value("until", "")) + " UTC\n");

@@ -23,12 +23,13 @@ std::string pad(const std::string& text, std::size_t width, bool right) {
   return right ? space + text : text + space;
 }
 
+// A number, maybe with its sign of money before it or a unit of a few letters behind: "1,234", "26.5 KB", "$0.02".
 bool numeric(std::string_view text) {
-  while (text.starts_with('\x1b')) {
-    const auto end = text.find('m');
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-  }
-  return text.empty() || text == "-" || (text.front() >= '0' && text.front() <= '9');
+  if (text.empty() || text == "-") return true;
+  for (const std::string_view sign : {"$", "€"})
+    if (text.starts_with(sign)) text.remove_prefix(sign.size());
+  const auto digits = std::min(text.find_first_not_of("0123456789.,"), text.size());
+  return digits > 0 && columns_of(text.substr(digits)) <= 4 && text.find_first_of(":-", digits) == std::string_view::npos;
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ struct Terminal {
 };
 
 // Columns as wide as their widest cell, two spaces apart, without a rule or a frame. A column whose cells (but
-// the head) all start with a digit, or are "-" or "", is aligned to the right. Cells may hold UTF-8 and colours.
+// the head) are all numbers, with or without a unit, is aligned to the right. Cells may hold UTF-8 and colours.
 class Table {
  public:
   explicit Table(std::vector<std::string> head) : head_(std::move(head)) {}

@@ -17,6 +17,15 @@ TEST(Table, AlignsWordsLeftAndNumbersRight) {
             "x             -\n");
 }
 
+TEST(Table, TimesAndSentencesAreWordsAndUnitsBelongToNumbers) {
+  Table table({"AT", "TOTAL", "COST", "BECAUSE"});
+  table.add({"2026-11-24 07:50:17", "46.7 ms", "$0.0002", "1 request waits"});
+  table.add({"2026-11-24 07:50:18", "822 µs", "-", "2 requests wait"});
+  EXPECT_EQ(table.text({}), "AT                     TOTAL     COST  BECAUSE\n"
+                            "2026-11-24 07:50:17  46.7 ms  $0.0002  1 request waits\n"
+                            "2026-11-24 07:50:18   822 µs        -  2 requests wait\n");
+}
+
 TEST(Table, ColoursTakeNoColumns) {
   const Terminal colored{.colors = true};
   Table table({"A", "B"});
