@@ -1,7 +1,7 @@
 # make          install what is missing, build build/mayfly (release)
 # make demo     … and run the main job on real input: deploy three real models, call them, stop (examples/demo.py)
 # make test     … build with sanitizers, run every test
-# make bench    … measure against the bare engine (bench/)
+# make bench    … measure what has a benchmark so far
 # make clean    remove what was built, keep what was fetched
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -31,15 +31,17 @@ test: all venv
 	@cmake --build build/dev
 	@$(PYTHON) tests/models/make_models.py build/test-models
 	@ctest --test-dir build/dev --output-on-failure
+	@echo "make: tritonclient as the real client, against the release build"
+	@$(PYTHON) tests/clients/test_tritonclient.py --mayfly build/mayfly
 
 tsan: setup
 	@cmake --preset tsan && cmake --build build/tsan && ctest --test-dir build/tsan --output-on-failure
 
-bench: all venv
+# What is measured so far; the comparison with the bare engine is not written yet (docs/state.md).
+bench: setup
 	@cmake --preset bench >build/configure-bench.log 2>&1 || { cat build/configure-bench.log; exit 1; }
 	@cmake --build build/bench
-	@$(PYTHON) examples/get_models.py fraud sentences sentences-int8 detector
-	@$(PYTHON) bench/run.py --mayfly build/mayfly --bin build/bench
+	@build/bench/codec_bench
 
 clean:
 	@find build -mindepth 1 -maxdepth 1 ! -name deps ! -name venv ! -name models -exec rm -rf {} + 2>/dev/null || true

@@ -22,7 +22,7 @@ std::vector<instances::ModelFile> files_of(const Version& version, const Locate&
 
 instances::StartOrder order_of(Role role, const std::string& name, const Version& version) {
   return {.role = role, .model_name = name, .version_number = version.number, .batches = version.signature.batches,
-          .rows_max = version.manifest.batch.rows_max, .batch_wait = version.manifest.batch.wait_max,
+          .labels = version.manifest.labels, .rows_max = version.manifest.batch.rows_max, .batch_wait = version.manifest.batch.wait_max,
           .memory_max = version.manifest.resources.memory, .cpu = version.manifest.resources.cpu};
 }
 

@@ -17,6 +17,7 @@ namespace mayfly::domain {
 
 constexpr int kFilesMax = 64;            // model and external data files of one version
 constexpr std::size_t kPathMax = 240;
+constexpr std::size_t kLabelsMax = 60 * 1024;  // bytes of class names in a LoadOrder; more are left out
 
 enum class MessageKind : std::uint32_t {
   // node -> zygote
@@ -97,7 +98,9 @@ struct LoadOrder {
   std::uint64_t memory_max = 0;        // of this process: rlimits where there are no cgroups
   std::uint64_t output_size_max = 0;   // compile: limit of the flat file
   char model_name[64] = {};            // for replies: the function's name
-  // files × FileEntry follow
+  std::uint32_t labels_size = 0;       // bytes of class names, each ended by a newline, behind the entries
+  std::uint32_t reserved_too = 0;
+  // files × FileEntry follow, then the class names
 };
 
 struct ForkOrder {

@@ -53,7 +53,10 @@ Gateway::~Gateway() = default;
 
 Result<void> Gateway::start() { return inside_->server.listen(inside_->options.listen); }
 std::string Gateway::address() const { return inside_->server.address(); }
-void Gateway::drain(Duration at_most, std::function<void()> done) { inside_->server.drain(at_most, std::move(done)); }
+void Gateway::drain(Duration at_most, std::function<void()> done) {
+  inside_->api.drain();  // answers that are kept open for followers end now: the server would wait for them
+  inside_->server.drain(at_most, std::move(done));
+}
 const HttpServer& Gateway::server() const { return inside_->server; }
 
 }  // namespace mayfly::gateway

@@ -36,6 +36,7 @@ struct StartOrder {
   bool large_pages = true;
   int threads = 1;
   bool batches = true;               // false: rows of different requests never run together
+  std::vector<std::string> labels;   // class names, for replies that ask for the best classes
   int rows_max = 1;
   Duration batch_wait{};
   Bytes memory_max;                  // of the process and its tmpfs, beyond what it maps

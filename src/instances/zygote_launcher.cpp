@@ -74,7 +74,16 @@ std::string load_message(const StartOrder& order, std::uint64_t bytes, bool memo
     order.files[i].path.copy(entry.path, sizeof entry.path - 1);
     std::memcpy(message.data() + sizeof load + i * sizeof entry, &entry, sizeof entry);
   }
-  return message;
+  std::string labels;
+  for (const std::string& label : order.labels) {
+    labels += label;
+    std::replace(labels.end() - static_cast<std::ptrdiff_t>(label.size()), labels.end(), '\n', ' ');  // the separator
+    labels += '\n';
+  }
+  if (labels.size() > domain::kLabelsMax) return message;
+  load.labels_size = static_cast<std::uint32_t>(labels.size());
+  std::memcpy(message.data(), &load, sizeof load);
+  return message + labels;
 }
 
 }  // namespace

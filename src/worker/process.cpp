@@ -43,6 +43,7 @@ struct Received {
   LoadOrder order;
   std::vector<domain::FileEntry> files;
   std::vector<os::Fd> fds;
+  std::string labels;          // each ended by a newline
 };
 
 void send_with_text(int control, std::span<const std::byte> fixed, std::string_view text) {
@@ -82,6 +83,9 @@ Received receive_order(int control) {
     got.files.resize(got.order.files);
     std::memcpy(got.files.data(), bytes.data() + sizeof(LoadOrder), got.order.files * sizeof(domain::FileEntry));
     got.fds = std::move(packet->fds);
+    const std::size_t behind = sizeof(LoadOrder) + got.order.files * sizeof(domain::FileEntry);
+    if (got.order.labels_size <= packet->size - behind)
+      got.labels.assign(reinterpret_cast<const char*>(bytes.data()) + behind, got.order.labels_size);
     return got;
   }
 }
@@ -95,22 +99,30 @@ Result<ModelData> map_files(const Received& got) {
   return data;
 }
 
-ServeOptions serve_options(const LoadOrder& order) {
+std::vector<std::string> split_labels(std::string_view text) {
+  std::vector<std::string> labels;
+  for (std::size_t end = 0; (end = text.find('\n')) != std::string_view::npos; text.remove_prefix(end + 1)) labels.emplace_back(text.substr(0, end));
+  return labels;
+}
+
+ServeOptions serve_options(const Received& got) {
+  const LoadOrder& order = got.order;
   return {.model_name = std::string(order.model_name, ::strnlen(order.model_name, sizeof order.model_name)),
           .version_number = static_cast<int>(order.version_number),
           .rows_max = static_cast<int>(std::clamp<std::uint32_t>(order.rows_max, 1, 4096)),
           .batch_wait = Duration(static_cast<Duration::rep>(order.batch_wait_ns)),
-          .batches = order.batches != 0};
+          .batches = order.batches != 0,
+          .labels = split_labels(got.labels)};
 }
 
-[[noreturn]] void serve(Model& model, int control, std::span<const os::Fd> link, const LoadOrder& order, ReadyMessage ready) {
+[[noreturn]] void serve(Model& model, int control, std::span<const os::Fd> link, const Received& got, ReadyMessage ready) {
   auto in = os::open_ring(link[0].get(), 0, link[1].get());
   auto out = os::open_ring(link[0].get(), 1, link[2].get());
   if (!in || !out) report_failure(control, in ? out.error() : in.error());
   ready.cpu_ns = static_cast<std::uint64_t>(os::process_cpu_now().count());
-  ServeLoop loop(model, control, std::move(*in), std::move(*out), serve_options(order));
+  ServeLoop loop(model, control, std::move(*in), std::move(*out), serve_options(got));
   ready.credit = loop.credit();
-  ready.threads = order.threads;
+  ready.threads = got.order.threads;
   if (!os::send_packet(control, os::bytes_of(ready))) ::_exit(kNodeGone);
   loop.run();
   ::_exit(0);
@@ -119,7 +131,7 @@ ServeOptions serve_options(const LoadOrder& order) {
 // A child of init rather than of this template, so that the template may leave before it and collects no zombies.
 int fork_sibling() { return static_cast<int>(::syscall(SYS_clone, CLONE_PARENT | SIGCHLD, nullptr, nullptr, nullptr, nullptr)); }
 
-[[noreturn]] void be_template(Model& model, os::Fd& control, const LoadOrder& order, ReadyMessage ready) {
+[[noreturn]] void be_template(Model& model, os::Fd& control, const Received& got, ReadyMessage ready) {
   ::malloc_trim(0);
   ready.threads = 1;
   ready.cpu_ns = static_cast<std::uint64_t>(os::process_cpu_now().count());
@@ -142,7 +154,7 @@ int fork_sibling() { return static_cast<int>(::syscall(SYS_clone, CLONE_PARENT |
     say_hello(mine.get());
     ReadyMessage forked;
     forked.load_ns = static_cast<std::uint64_t>((os::monotonic_now() - begun).count());
-    serve(model, mine.get(), std::span(packet->fds).subspan(1), order, forked);
+    serve(model, mine.get(), std::span(packet->fds).subspan(1), got, forked);
   }
 }
 
@@ -210,12 +222,12 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
   if (!model) report_failure(control.get(), model.error());
   const Instant loaded = os::monotonic_now();
   ready.load_ns = static_cast<std::uint64_t>((loaded - mapped).count());
-  if (order.role == Role::instance) serve(**model, control.get(), std::span(got.fds).first(3), order, ready);
+  if (order.role == Role::instance) serve(**model, control.get(), std::span(got.fds).first(3), got, ready);
   got.fds.clear();  // its own ring and files: no child is to have them
   // What a first run sets up (buffers, pages) is set up here once for all forks. A model that does not run on made-up input still forks.
   static_cast<void>(find_size(**model).has_value());
   ready.warm_ns = static_cast<std::uint64_t>((os::monotonic_now() - loaded).count());
-  be_template(**model, control, order, ready);
+  be_template(**model, control, got, ready);
 }
 
 }  // namespace

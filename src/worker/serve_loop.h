@@ -27,6 +27,7 @@ struct ServeOptions {
   int rows_max = 1;
   Duration batch_wait{};
   bool batches = true;       // as the check found; only where the signature says so too
+  std::vector<std::string> labels;  // of classes, for the classification extension
 };
 
 constexpr std::uint32_t kCreditMax = 64;
