@@ -31,6 +31,7 @@ test: all venv
 	@cmake --build build/dev
 	@$(PYTHON) tests/models/make_models.py build/test-models
 	@ctest --test-dir build/dev --output-on-failure
+	@$(PYTHON) examples/get_models.py fraud
 	@echo "make: tritonclient as the real client, against the release build"
 	@$(PYTHON) tests/clients/test_tritonclient.py --mayfly build/mayfly
 
