@@ -10,7 +10,7 @@ import pathlib, re, sys
 
 ONLY_IN = {  # a prefix of a system include -> the modules that may name it
     "onnxruntime": {"worker"}, "boost/asio": {"os"}, "grpcpp/": {"gateway"},
-    "sqlite3.h": {"store"}, "sys/": {"os", "worker", "app"}, "linux/": {"os", "worker"}, "thread": {"os"},
+    "sqlite3.h": {"store"}, "sys/": {"os", "worker"}, "linux/": {"os", "worker"}, "thread": {"os"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 
@@ -42,6 +42,7 @@ def check(src):
     if c := cycle(layers): errors.append(f"LAYERS: cycle {' -> '.join(c)}")
     folders = {p.name for p in src.iterdir() if p.is_dir()}
     errors += [f"src/{m}: not in LAYERS" for m in sorted(folders - layers.keys())]
+    errors += [f"LAYERS: no folder src/{m}" for m in sorted(layers.keys() - folders)]
     for file in sorted(p for p in src.rglob("*") if p.suffix in {".h", ".cpp"}):
         module = file.relative_to(src).parts[0]
         text = file.read_text()
@@ -53,7 +54,7 @@ def check(src):
                            if (name == prefix or name.startswith(prefix) and prefix != "thread") and module not in only]
                 continue
             target = name.split("/")[0]
-            if "/" not in name or target not in layers:
+            if "/" not in name or not (src / name).is_file():
                 errors.append(f'{at}: write the include from src/: "{module}/{name}"')
             elif target != module and target not in layers.get(module, ()):
                 errors.append(f"{at}: {module} may not include {target}")
