@@ -12,7 +12,6 @@ namespace mayfly::app {
 namespace {
 
 // epoll's, by their numbers: the same as poll's, and os/loop.h takes them as they are.
-constexpr std::uint32_t kReadable = 0x001, kWritable = 0x004;
 constexpr Duration kTick = std::chrono::milliseconds(100);
 constexpr Duration kSecond = std::chrono::seconds(1);
 constexpr Duration kConnectMax = std::chrono::seconds(2);
@@ -58,7 +57,7 @@ bool Load::may_send(Instant due) const { return due < end_ && (plan_.requests_ma
 Result<void> Load::open(Connection& connection) {
   TRY(connection.socket, connect(plan_.address, kConnectMax));
   connection.waits_to_write = false;
-  return loop_.watch(connection.socket.get(), kReadable, connection);
+  return loop_.watch(connection.socket.get(), os::kReadable, connection);
 }
 
 void Load::close(Connection& connection) {
@@ -156,7 +155,7 @@ void Load::write(Connection& connection) {
     connection.written += static_cast<std::size_t>(count);
   }
   const bool waits = connection.written < plan_.request.size();
-  if (waits != connection.waits_to_write && loop_.watch(connection.socket.get(), kReadable | (waits ? kWritable : 0), connection))
+  if (waits != connection.waits_to_write && loop_.watch(connection.socket.get(), os::kReadable | (waits ? os::kWritable : 0), connection))
     connection.waits_to_write = waits;
 }
 

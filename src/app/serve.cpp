@@ -1,11 +1,5 @@
 #include "app/serve.h"
 
-#include <sched.h>
-#include <signal.h>
-#include <sys/signalfd.h>
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <cstdio>
 
 #include "app/config.h"
@@ -16,41 +10,13 @@
 #include "instances/zygote_launcher.h"
 #include "os/clock.h"
 #include "os/loop.h"
+#include "os/machine.h"
 #include "os/pool.h"
+#include "os/signals.h"
 #include "store/store.h"
 
 namespace mayfly::app {
 namespace {
-
-Bytes half_of_memory() {
-  const auto pages = static_cast<std::uint64_t>(std::max(0L, ::sysconf(_SC_PHYS_PAGES)));
-  return {pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) / 2};
-}
-
-int usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  return ::sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
-}
-
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-Result<os::Fd> catch_signals() {
-  sigset_t set;
-  ::sigemptyset(&set);
-  ::sigaddset(&set, SIGTERM);
-  ::sigaddset(&set, SIGINT);
-  ::sigprocmask(SIG_BLOCK, &set, nullptr);
-  ::signal(SIGPIPE, SIG_IGN);
-  os::Fd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!fd) return fail(os::os_error("signalfd"));
-  return fd;
-}
 
 control::Background background(os::Pool& pool) {
   return [&pool](std::function<void()> work, std::function<void()> done) { return pool.run(std::move(work), std::move(done)); };
@@ -58,8 +24,8 @@ control::Background background(os::Pool& pool) {
 
 control::NodeOptions node_options(const Config& config) {
   const std::uint64_t seed = static_cast<std::uint64_t>(os::wall_now().since_epoch.count());
-  return {.scale = {.cores = config.cores > 0 ? config.cores : usable_cores(),
-                    .memory_budget = config.memory_budget.count ? config.memory_budget : half_of_memory(),
+  return {.scale = {.cores = config.cores > 0 ? config.cores : os::usable_cores(),
+                    .memory_budget = config.memory_budget.count ? config.memory_budget : Bytes{os::machine_memory().count / 2},
                     .template_keep = config.template_keep, .keep_alive_default = config.keep_alive},
           .prices = {.currency = config.currency, .per_gb_second = config.price_per_gb_second, .per_million_requests = config.price_per_million_requests,
                      .always_on_per_gb_hour = config.price_always_on_per_gb_hour},
@@ -82,7 +48,7 @@ class Served {
     if (!launcher_.note().empty()) node_.note(launcher_.note());
     loop_.before_turn([this] { turn_ = {.now = loop_.now(), .wall = os::wall_now()}; });
     loop_.before_sleep([this] { end_turn(); });
-    TRY_VOID(loop_.watch(signals_.get(), 1 /* EPOLLIN */, on_signal_));
+    TRY_VOID(loop_.watch(signals_.get(), os::kReadable, on_signal_));
     TRY_VOID(gateway_.start());
     std::printf("mayfly: listening on http://%s\nmayfly: next: mayfly deploy model.onnx; mayfly list; curl http://%s/v2\n", gateway_.address().c_str(), gateway_.address().c_str());
     std::fflush(stdout);
@@ -120,8 +86,7 @@ class Served {
   }
 
   void on_signal() {
-    signalfd_siginfo info{};
-    if (::read(signals_.get(), &info, sizeof info) != sizeof info) return;
+    if (!os::take_signal(signals_)) return;
     if (draining_) return loop_.stop();  // asked twice: now
     draining_ = true;
     std::printf("mayfly: draining: %zu calls are under way\n", node_.in_flight());
@@ -148,8 +113,8 @@ Result<void> run_node(const ServeOptions& options) {
   if (!options.config.empty()) TRY_VOID(read_config(options.config, config));
   if (!options.listen.empty()) config.listen = options.listen;
   if (!options.data.empty()) config.data = options.data;
-  raise_descriptor_limit();
-  TRY(os::Fd signals, catch_signals());
+  os::raise_descriptor_limit();
+  TRY(os::Fd signals, os::catch_end_signals());
   TRY(auto store, store::Store::open({.folder = config.data}));
   TRY(os::Loop loop, os::Loop::create());
   Served served(std::move(loop), std::move(signals), std::move(store), config);

@@ -18,8 +18,6 @@
 namespace mayfly::os {
 namespace {
 
-static_assert(kReadable == EPOLLIN && kWritable == EPOLLOUT && kBroken == EPOLLERR && kHangup == EPOLLHUP && kPeerClosed == EPOLLRDHUP &&
-    kEdge == EPOLLET);
 
 struct SocketAddress {
   sockaddr_storage storage{};

@@ -11,11 +11,9 @@
 
 #include "base/result.h"
 #include "os/fd.h"
+#include "os/loop.h"
 
 namespace mayfly::os {
-
-// epoll's, so that nobody else needs its header.
-constexpr std::uint32_t kReadable = 0x001, kWritable = 0x004, kBroken = 0x008, kHangup = 0x010, kPeerClosed = 0x2000, kEdge = 1U << 31;
 
 class Listener {
  public:

@@ -12,6 +12,8 @@ namespace mayfly::os {
 namespace {
 
 constexpr std::uint32_t kWakeup = ~0U;
+static_assert(kReadable == EPOLLIN && kWritable == EPOLLOUT && kBroken == EPOLLERR && kHangup == EPOLLHUP && kPeerClosed == EPOLLRDHUP &&
+    kEdge == EPOLLET);
 
 std::uint64_t pack(int fd, std::uint32_t generation) {
   return static_cast<std::uint64_t>(generation) << 32 | static_cast<std::uint32_t>(fd);

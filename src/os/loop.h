@@ -19,6 +19,9 @@
 
 namespace mayfly::os {
 
+// epoll's, so that nobody else needs its header.
+constexpr std::uint32_t kReadable = 0x001, kWritable = 0x004, kBroken = 0x008, kHangup = 0x010, kPeerClosed = 0x2000, kEdge = 1U << 31;
+
 class Watcher {  // who is told that a descriptor is ready; `events` are epoll's
  public:
   virtual void on_events(std::uint32_t events) = 0;

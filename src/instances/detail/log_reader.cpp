@@ -7,14 +7,13 @@
 namespace mayfly::instances {
 namespace {
 
-constexpr std::uint32_t kRead = 0x001;  // EPOLLIN
 constexpr std::size_t kLineMax = 1024;
 
 }  // namespace
 
 LogReader::LogReader(os::Loop& loop, os::Fd pipe, int lines_per_second, OnLine on_line)
     : loop_(loop), pipe_(std::move(pipe)), lines_max_(lines_per_second), on_line_(std::move(on_line)), left_(lines_per_second) {
-  watched_ = loop_.watch(pipe_.get(), kRead, *this).has_value();
+  watched_ = loop_.watch(pipe_.get(), os::kReadable, *this).has_value();
 }
 
 LogReader::~LogReader() {
@@ -35,7 +34,7 @@ void LogReader::on_events(std::uint32_t) {
 void LogReader::refill() {
   refill_ = {};
   left_ = lines_max_;
-  if (!watched_ && !ended_) watched_ = loop_.watch(pipe_.get(), kRead, *this).has_value();
+  if (!watched_ && !ended_) watched_ = loop_.watch(pipe_.get(), os::kReadable, *this).has_value();
 }
 
 void LogReader::drain() {

@@ -9,7 +9,6 @@
 namespace mayfly::instances {
 namespace {
 
-constexpr std::uint32_t kRead = 0x001;      // EPOLLIN
 constexpr int kPacketsAtOnce = 64, kFramesAtOnce = 4096;  // then others have their turn
 constexpr std::size_t kBodiesMax = 1024;    // as many as the highest credit
 constexpr std::uint32_t kCreditMax = 1024;
@@ -43,8 +42,8 @@ Result<std::unique_ptr<ProcessLink>> ProcessLink::create(os::Loop& loop, LinkOwn
   TRY(link->to_, os::open_ring(link->memory_.get(), 0, link->to_bell_.get()));
   TRY(link->from_, os::open_ring(link->memory_.get(), 1, link->from_bell_.get()));
   link->from_.prepare_sleep();
-  TRY_VOID(loop.watch(link->control_.get(), kRead, link->control_port_));
-  TRY_VOID(loop.watch(link->from_bell_.get(), kRead, link->reply_port_));
+  TRY_VOID(loop.watch(link->control_.get(), os::kReadable, link->control_port_));
+  TRY_VOID(loop.watch(link->from_bell_.get(), os::kReadable, link->reply_port_));
   return link;
 }
 

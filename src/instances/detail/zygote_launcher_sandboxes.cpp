@@ -13,7 +13,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::uint32_t kRead = 0x001;            // EPOLLIN
 constexpr Duration kRefillWait = 5ms;             // after a start, unless it is ready before
 constexpr std::size_t kSpareLinks = 4;
 constexpr Duration kBlankMax = 10s;               // of a blank sandbox, to say hello
@@ -60,7 +59,7 @@ Result<ZygoteLauncher::Process*> ZygoteLauncher::order_sandbox() {
   raw->log = std::make_unique<LogReader>(loop_, std::move(pipe.first), options_.log_lines_per_second,
                                          [this, raw](std::string_view line) { log_line(*raw, line); });
   TRY(Process * process, make_process(raw));
-  if (auto watched = loop_.watch(raw->status.get(), kRead, raw->port); !watched) {
+  if (auto watched = loop_.watch(raw->status.get(), os::kReadable, raw->port); !watched) {
     processes_.erase(process->link.get());
     return fail(watched.error());
   }

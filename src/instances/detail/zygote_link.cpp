@@ -8,7 +8,6 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::uint32_t kRead = 0x001;  // EPOLLIN
 constexpr Duration kPauseFirst = 20ms, kPauseMax = 5s;
 
 template <class T>
@@ -40,7 +39,7 @@ void ZygoteLink::start() {
   if (!child) return lose(child.error());
   child_ = std::move(*child);
   socket_ = std::move(pair->first);
-  if (auto watched = loop_.watch(socket_.get(), kRead, *this); !watched) lose(watched.error());
+  if (auto watched = loop_.watch(socket_.get(), os::kReadable, *this); !watched) lose(watched.error());
 }
 
 void ZygoteLink::lose(const Error& error) {

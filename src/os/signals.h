@@ -1,0 +1,13 @@
+// The signals that end the node, as a descriptor for the loop. SIGTERM and SIGINT are blocked from here on, SIGPIPE is
+// ignored: a peer that leaves is an error of a call, not the end of the process. Before the first thread starts.
+#pragma once
+#include "base/result.h"
+#include "os/fd.h"
+
+namespace mayfly::os {
+
+[[nodiscard]] Result<Fd> catch_end_signals();
+// True if one has come; takes it.
+[[nodiscard]] bool take_signal(const Fd& signals);
+
+}  // namespace mayfly::os
