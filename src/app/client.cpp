@@ -12,6 +12,7 @@
 
 #include "app/terminal.h"
 #include "app/version.h"
+#include "base/distance.h"
 #include "base/units.h"
 
 namespace mayfly::app {
@@ -202,17 +203,7 @@ Result<Json> Client::json(const Call& call) const {
 std::vector<std::string> nearest(std::string_view name, const std::vector<std::string>& known, std::size_t count) {
   std::vector<std::pair<std::size_t, std::string>> found;
   for (const std::string& other : known) {
-    std::vector<std::size_t> row(other.size() + 1);
-    std::iota(row.begin(), row.end(), 0);
-    for (std::size_t i = 1; i <= name.size(); ++i) {
-      std::size_t corner = std::exchange(row[0], i);
-      for (std::size_t j = 1; j <= other.size(); ++j) {
-        const std::size_t changed = corner + (name[i - 1] == other[j - 1] ? 0 : 1);
-        corner = row[j];
-        row[j] = std::min({changed, row[j] + 1, row[j - 1] + 1});
-      }
-    }
-    const std::size_t distance = row.back();
+    const std::size_t distance = edit_distance(name, other);
     const bool prefix = name.size() >= 2 && other.starts_with(name);
     if (distance <= 1 + std::min(name.size(), other.size()) / 4 || prefix)
       found.emplace_back(prefix ? std::min<std::size_t>(distance, 2) : distance, other);

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
+#include "base/distance.h"
 #include "domain/detail/tree.h"
 
 namespace mayfly::domain {
@@ -29,27 +30,11 @@ std::string in_quotes(std::string_view text) {
   return "'" + std::string(text.substr(0, end)) + (end < text.size() ? "…" : "") + "'";
 }
 
-// Levenshtein, for "did you mean".
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, change});
-    }
-  }
-  return row[b.size()];
-}
-
 // "; did you mean 'memory'?", or all the words that are valid.
 std::string suggestion(std::string_view wrong, std::span<const std::string_view> words) {
   if (wrong.size() <= 40) {
-    const auto near = std::ranges::min_element(words, {}, [&](std::string_view word) { return distance(wrong, word); });
-    if (near != words.end() && distance(wrong, *near) <= std::max<std::size_t>(1, near->size() / 3))
+    const auto near = std::ranges::min_element(words, {}, [&](std::string_view word) { return edit_distance(wrong, word); });
+    if (near != words.end() && edit_distance(wrong, *near) <= std::max<std::size_t>(1, near->size() / 3))
       return "; did you mean '" + std::string(*near) + "'?";
   }
   std::string all;

@@ -5,6 +5,8 @@
 
 #include "base/assert.h"
 
+#include "base/distance.h"
+
 namespace mayfly::gateway {
 
 struct Router::Node {
@@ -22,17 +24,6 @@ std::string_view take_segment(std::string_view& path) {
   const std::string_view segment = path.substr(0, end);
   path.remove_prefix(end);
   return segment;
-}
-
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j)
-      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])}));
-  }
-  return row[b.size()];
 }
 
 // How unlike a pattern a path is: the sum over segments; a {name} takes anything, a missing segment costs 4.
