@@ -1,7 +1,6 @@
 #include "worker/serve_loop.h"
 
 #include <poll.h>
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 
 #include "domain/link.h"
 #include "os/clock.h"
+#include "os/machine.h"
 
 namespace mayfly::worker {
 namespace {
@@ -25,12 +25,6 @@ using namespace std::chrono_literals;
 constexpr Duration kSpin = 20us;            // a wake-up across cores costs 36 to 48 µs (docs/measurements.md)
 constexpr std::size_t kSpareMax = 64;
 constexpr Duration kBodyWaitMax = 10s;      // the node sends a large body before its frame
-
-bool several_cpus() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  return ::sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 1;
-}
 
 std::uint64_t ns(Duration d) { return static_cast<std::uint64_t>(d.count()); }
 
@@ -62,7 +56,7 @@ bool joinable(const domain::Signature& signature) {
 ServeLoop::ServeLoop(Model& model, int control, os::Ring in, os::Ring out, ServeOptions options)
     : model_(model), control_(control), in_(std::move(in)), out_(std::move(out)), options_(std::move(options)),
       batches_(options_.batches && joinable(model.signature())), version_text_(std::to_string(options_.version_number)),
-      decoder_(model.signature()), may_spin_(several_cpus()) {
+      decoder_(model.signature()), may_spin_(os::usable_cores() > 1) {
   joined_.resize(model.signature().inputs.size());
   joined_inputs_.resize(model.signature().inputs.size());
   part_.resize(model.signature().outputs.size());
@@ -76,9 +70,7 @@ std::uint32_t ServeLoop::credit() const {
 
 bool ServeLoop::run() {
   for (;;) {
-    const bool alive = intake();
-    out_.wake();  // what was refused on the way in has its reply already
-    if (!alive) return false;
+    if (!intake()) return false;
     if (!waiting_.empty()) {
       run_batch();
       out_.wake();
@@ -144,12 +136,13 @@ bool ServeLoop::read_control() {
 }
 
 bool ServeLoop::intake() {
-  while (const auto frame = in_.front()) {
-    const bool sound = accept(*frame);
+  bool sound = true;
+  while (const auto frame = sound ? in_.front() : std::nullopt) {
+    sound = accept(*frame);
     in_.pop();
-    if (!sound) return false;
   }
-  return !in_.broken() && !gone_;
+  out_.wake();  // what was refused on the way in has its reply already: nobody waits for a batch to fill or to end
+  return sound && !in_.broken() && !gone_;
 }
 
 bool ServeLoop::accept(std::span<const std::byte> frame) {

@@ -144,6 +144,16 @@ TEST(ServeLoop, a_refusal_is_announced_though_nothing_runs_after_it) {
   EXPECT_EQ(refused->head.code, static_cast<std::uint8_t>(Code::invalid_argument));
 }
 
+TEST(ServeLoop, a_refusal_does_not_wait_for_a_batch_to_fill) {
+  Instance instance("add", {.model_name = "m", .version_number = 3, .rows_max = 32, .batch_wait = 30s});
+  instance.node().send({.ticket = 1, .body = add_body(1)});
+  ::usleep(100'000);  // it waits for company by now
+  instance.node().send({.ticket = 2, .body = "{}"});
+  const auto first = instance.node().reply(10s);
+  ASSERT_TRUE(first) << "announced only with the batch";
+  EXPECT_EQ(first->head.ticket, 2U);
+}
+
 TEST(ServeLoop, overdue_and_cancelled_are_answered_without_a_run) {
   SKIP_WITHOUT_MODELS();
   Instance instance("add");
