@@ -44,6 +44,7 @@ Group& Fleet::define(VersionPlan plan) {
   group->plan = std::move(plan);
   group->failures = 0;  // the new way of starting deserves a new try
   group->retry_at = {};
+  next_tick_ = std::min(next_tick_, turn_.now);
   return *group;
 }
 
@@ -71,6 +72,7 @@ Process& Fleet::add(Group& group, bool is_template, Origin origin) {
                                                    .asked = turn_.now, .last_used = turn_.now});
   Process& added = *process;
   processes_.emplace(id, std::move(process));
+  next_tick_ = std::min(next_tick_, turn_.now + kMeasureEvery);
   if (is_template) group.template_ = &added;
   else group.instances.push_back(&added);
   return added;
@@ -167,7 +169,8 @@ void Fleet::start_jobs() {
 }
 
 Instant Fleet::tick() {
-  Instant next = turn_.now + kMeasureEvery;
+  if (turn_.now < next_tick_) return next_tick_;  // called every turn of the loop: nothing is walked before it is due
+  Instant next = processes_.empty() ? Instant::never() : turn_.now + kMeasureEvery;
   for (auto& [version, group] : groups_) {
     if (group->retry_at > turn_.now) {
       next = std::min(next, group->retry_at);
@@ -186,7 +189,7 @@ Instant Fleet::tick() {
       }
     }
   }
-  return next;
+  return next_tick_ = processes_.empty() ? next : std::min(next, turn_.now + kMeasureEvery);  // settle() may have started some
 }
 
 void Fleet::measure(Process& process) {
@@ -243,6 +246,7 @@ void Fleet::start_failed(Group& group, bool is_template, const Error& error) {
   ++group.failures;
   const int doublings = std::min(group.failures - 1, 16);
   group.retry_at = turn_.now + std::min(kRetryMax, kRetryFirst * (1 << doublings));
+  next_tick_ = std::min(next_tick_, group.retry_at);
   group.last_failure = error;
   observer_->on_start_error(group, is_template, error);
   if (!is_template && group.count(State::ready) == 0) user_->on_start_failed(group, error);

@@ -172,7 +172,7 @@ class Fleet final : public LauncherEvents {
   std::unordered_map<VersionId, std::unique_ptr<Group>> groups_;
   std::unordered_map<ProcessId, Job> jobs_;
   std::vector<Job> jobs_waiting_;
-  Instant measured_at_{};
+  Instant measured_at_{}, next_tick_{};
 };
 
 }  // namespace mayfly::instances

@@ -356,7 +356,7 @@ void Dispatcher::expire(std::uint32_t index) {
 }
 
 Instant Dispatcher::tick() {
-  std::erase_if(lanes_, [](const auto& entry) {
+  if (forgotten_ > 0) forgotten_ -= std::erase_if(lanes_, [](const auto& entry) {
     const Lane& lane = *entry.second;
     return !lane.group && !lane.demanded && lane.waiting == 0 && lane.in_flight == 0;
   });
@@ -384,7 +384,8 @@ Instant Dispatcher::tick() {
 
 void Dispatcher::forget(VersionId version) {
   Lane* lane = find_lane(version);
-  if (!lane) return;
+  if (!lane || !lane->group) return;
+  ++forgotten_;
   while (lane->first) {
     const std::uint32_t index = lane->first;
     unlink(*lane, index);

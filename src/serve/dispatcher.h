@@ -120,6 +120,7 @@ class Dispatcher final : public Invoker, public instances::FleetUser {
   Instant next_deadline_ = Instant::never();
   std::unordered_map<VersionId, std::unique_ptr<Lane>> lanes_;
   std::vector<Lane*> demanded_;
+  std::size_t forgotten_ = 0;              // lanes of deleted versions, until nothing runs there
 };
 
 }  // namespace mayfly::serve
