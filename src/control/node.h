@@ -30,7 +30,6 @@ struct NodeOptions {
   std::string version;
   std::string compile_key;
   std::string cpu_features;
-  Bytes upload_max = 16_GiB;
   std::uint64_t seed = 1;                // of alias choices
 };
 

@@ -1,6 +1,5 @@
 // What people ask: functions, instances, usage, logs.
 #include <algorithm>
-#include <charconv>
 
 #include "control/detail/entry.h"
 

@@ -9,7 +9,6 @@ namespace mayfly::control {
 struct Node::Entry {
   domain::Function function;
   std::map<int, Stage> stages;           // by version number; absent: ready or serving, by whether it is compiled
-  std::map<int, std::string> failures;   // compile errors of this run
 
   domain::Version* version(int number) {
     for (domain::Version& v : function.versions)
