@@ -2,76 +2,164 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <charconv>
+#include <fstream>
 #include <functional>
 #include <map>
+#include <set>
+#include <sstream>
+
+#include "app/client.h"
 
 namespace mayfly::app {
 namespace {
 
+using namespace std::chrono_literals;
 using Setter = std::function<Result<void>(const std::string&)>;
+using Setters = std::map<std::string, Setter>;
+
+constexpr double kPriceMax = 1e6;
+
+std::unexpected<Error> outside(const std::string& text, const std::string& low, const std::string& high) {
+  return fail(Code::invalid_argument, "'" + text + "' is outside " + low + " to " + high + ": write a value between");
+}
 
 template <class T>
-Setter number(T& into, double low, double high) {
+Setter number(T& into, T low, T high) {
   return [&into, low, high](const std::string& text) -> Result<void> {
-    char* end = nullptr;
-    const double value = std::strtod(text.c_str(), &end);
-    if (text.empty() || *end || !(value >= low && value <= high))
-      return fail(Code::invalid_argument, "'" + text + "' is not a number from " + std::to_string(low) + " to " + std::to_string(high));
-    into = static_cast<T>(value);
+    T value{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error == std::errc() && end == text.data() + text.size() && value >= low && value <= high) {
+      into = value;
+      return {};
+    }
+    std::ostringstream range;
+    range << "write a " << (std::is_integral_v<T> ? "whole number" : "number") << " from " << low << " to " << high;
+    return fail(Code::invalid_argument, "'" + text + "' does not fit: " + range.str());
+  };
+}
+Setter words(std::string& into) {
+  return [&into](const std::string& text) -> Result<void> {
+    if (text.empty()) return fail(Code::invalid_argument, "it is empty: write a value, or leave the key out");
+    into = text;
     return {};
   };
 }
-Setter text(std::string& into) {
-  return [&into](const std::string& value) -> Result<void> { into = value; return {}; };
+Setter duration(Duration& into, Duration low, Duration high) {
+  return [&into, low, high](const std::string& text) -> Result<void> {
+    TRY(const Duration value, parse_duration(text));
+    if (value < low || value > high) return outside(text, to_text(low), to_text(high));
+    into = value;
+    return {};
+  };
 }
-Setter duration(Duration& into) {
-  return [&into](const std::string& value) -> Result<void> { TRY(into, parse_duration(value)); return {}; };
+Setter size(Bytes& into, Bytes low, Bytes high) {
+  return [&into, low, high](const std::string& text) -> Result<void> {
+    TRY(const Bytes value, parse_bytes(text));
+    if (value < low || value > high) return outside(text, to_text(low), to_text(high));
+    into = value;
+    return {};
+  };
 }
-Setter bytes(Bytes& into) {
-  return [&into](const std::string& value) -> Result<void> { TRY(into, parse_bytes(value)); return {}; };
+Setter size(std::uint64_t& into, Bytes low, Bytes high) {
+  return [&into, low, high](const std::string& text) -> Result<void> {
+    Bytes value;
+    TRY_VOID(size(value, low, high)(text));
+    into = value.count;
+    return {};
+  };
 }
 
-std::map<std::string, Setter> setters(Config& c) {
-  return {{"listen", text(c.listen)}, {"data", text(c.data)}, {"engine", text(c.engine)}, {"memory_budget", bytes(c.memory_budget)},
-          {"cores", number(c.cores, 0, 1024)}, {"pool", number(c.pool, 0, 64)}, {"template_keep", duration(c.template_keep)},
-          {"keep_alive", duration(c.keep_alive)}, {"drain_max", duration(c.drain_max)}, {"prices.currency", text(c.currency)},
-          {"prices.per_gb_second", number(c.price_per_gb_second, 0, 1e6)}, {"prices.per_million_requests", number(c.price_per_million_requests, 0, 1e6)},
-          {"prices.always_on_per_gb_hour", number(c.price_always_on_per_gb_hour, 0, 1e6)}};
+// The keys and their limits, as docs/configuration.md has them.
+Setters setters(Config& c) {
+  return {
+      {"listen", words(c.listen)},
+      {"data", words(c.data)},
+      {"engine", words(c.engine)},
+      {"memory_budget", size(c.memory_budget, 256_MiB, 65536_GiB)},
+      {"cores", number(c.cores, 0, 1024)},
+      {"pool", number(c.pool, 0, 64)},
+      {"template_keep", duration(c.template_keep, 0s, 720h)},
+      {"keep_alive", duration(c.keep_alive, 0s, 24h)},
+      {"drain_max", duration(c.drain_max, 0s, 1h)},
+      {"http.connections_max", number<std::size_t>(c.http.connections_max, 1, 1'000'000)},
+      {"http.head_max", duration(c.http.head_max, 100ms, 10min)},
+      {"http.idle_max", duration(c.http.idle_max, 100ms, 24h)},
+      {"http.body_stall_max", duration(c.http.body_stall_max, 100ms, 1h)},
+      {"http.body_max", duration(c.http.body_max, 1s, 24h)},
+      {"http.upload_max", duration(c.http.upload_max, 1s, 168h)},
+      {"http.answer_max", duration(c.http.answer_max, 1s, 24h)},
+      {"http.write_stall_max", duration(c.http.write_stall_max, 100ms, 1h)},
+      {"http.bodies_max", size(c.http.bodies_max, 1_MiB, 1024_GiB)},
+      {"http.untaken_max", size(c.http.untaken_max, 256_KiB, 1_GiB)},
+      {"http.unsent_max", size(c.http.unsent_max, 2_MiB, 1_GiB)},
+      {"prices.currency", words(c.currency)},
+      {"prices.per_gb_second", number(c.price_per_gb_second, 0.0, kPriceMax)},
+      {"prices.per_million_requests", number(c.price_per_million_requests, 0.0, kPriceMax)},
+      {"prices.always_on_per_gb_hour", number(c.price_always_on_per_gb_hour, 0.0, kPriceMax)},
+  };
 }
 
-Result<void> apply(const YAML::Node& node, const std::string& prefix, const std::map<std::string, Setter>& known, const std::string& file) {
-  for (const auto& pair : node) {
-    const std::string key = prefix + pair.first.as<std::string>();
-    const std::string where = file + ", line " + std::to_string(pair.first.Mark().line + 1) + ": ";
-    if (pair.second.IsMap() && prefix.empty()) {
-      TRY_VOID(apply(pair.second, key + ".", known, file));
-      continue;
+Error unknown(const std::string& key, const Setters& known) {
+  std::vector<std::string> names;
+  std::string all;
+  for (const auto& [name, unused] : known) {
+    names.push_back(name);
+    all += (all.empty() ? "" : ", ") + name;
+  }
+  const auto near = nearest(key, names);
+  const std::string hint = near.empty() ? "known are " + all : "did you mean '" + near.front() + "'?";
+  return {Code::invalid_argument, "unknown key '" + key + "': " + hint};
+}
+
+struct Reading {
+  const Setters known;
+  const std::string& file;
+  std::set<std::string> seen;
+
+  Result<void> section(const YAML::Node& node, const std::string& prefix) {
+    for (const auto& pair : node) {
+      const std::string where = file + ", line " + std::to_string(pair.first.Mark().line + 1) + ": ";
+      if (const auto read = one(prefix + pair.first.as<std::string>(), pair.second, prefix.empty()); !read)
+        return fail(read.error().code, read.error().message.starts_with(file) ? read.error().message : where + read.error().message);
+    }
+    return {};
+  }
+
+  Result<void> one(const std::string& key, const YAML::Node& value, bool top) {
+    if (!seen.insert(key).second) return fail(Code::invalid_argument, "'" + key + "' stands there twice: keep one");
+    if (top && known.lower_bound(key + ".") != known.lower_bound(key + "/")) {  // a section: '/' follows '.'
+      if (value.IsMap()) return section(value, key + ".");
+      if (value.IsNull()) return {};
+      return fail(Code::invalid_argument, "'" + key + "' holds further keys: write them below it, indented");
     }
     const auto setter = known.find(key);
-    if (setter == known.end()) {
-      std::string names;
-      for (const auto& [name, unused] : known) names += (names.empty() ? "" : ", ") + name;
-      return fail(Code::invalid_argument, where + "unknown key '" + key + "'; known are " + names);
-    }
-    if (!pair.second.IsScalar()) return fail(Code::invalid_argument, where + "'" + key + "' takes one value");
-    if (const auto set = setter->second(pair.second.as<std::string>()); !set) return fail(Code::invalid_argument, where + key + ": " + set.error().message);
+    if (setter == known.end()) return fail(unknown(key, known));
+    if (!value.IsScalar()) return fail(Code::invalid_argument, "'" + key + "' takes one value, on its own line");
+    if (const auto set = setter->second(value.as<std::string>()); !set) return fail(set.error().code, key + ": " + set.error().message);
+    return {};
   }
-  return {};
-}
+};
 
 }  // namespace
 
-Result<void> read_config(const std::string& file, Config& config) {
+Result<void> parse_config(const std::string& yaml, const std::string& file, Config& config) {
   try {
-    const YAML::Node root = YAML::LoadFile(file);
+    const YAML::Node root = YAML::Load(yaml);
     if (!root || root.IsNull()) return {};
-    if (!root.IsMap()) return fail(Code::invalid_argument, file + ": a configuration is a map of keys and values");
-    return apply(root, "", setters(config), file);
-  } catch (const YAML::BadFile&) {
-    return fail(Code::not_found, "the configuration '" + file + "' can't be read");
+    if (!root.IsMap()) return fail(Code::invalid_argument, file + ": a configuration is lines of 'key: value'");
+    return Reading{.known = setters(config), .file = file, .seen = {}}.section(root, "");
   } catch (const YAML::Exception& error) {
     return fail(Code::invalid_argument, file + ", line " + std::to_string(error.mark.line + 1) + ": " + error.msg);
   }
+}
+
+Result<void> read_config(const std::string& file, Config& config) {
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream text;
+  if (in.peek() != std::ifstream::traits_type::eof()) text << in.rdbuf();
+  if (!in.is_open() || in.bad()) return fail(Code::not_found, "the configuration '" + file + "' can't be read: is the path right?");
+  return parse_config(text.str(), file, config);
 }
 
 }  // namespace mayfly::app

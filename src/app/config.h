@@ -1,11 +1,12 @@
-// The node's configuration: defaults, then --config FILE (YAML), then flags. An unknown key is an
-// error that names the line and what is known; docs/configuration.md lists every key.
+// The node's configuration: defaults, then --config FILE (YAML), then flags. A key that is not known, or a value
+// that does not fit, is an error that names the line and what to write; docs/configuration.md lists every key.
 #pragma once
 #include <string>
 
 #include "base/result.h"
 #include "base/time.h"
 #include "base/units.h"
+#include "gateway/http_server.h"
 
 namespace mayfly::app {
 
@@ -19,10 +20,14 @@ struct Config {
   Duration template_keep = std::chrono::minutes(15);
   Duration keep_alive = std::chrono::seconds(60);            // before a function's own history says better
   Duration drain_max = std::chrono::seconds(30);             // after SIGTERM
+  gateway::HttpLimits http;
   std::string currency = "USD";
   double price_per_gb_second = 0.0000166667, price_per_million_requests = 0.20, price_always_on_per_gb_hour = 0.0126;
 };
 
+// Over what `config` holds. After an error it may be half changed: do not start with it.
 [[nodiscard]] Result<void> read_config(const std::string& file, Config& config);
+// The same of text; `file` is its name in errors.
+[[nodiscard]] Result<void> parse_config(const std::string& yaml, const std::string& file, Config& config);
 
 }  // namespace mayfly::app

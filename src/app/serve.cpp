@@ -39,7 +39,7 @@ class Served {
       : config_(config), loop_(std::move(loop)), signals_(std::move(signals)), turn_{.now = loop_.now(), .wall = os::wall_now()}, store_(std::move(store)),
         catalog_line_(loop_, 1), bulk_line_(loop_, 1), node_(turn_, *store_, background(catalog_line_), background(bulk_line_), node_options(config)),
         launcher_(loop_, node_.launcher_events(), {.engine_library = config.engine, .blanks = config.pool}),
-        gateway_(loop_, turn_, node_.invoker(), node_, {.listen = config.listen}) {
+        gateway_(loop_, turn_, node_.invoker(), node_, {.listen = config.listen, .limits = config.http}) {
     node_.attach(launcher_);
   }
 
