@@ -40,7 +40,7 @@ EXEMPT = [
     ("src/worker/process.cpp", "::srand("),                   # a fork must not repeat its template's numbers, the C library's included
     ("src/store/usage_log", "std::shared_ptr<Segment>"),      # the open segment is read by queries on other threads while it leaves
 ]
-PROMISE = re.compile(r"`([A-Za-z]\w*\.[A-Za-z]\w*|tests/[^`]+)`")
+RULE = re.compile(r"\|[\s:|-]+\|?$")
 TEXT = {".h", ".cpp", ".py", ".sh", ".md", ".txt", ".cmake", ".json", ".yaml", ".yml", ".html", ".js", ".css", ".proto"}
 
 
@@ -109,37 +109,39 @@ def check_page(root, file, text):
                 yield number, f"the path '{target}' does not exist: name the file as it is called now"
 
 
-def tests_of(root, files):
+def gtests_of(root, files):
+    """"gateway: ParseHead.Table" of every TEST(ParseHead, Table) below src/gateway/ (or tests/gateway/)."""
     names = set()
     for file in files:
-        if file.suffix == ".cpp":
-            names |= {f"{a}.{b}" for a, b in re.findall(r"\bTEST(?:_F|_P)?\(\s*(\w+)\s*,\s*(\w+)\s*\)", file.read_text(errors="replace"))}
-        elif file.suffix == ".py":
-            for name in re.findall(r"\bdef (test_\w+)", file.read_text(errors="replace")):
-                names.add(f"{file.stem}.{name}")
+        parts = file.relative_to(root).parts
+        if file.suffix == ".cpp" and len(parts) > 2:
+            found = re.findall(r"^\s*TEST(?:_F|_P)?\(\s*(\w+)\s*,\s*(\w+)\s*\)", file.read_text(errors="replace"), re.M)
+            names |= {f"{parts[1]}: {a}.{b}" for a, b in found}
     return names
 
 
 def check_specification(root, files):
+    """A row of a table is a promise; its last cell names the tests that show it."""
     page = root / "SPECIFICATION.md"
     if not page.is_file():
         return
-    known = tests_of(root, files)
-    for number, line in enumerate(page.read_text().split("\n"), 1):
-        if not line.startswith("|") or re.match(r"\|[\s:|-]+\|?$", line):
+    known = gtests_of(root, files)
+    lines = page.read_text().split("\n") + [""]
+    for number, (line, following) in enumerate(zip(lines, lines[1:]), 1):
+        if not line.startswith("|") or RULE.match(line) or RULE.match(following):  # no row, or the head of a table
             continue
-        following = page.read_text().split("\n")[number:number + 1]
-        if following and re.match(r"\|[\s:|-]+\|?$", following[0]):
-            continue  # the head of a table
-        named = PROMISE.findall(line)
+        named = re.findall(r"`([^`]+)`", line.rstrip(" |").rpartition(" | ")[2])
         if not named:
-            yield number, "a promise without a test: name `Suite.Test` or a path under `tests/`"
+            yield number, "a promise without a test: name `module: Suite.Test` or `tests/FILE: words` in the last cell"
         for test in named:
-            if test.startswith("tests/"):
-                if not (root / test.split("::")[0]).exists():
-                    yield number, f"the test '{test}' does not exist"
-            elif "." in test and test not in known:
-                yield number, f"the test '{test}' does not exist: name one that TEST(Suite, Name) defines"
+            place, _, words = test.partition(": ")
+            if not words:
+                yield number, f"'{test}' names no test: write `module: Suite.Test` or `tests/FILE: words`"
+            elif "/" not in place:
+                if test not in known:
+                    yield number, f"the test '{test}' does not exist: name one that TEST(Suite, Test) below src/{place}/ defines"
+            elif not (root / place).is_file() or words not in (root / place).read_text(errors="replace"):
+                yield number, f"the test '{test}' does not exist: no file '{place}' with these words"
 
 
 def check_text(text):

@@ -68,11 +68,15 @@ class Tidy(unittest.TestCase):
         self.assertEqual(offences(README_md="See [this](docs/a.md#x), `docs/a.md`, [that](https://example.org).\n", docs__a_md="a\n"), [])
 
     def test_promises_name_tests(self):
-        table = "| promise | test |\n| --- | --- |\n| at most 3 | %s |\n"
-        test = "TEST(Queue, IsBounded) {}\n"
-        self.only("without a test", SPECIFICATION_md=table % "none")
-        self.only("does not exist", SPECIFICATION_md=table % "`Queue.IsFast`", src__serve__a_test_cpp=test)
-        self.assertEqual(offences(SPECIFICATION_md=table % "`Queue.IsBounded`", src__serve__a_test_cpp=test), [])
+        table = "| promise | test |\n| --- | --- |\n| at most `3` | %s |\n"
+        code = dict(src__serve__a_test_cpp="TEST(Queue, IsBounded) {}\nTEST_F(Lane, is_fair) {}\n", tests__cases__a_case="$ mayfly list\n")
+        self.only("without a test", SPECIFICATION_md=table % "none", **code)
+        self.only("names no test", SPECIFICATION_md=table % "`Queue.IsBounded`", **code)
+        for absent in ("serve: Queue.IsFast", "store: Queue.IsBounded", "tests/cases/a.case: mayfly lost", "tests/cases/b.case: mayfly list"):
+            self.only("does not exist", SPECIFICATION_md=table % f"`{absent}`", **code)
+            self.only("does not exist", SPECIFICATION_md=table % f"`serve: Queue.IsBounded`, `{absent}`", **code)
+        for there in ("serve: Queue.IsBounded", "serve: Lane.is_fair", "tests/cases/a.case: mayfly list"):
+            self.assertEqual(offences(SPECIFICATION_md=table % f"`{there}`", **code), [])
 
     def test_control_characters_and_blanks(self):
         self.only("0x07", README_md="a\x07b\n")
