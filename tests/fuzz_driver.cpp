@@ -11,6 +11,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/random.h"
@@ -45,7 +46,8 @@ Input mutate(Input input, const std::vector<Input>& corpus, mayfly::Random& rand
         break;
       }
       default: {
-        static constexpr const char* kTokens[] = {"0", "-1", "18446744073709551616", "1e999", "\r\n", "\0", "\"", "{", "[", "}", "]", ":", ","};
+        static constexpr std::string_view kTokens[] = {"0", "-1", "18446744073709551616", "1e999", "\r\n", {"\0", 1},
+                                                       "\"", "{", "[", "}", "]", ":", ","};
         input.insert(at, kTokens[random.between(0, 12)]);
       }
     }
