@@ -27,7 +27,8 @@ control::NodeOptions node_options(const Config& config) {
   return {.scale = {.cores = config.cores > 0 ? config.cores : os::usable_cores(),
                     .memory_budget = config.memory_budget.count ? config.memory_budget : Bytes{os::machine_memory().count / 2},
                     .template_keep = config.template_keep, .keep_alive_default = config.keep_alive},
-          .prices = {.currency = config.currency, .per_gb_second = config.price_per_gb_second, .per_million_requests = config.price_per_million_requests,
+          .prices = {.currency = config.currency, .per_gb_second = config.price_per_gb_second,
+                     .per_million_requests = config.price_per_million_requests,
                      .always_on_per_gb_hour = config.price_always_on_per_gb_hour},
           .version = std::string(kVersion), .compile_key = domain::compile_key(), .cpu_features = domain::compile_key(), .seed = seed};
 }
@@ -36,8 +37,9 @@ control::NodeOptions node_options(const Config& config) {
 class Served {
  public:
   Served(os::Loop loop, os::Fd signals, std::unique_ptr<store::Store> store, const Config& config)
-      : config_(config), loop_(std::move(loop)), signals_(std::move(signals)), turn_{.now = loop_.now(), .wall = os::wall_now()}, store_(std::move(store)),
-        catalog_line_(loop_, 1), bulk_line_(loop_, 1), node_(turn_, *store_, background(catalog_line_), background(bulk_line_), node_options(config)),
+      : config_(config), loop_(std::move(loop)), signals_(std::move(signals)), turn_{.now = loop_.now(), .wall = os::wall_now()},
+        store_(std::move(store)), catalog_line_(loop_, 1), bulk_line_(loop_, 1),
+        node_(turn_, *store_, background(catalog_line_), background(bulk_line_), node_options(config)),
         launcher_(loop_, node_.launcher_events(), {.engine_library = config.engine, .blanks = config.pool}),
         gateway_(loop_, turn_, node_.invoker(), node_, {.listen = config.listen, .limits = config.http}) {
     node_.attach(launcher_);
@@ -50,7 +52,9 @@ class Served {
     loop_.before_sleep([this] { end_turn(); });
     TRY_VOID(loop_.watch(signals_.get(), os::kReadable, on_signal_));
     TRY_VOID(gateway_.start());
-    std::printf("mayfly: listening on http://%s\nmayfly: next: mayfly deploy model.onnx; mayfly list; curl http://%s/v2\n", gateway_.address().c_str(), gateway_.address().c_str());
+    const std::string address = gateway_.address();
+    std::printf("mayfly: listening on http://%s\n", address.c_str());
+    std::printf("mayfly: next: mayfly deploy model.onnx; mayfly list; curl http://%s/v2\n", address.c_str());
     std::fflush(stdout);
     return {};
   }
@@ -80,7 +84,8 @@ class Served {
   void fold() {
     if (auto trouble = store_->usage().take_trouble()) node_.note("usage records are being lost: " + trouble->message);
     const bool taken = bulk_line_.run([this, now = turn_.wall] {
-      if (const auto folded = store_->usage().fold(now); !folded) std::fprintf(stderr, "mayfly: usage was not summed: %s\n", folded.error().message.c_str());
+      if (const auto folded = store_->usage().fold(now); !folded)
+        std::fprintf(stderr, "mayfly: usage was not summed: %s\n", folded.error().message.c_str());
     }, nullptr);
     loop_.after(std::chrono::minutes(taken ? 1 : 5), [this] { fold(); });
   }

@@ -284,7 +284,8 @@ void Fleet::on_gone(ProcessId id, const Death& death) {
     Job ended = std::move(job->second);
     jobs_.erase(job);
     Result<ReadyReport> outcome = ended.outcome ? std::move(*ended.outcome)
-        : Result<ReadyReport>(fail(death.out_of_memory ? Code::exhausted : Code::invalid_argument, "the model's process ended: " + death.reason));
+        : Result<ReadyReport>(fail(death.out_of_memory ? Code::exhausted : Code::invalid_argument,
+                                   "the model's process ended: " + death.reason));
     ended.done(std::move(outcome));
     start_jobs();
     return;
@@ -302,7 +303,8 @@ void Fleet::on_gone(ProcessId id, const Death& death) {
   if (process->cpu > process->cpu_told) observer_->on_overhead(*process, process->cpu - process->cpu_told);
   observer_->on_ended(*process, death);
   if (state == State::starting)
-    start_failed(group, process->is_template, {death.out_of_memory ? Code::exhausted : Code::unavailable, "the instance ended while it started: " + death.reason});
+    start_failed(group, process->is_template,
+                 {death.out_of_memory ? Code::exhausted : Code::unavailable, "the instance ended while it started: " + death.reason});
   if (!process->is_template) user_->on_instance_gone(*process, death);
   settle(group);
   drop_if_done(group);

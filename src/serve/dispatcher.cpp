@@ -20,7 +20,8 @@ Code code_of(std::uint8_t code) { return code >= 1 && code <= 12 ? static_cast<C
 
 }  // namespace
 
-Dispatcher::Dispatcher(const Turn& turn, instances::Fleet& fleet, Routes& routes, DispatcherEvents& events, std::uint64_t seed, Limits limits)
+Dispatcher::Dispatcher(const Turn& turn, instances::Fleet& fleet, Routes& routes, DispatcherEvents& events, std::uint64_t seed,
+                       Limits limits)
     : turn_(turn), fleet_(fleet), routes_(routes), events_(events), random_(seed), limits_(limits), slots_(1) {}
 
 Lane* Dispatcher::find_lane(VersionId version) {
@@ -111,12 +112,16 @@ Ticket Dispatcher::invoke(Invocation&& call, ReplySink& sink) {
   if (!found) return refuse(call, nullptr, found.error(), sink);
   const Target& target = **found;
   if (body_bytes(call) > target.body_max.count)
-    return refuse(call, &target, {Code::invalid_argument, "a body of " + to_text(Bytes{body_bytes(call)}) + "; function '" + std::string(call.function) +
-                                  "' takes at most " + to_text(target.body_max) + " (input.bytes_max)"}, sink);
+    return refuse(call, &target, {Code::invalid_argument, "a body of " + to_text(Bytes{body_bytes(call)}) + "; function '" +
+                                  std::string(call.function) + "' takes at most " + to_text(target.body_max) + " (input.bytes_max)"}, sink);
   Lane& lane = lane_of(target);
-  if (lane.waiting >= target.queue_max || live_ >= limits_.in_flight_max)
+  if (lane.waiting >= target.queue_max)
     return refuse(call, &target, {Code::exhausted, std::to_string(lane.waiting) + " calls of function '" + std::string(call.function) +
-                                  "' wait already, its limit is " + std::to_string(target.queue_max) + " (queue.max): try again later"}, sink);
+                                  "' wait already, its limit is " + std::to_string(target.queue_max) +
+                                  " (queue.max): try again later"}, sink);
+  if (live_ >= limits_.in_flight_max)
+    return refuse(call, &target, {Code::exhausted, std::to_string(live_) + " calls are under way, as many as this node takes: "
+                                  "try again later"}, sink);
 
   const std::uint32_t index = take_slot();
   Slot& slot = slots_[index];
@@ -146,8 +151,8 @@ bool Dispatcher::give(Lane& lane, std::uint32_t index) {
   Process* process = fleet_.pick(*lane.group);
   if (!process) return false;
   const bool inline_body = !slot.call.body_memfd;
-  if (!fleet_.send(*process, {.ticket = ticket_of(index), .deadline = slot.deadline, .format = slot.call.format, .json_size = slot.call.json_size,
-                              .body = slot.call.body, .body_memfd = slot.call.body_memfd.get(),
+  if (!fleet_.send(*process, {.ticket = ticket_of(index), .deadline = slot.deadline, .format = slot.call.format,
+                              .json_size = slot.call.json_size, .body = slot.call.body, .body_memfd = slot.call.body_memfd.get(),
                               .body_size = inline_body ? slot.call.body.size() : slot.call.body_size}))
     return false;
   slot.step = Step::running;
@@ -266,7 +271,8 @@ void Dispatcher::note_timing(Slot& slot, const Process& process, const domain::R
   record.process = static_cast<std::uint32_t>(process.id.number);
   // A call pays for its share of the batch, not for the company that it had.
   const double share = record.batch_rows ? static_cast<double>(record.rows) / record.batch_rows : 1;
-  record.billed_us = (record.decode_ns + record.encode_ns + static_cast<std::uint64_t>(static_cast<double>(record.run_ns) * share) + 999) / 1000;
+  const auto run_ns = static_cast<std::uint64_t>(static_cast<double>(record.run_ns) * share);
+  record.billed_us = (record.decode_ns + record.encode_ns + run_ns + 999) / 1000;
   slot.lane->load.service.add(turn_.now - begun);
   slot.lane->load.service_row.add(std::chrono::microseconds(record.billed_us));
   phases = {.queue = begun - slot.call.arrived, .init = std::chrono::microseconds(record.init_us), .decode = Duration(record.decode_ns),
