@@ -103,7 +103,6 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   void store_alias(Entry& entry, domain::Alias alias, Done<domain::Alias> done);
   void forget_version(VersionId id);
   void collect_garbage();
-  void in_catalog(std::function<Result<void>()> work, Done<void> done);
 
   const Turn& turn_;
   store::Store& store_;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "control/detail/behind.h"
 #include "control/detail/entry.h"
 #include "domain/job_results.h"
 
@@ -91,31 +92,23 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
 }
 
 void Node::commit_version(DeployOrder order, Version version, Done<VersionView> done) {
-  struct Commit {
-    Version version;
-    std::optional<std::string> alias;
-    Result<store::Added> added;
-  };
   // The same model compiled before for this machine serves at once.
   if (Entry* entry = find(version.manifest.name)) {
     for (const Version& other : entry->function.versions)
       if (other.files == version.files && is_compiled_for(other, options_.compile_key)) version.compiled = other.compiled;
   }
-  auto commit = std::make_shared<Commit>(Commit{std::move(version), std::move(order.alias), fail(Code::internal, "not run")});
-  const auto finish = std::make_shared<Done<VersionView>>(std::move(done));
-  const bool taken = catalog_work_([this, commit] { commit->added = store_.catalog().add_version(commit->version.manifest.name, commit->version, commit->alias); },
-                                   [this, commit, finish] {
-    if (!commit->added) return (*finish)(fail(commit->added.error()));
-    Version& added = commit->version;
-    added.id = commit->added->version;
-    added.function = commit->added->function;
-    added.number = commit->added->number;
+  auto work = [this, version, alias = std::move(order.alias)] { return store_.catalog().add_version(version.manifest.name, version, alias); };
+  behind(catalog_work_, kCatalogBusy, std::move(work), [this, added = std::move(version), done = std::move(done)](Result<store::Added> stored) mutable {
+    if (!stored) return done(fail(stored.error()));
+    added.id = stored->version;
+    added.function = stored->function;
+    added.number = stored->number;
     std::unique_ptr<Entry>& entry = functions_[added.manifest.name];
     if (!entry) {
       entry = std::make_unique<Entry>();
       entry->function = {.id = added.function, .name = added.manifest.name, .created = turn_.wall};
     }
-    entry->function.aliases = commit->added->aliases;
+    entry->function.aliases = std::move(stored->aliases);
     entry->function.versions.push_back(added);
     std::ranges::sort(entry->function.versions, {}, &Version::number);
     versions_[added.id] = {entry.get(), added.number};
@@ -124,9 +117,8 @@ void Node::commit_version(DeployOrder order, Version version, Done<VersionView> 
     refresh(*entry);
     if (!compiled) compile(added.id);
     if (added.manifest.scaling.min > 0) scale_.keep_watch(added.id);
-    (*finish)(VersionView{added, entry->stages[added.number]});
+    done(VersionView{added, entry->stages[added.number]});
   });
-  if (!taken) (*finish)(fail(Code::exhausted, "the catalog has too much to write already: try again"));
 }
 
 void Node::compile(VersionId id) {
@@ -148,20 +140,19 @@ void Node::compile(VersionId id) {
       if (!compiled) return;
       compiled->compile_error = report.error().message;
       books_.log(compiled->function, compiled->number, 0, "warning", "not compiled, the model as uploaded serves: " + report.error().message);
-      in_catalog([this, id, text = report.error().message] { return store_.catalog().set_compile_error(id, text); }, nullptr);
+      behind(catalog_work_, kCatalogBusy, [this, id, text = report.error().message] { return store_.catalog().set_compile_error(id, text); }, nullptr);
       return set_stage(id, Stage::serving);
     }
-    const auto adopted = std::make_shared<Result<domain::FileRef>>(fail(Code::internal, "not run"));
     const auto took = static_cast<std::uint64_t>((turn_.now - begun).count());
-    const bool taken = bulk_work_([this, adopted, file] { *adopted = store_.artifacts().adopt(file); }, [this, id, adopted, took] {
-      if (!*adopted) {
-        if (const Version* v = find(id)) books_.log(v->function, v->number, 0, "error", "the compiled model was not kept: " + adopted->error().message);
+    behind(bulk_work_, kDiskBusy, [this, file] { return store_.artifacts().adopt(file); }, [this, id, file, took](Result<domain::FileRef> adopted) {
+      if (!adopted) {
+        store_.artifacts().drop_file(file);
+        if (const Version* v = find(id)) books_.log(v->function, v->number, 0, "error", "the compiled model was not kept: " + adopted.error().message);
         return set_stage(id, Stage::serving);
       }
-      keep_compiled(id, {.key = options_.compile_key, .sha256 = (*adopted)->sha256, .size = (*adopted)->size, .compile_ns = took,
+      keep_compiled(id, {.key = options_.compile_key, .sha256 = adopted->sha256, .size = adopted->size, .compile_ns = took,
                          .tuning = {.template_allowed = false}}, true);
     });
-    if (!taken) set_stage(id, Stage::serving);
   });
 }
 
@@ -169,7 +160,7 @@ void Node::compile(VersionId id) {
 void Node::keep_compiled(VersionId id, domain::Compiled compiled, bool then_tune) {
   Version* version = find(id);
   if (!version) return;
-  in_catalog([this, id, compiled] { return store_.catalog().set_compiled(id, compiled); }, [this, id, compiled, then_tune](Result<void> kept) {
+  behind(catalog_work_, kCatalogBusy, [this, id, compiled] { return store_.catalog().set_compiled(id, compiled); }, [this, id, compiled, then_tune](Result<void> kept) {
     Version* v = find(id);
     if (!v) return;
     if (!kept) books_.log(v->function, v->number, 0, "error", "the compiled model is not in the catalog: " + kept.error().message);

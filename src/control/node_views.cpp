@@ -1,6 +1,7 @@
 // What people ask: functions, instances, usage, logs.
 #include <algorithm>
 
+#include "control/detail/behind.h"
 #include "control/detail/entry.h"
 
 namespace mayfly::control {
@@ -124,16 +125,14 @@ void Node::usage(std::string_view function, WallTime since, WallTime until, Done
     id = (*entry)->function.id;
   }
   if (until <= since) return done(fail(Code::invalid_argument, "the span ends before it begins: since must be before until"));
-  const auto sums = std::make_shared<Result<std::vector<store::UsageSum>>>(fail(Code::internal, "not run"));
-  const auto told = std::make_shared<Done<UsageReport>>(std::move(done));
-  const bool taken = bulk_work_([this, sums, id, since, until] { *sums = store_.usage().query(id, since, until); }, [this, sums, told, since, until] {
-    if (!*sums) return (*told)(fail(sums->error()));
+  behind(bulk_work_, "the disk is too busy: try again", [this, id, since, until] { return store_.usage().query(id, since, until); },
+         [this, since, until, done = std::move(done)](Result<std::vector<store::UsageSum>> sums) {
+    if (!sums) return done(fail(sums.error()));
     UsageReport report{.since = since, .until = until, .currency = options_.prices.currency};
-    for (const store::UsageSum& sum : **sums) report.sums.push_back(priced(sum, since, until));
+    for (const store::UsageSum& sum : *sums) report.sums.push_back(priced(sum, since, until));
     std::ranges::sort(report.sums, {}, [](const UsageSum& s) { return std::pair(s.function, s.version); });
-    (*told)(std::move(report));
+    done(std::move(report));
   });
-  if (!taken) (*told)(fail(Code::exhausted, "the disk is too busy: try again"));
 }
 
 UsageSum Node::priced(const store::UsageSum& sum, WallTime since, WallTime until) {
