@@ -76,6 +76,12 @@ Instant Node::tick() {
   return std::min({dispatcher_.tick(), scale_.tick(), fleet});
 }
 
+Instant Node::end_turn() {
+  tick();
+  dispatcher_.flush();  // may raise demand, and with it a tick that is nearer than the last answer
+  return tick();
+}
+
 Node::Entry* Node::find(std::string_view function) {
   const auto at = functions_.find(function);
   return at == functions_.end() ? nullptr : at->second.get();
@@ -104,6 +110,12 @@ void Node::refresh(Entry& entry) {
 
 void Node::set_stage(VersionId version, Stage stage) {
   if (const auto at = versions_.find(version); at != versions_.end()) at->second.entry->stages[at->second.number] = stage;
+}
+
+Stage Node::stage_of(const Entry& entry, const Version& version) const {
+  const auto stage = entry.stages.find(version.number);
+  if (stage != entry.stages.end()) return stage->second;
+  return is_compiled_for(version, options_.compile_key) ? Stage::ready : Stage::serving;
 }
 
 std::optional<Books::Name> Node::name_of(VersionId version) {
@@ -271,10 +283,8 @@ instances::Group& Node::group_of(const serve::Target& target) {
   if (instances::Group* group = fleet_.find(target.version)) return *group;
   const Version* version = find(target.version);
   ASSERT(version, "a route to a version that is not in the catalog");
-  // From another machine, or of an older engine: it serves as uploaded while it is compiled again.
-  const Place place = versions_.at(target.version);
-  if (version->compile_error.empty() && !is_compiled_for(*version, options_.compile_key) && !place.entry->stages.contains(place.number)) compile(target.version);
-  return fleet_.define(plan_of(place.entry->function.name, *version, options_.compile_key, locate()));
+  prepare(target.version);
+  return fleet_.define(plan_of(versions_.at(target.version).entry->function.name, *version, options_.compile_key, locate()));
 }
 
 void Node::on_record(const domain::UsageRecord& record, const Error* error) {

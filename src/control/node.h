@@ -45,9 +45,8 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   // Reads the catalog; everything that served before serves again.
   [[nodiscard]] Result<void> open();
   serve::Invoker& invoker() { return dispatcher_; }
-  // Timers: call when due and after each turn's events; returns when to be called next.
-  Instant tick();
-  void flush() { dispatcher_.flush(); }
+  // After each turn's events and when due: timers, and what was given to instances leaves. Returns when to be called next.
+  Instant end_turn();
   void note(std::string text) { notes_.push_back(std::move(text)); }
   std::size_t in_flight() const { return dispatcher_.in_flight(); }
 
@@ -87,15 +86,19 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
 
  private:
   struct Entry;                          // a function and the stages of its versions
+  Instant tick();
   Entry* find(std::string_view function);
   domain::Version* find(VersionId version);
   Result<Entry*> need(std::string_view function);
   Locate locate();
   void refresh(Entry& entry);            // routes and the fleet's plans follow the catalog
+  void prepare(VersionId version);       // what it lacks on this machine: compiled, measured
   void compile(VersionId version);
+  void not_compiled(VersionId version, std::string_view level, const std::string& why);
   void tune(VersionId version);
   void keep_compiled(VersionId version, domain::Compiled compiled, bool then_tune);
   void set_stage(VersionId version, Stage stage);
+  Stage stage_of(const Entry& entry, const domain::Version& version) const;
   FunctionView view_of(const Entry& entry);
   UsageSum priced(const store::UsageSum& sum, WallTime since, WallTime until);
   std::optional<Books::Name> name_of(VersionId version);

@@ -39,9 +39,7 @@ std::string_view name(Stage stage) {
 FunctionView Node::view_of(const Entry& entry) {
   FunctionView view{.function = entry.function};
   for (const Version& v : entry.function.versions) {
-    const auto stage = entry.stages.find(v.number);
-    view.stages.push_back(stage != entry.stages.end() ? stage->second
-                          : is_compiled_for(v, options_.compile_key) ? Stage::ready : Stage::serving);
+    view.stages.push_back(stage_of(entry, v));
     if (const instances::Group* group = fleet_.find(v.id)) {
       view.instances += static_cast<int>(group->instances.size());
       view.templates += group->template_ ? 1 : 0;
