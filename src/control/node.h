@@ -100,7 +100,9 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   void set_stage(VersionId version, Stage stage);
   Stage stage_of(const Entry& entry, const domain::Version& version) const;
   FunctionView view_of(const Entry& entry);
-  UsageSum priced(const store::UsageSum& sum, WallTime since, WallTime until);
+  using Names = std::map<std::uint64_t, std::string>;  // of functions, by id
+  UsageReport report_of(const std::vector<store::UsageSum>& sums, const Names& names, WallTime since, WallTime until);
+  UsageSum priced(const store::UsageSum& sum, std::string name, WallTime since, WallTime until);
   std::optional<Books::Name> name_of(VersionId version);
   void commit_version(DeployOrder order, domain::Version version, Done<VersionView> done);
   void store_alias(Entry& entry, domain::Alias alias, Done<domain::Alias> done);

@@ -79,5 +79,42 @@ TEST_F(NodeTest, AMeasurementThatACrashCutShortIsMadeUpFor) {
   EXPECT_EQ((*node)->describe("fraud")->function.versions[0].compiled->tuning.cold_first_ns, 20'000'000u);
 }
 
+TEST_F(NodeTest, CallsOfWhatIsNotThereAreCountedApartAndCostNothing) {
+  EXPECT_EQ(node->call("fraud").error.code, Code::not_found);
+  ASSERT_TRUE(node->deploy(order("fraud")));
+  node->play(10s);
+  EXPECT_TRUE(node->call("fraud").ok);
+  EXPECT_EQ(node->call("fraud", "absent").error.code, Code::not_found);
+  const UsageReport report = node->usage();
+  EXPECT_EQ(report.unknown_calls, 2u);
+  ASSERT_EQ(report.sums.size(), 1u);
+  EXPECT_EQ(report.sums[0].function, "fraud");
+  EXPECT_EQ(report.sums[0].invocations, 1u);
+  EXPECT_EQ(report.sums[0].errors, 0u);
+  EXPECT_EQ(node->usage("fraud").unknown_calls, 0u);
+
+  const auto lines = (*node)->logs("", 0, 10);
+  ASSERT_EQ(lines->size(), 3u);
+  EXPECT_EQ((*lines)[0].json.find("\"function\""), std::string::npos) << (*lines)[0].json;
+  EXPECT_NE((*lines)[0].json.find("no function 'fraud'"), std::string::npos);
+  EXPECT_NE((*lines)[1].json.find(R"("function":"fraud","version":1)"), std::string::npos);
+}
+
+TEST_F(NodeTest, UsageOutlivesAFunctionUnderItsName) {
+  ASSERT_TRUE(node->deploy(order("fraud")));
+  ASSERT_TRUE(node->call("fraud").ok);
+  ASSERT_TRUE(node->wait<void>([&](Done<void> done) { (*node)->remove("fraud", std::move(done)); }));
+  ASSERT_TRUE(node->deploy(order("fraud", "another model")));
+  restart();
+  ASSERT_TRUE(node->call("fraud").ok);
+  const UsageReport report = node->usage();
+  ASSERT_EQ(report.sums.size(), 2u);
+  EXPECT_EQ(report.sums[0].function, "fraud");
+  EXPECT_EQ(report.sums[1].function, "fraud (deleted)");
+  EXPECT_EQ(report.sums[1].invocations, 1u);
+  EXPECT_GT(report.sums[1].cost, 0);
+  EXPECT_EQ(report.unknown_calls, 0u);
+}
+
 }  // namespace
 }  // namespace mayfly::control

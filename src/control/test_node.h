@@ -57,6 +57,21 @@ struct TestNodeOptions {
   Duration work_max = std::chrono::milliseconds(5);  // of one piece of background work
 };
 
+// A client that takes each reply and says that it was sent.
+class TestClient final : public serve::ReplySink {
+ public:
+  struct Answer {
+    bool ok = false;
+    Error error;
+    int version = 0;
+  };
+  void on_reply(Ticket ticket, serve::InvocationReply&& reply) override {
+    const bool added = answers.emplace(ticket, Answer{reply.ok, reply.error, reply.version}).second;
+    ASSERT(added, "a call has one reply");
+  }
+  std::map<Ticket, Answer> answers;
+};
+
 class TestNode {
  public:
   TestNode(Turn& turn, const TestNodeOptions& options)
@@ -111,6 +126,17 @@ class TestNode {
     return *std::move(answer);
   }
 
+  // A call from beginning to end.
+  TestClient::Answer call(const std::string& function, const std::string& qualifier = "") {
+    TestClient client;
+    const Ticket ticket = node_.invoker().invoke({.function = function, .qualifier = qualifier, .body = "{}", .arrived = turn_.now}, client);
+    poke();
+    for (const Instant end = turn_.now + std::chrono::minutes(20); client.answers.empty() && turn_.now < end;) play(std::chrono::milliseconds(1));
+    ASSERT(client.answers.contains(ticket), "a call is answered");
+    node_.invoker().sent(ticket, turn_.now, 2);
+    return client.answers.at(ticket);
+  }
+
   domain::FileRef upload(const std::string& path, const std::string& bytes) {
     const auto number = node_.begin_upload();
     ASSERT(number, "an upload begins");
@@ -119,6 +145,14 @@ class TestNode {
     ASSERT(file, "an upload ends");
     file->path = path;
     return *file;
+  }
+  // Of everything, ever.
+  UsageReport usage(const std::string& function = "") {
+    const auto report = wait<UsageReport>([&](Done<UsageReport> done) {
+      node_.usage(function, {}, {turn_.wall.since_epoch + std::chrono::hours(1)}, std::move(done));
+    });
+    ASSERT(report, "the usage is known");
+    return *report;
   }
   Result<VersionView> deploy(DeployOrder order) {
     return wait<VersionView>([&](Done<VersionView> done) { node_.deploy(std::move(order), std::move(done)); });
