@@ -106,7 +106,7 @@ std::string log_text(const Terminal& terminal, const std::string& line) {
   if (!json.is_object()) return printable(line);
   const std::string time = json.value("time", ""), level = json.value("level", "info");
   std::string text = terminal.paint(Tone::faint, clock_of(time) + (time.size() > 23 ? time.substr(19, 4) : "")) + "  " +
-                     json.value("function", "") + ":" + std::to_string(json.value("version", 0)) + "  ";
+                     (json.contains("function") ? json.value("function", "") + ":" + std::to_string(json.value("version", 0)) : "-") + "  ";
   if (json.contains("outcome")) {
     const std::string outcome = json.value("outcome", "");
     text += terminal.paint(outcome == "ok" ? Tone::good : Tone::bad, outcome) + "  " + us_text(json, "total_us") + " (queue " +

@@ -64,6 +64,8 @@ TEST(LogText, OfCallsAndMessages) {
       "2026-11-24 05:46:03.120  fraud:1  ok  150 µs (queue 20.0 µs, run 60.0 µs)  1 row  warm");
   EXPECT_EQ(log_text({}, R"({"time":"2026-11-24T05:46:03.120000Z","level":"warn","function":"fraud","version":1,"message":"a\u001bb"})"),
             "2026-11-24 05:46:03.120  fraud:1  warn  a\\x1bb");
+  EXPECT_EQ(log_text({}, R"({"time":"2026-11-24T05:46:03.120000Z","level":"warn","message":"no function 'x'"})"),
+            "2026-11-24 05:46:03.120  -  warn  no function 'x'");
   EXPECT_EQ(log_text({}, "not JSON\x1b"), "not JSON\\x1b");
 }
 

@@ -72,8 +72,7 @@ class Served {
 
   // After the handlers of a turn: timers that are due, then what was given to instances leaves at once.
   void end_turn() {
-    const Instant next = node_.tick();
-    node_.flush();
+    const Instant next = node_.end_turn();
     if (next == wake_.at) return;
     loop_.cancel(wake_);
     wake_ = {};

@@ -174,6 +174,8 @@ Result<void> usage(const Context& context, const UsageOptions& options) {
   if (context.json) return print_json(report), Result<void>();
   const std::string currency = report.value("currency", "");
   const Json sums = report.value("sums", Json::array());
+  if (const auto unknown = report.value("unknown_calls", std::uint64_t{0}); unknown > 0)
+    print(plural(unknown, "call") + " named no function, version or alias that there was: see 'mayfly logs'\n");
   if (sums.empty()) {
     print("nothing was called since " + clock_of(report.value("since", "")) + " UTC\n");
     return {};

@@ -93,11 +93,12 @@ std::vector<LogLine> Books::lines(FunctionId function, std::uint64_t after, std:
   for (auto at = found.rbegin(); at != found.rend(); ++at) {
     const Entry& entry = **at;
     const domain::UsageRecord& r = entry.record;
-    const Name name = name_of(r);
     nlohmann::ordered_json line{{"time", rfc3339({std::chrono::microseconds(r.arrived_us)})}};
     line["level"] = !entry.level.empty() ? entry.level : r.outcome ? "error" : "info";
-    line["function"] = name.function;
-    line["version"] = r.version_number;
+    if (r.function) {  // else of a call whose name nobody has: the message says which
+      line["function"] = name_of(r).function;
+      line["version"] = r.version_number;
+    }
     if (r.process) line["instance"] = r.process;
     if (entry.level.empty()) {
       char id[40];

@@ -75,7 +75,7 @@ struct FunctionView {
 };
 
 struct UsageSum {                      // of one function and version over a span
-  std::string function;
+  std::string function;                // "fraud (deleted)" where it is gone
   int version = 0;                     // 0: all of them
   std::uint64_t invocations = 0, errors = 0, cold_starts = 0, rows = 0;
   double billed_seconds = 0, gb_seconds = 0, cpu_seconds = 0, overhead_cpu_seconds = 0;
@@ -88,6 +88,7 @@ struct UsageReport {
   WallTime since, until;
   std::string currency;
   std::vector<UsageSum> sums;
+  std::uint64_t unknown_calls = 0;     // named no function, version or alias that there was; they cost nothing
 };
 
 struct LogLine {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "control/detail/behind.h"
 #include "control/detail/entry.h"
 #include "control/metrics.h"
 
@@ -75,6 +76,12 @@ Instant Node::tick() {
   return std::min({dispatcher_.tick(), scale_.tick(), fleet});
 }
 
+Instant Node::end_turn() {
+  tick();
+  dispatcher_.flush();  // may raise demand, and with it a tick that is nearer than the last answer
+  return tick();
+}
+
 Node::Entry* Node::find(std::string_view function) {
   const auto at = functions_.find(function);
   return at == functions_.end() ? nullptr : at->second.get();
@@ -105,17 +112,16 @@ void Node::set_stage(VersionId version, Stage stage) {
   if (const auto at = versions_.find(version); at != versions_.end()) at->second.entry->stages[at->second.number] = stage;
 }
 
+Stage Node::stage_of(const Entry& entry, const Version& version) const {
+  const auto stage = entry.stages.find(version.number);
+  if (stage != entry.stages.end()) return stage->second;
+  return is_compiled_for(version, options_.compile_key) ? Stage::ready : Stage::serving;
+}
+
 std::optional<Books::Name> Node::name_of(VersionId version) {
   const auto at = versions_.find(version);
   if (at == versions_.end()) return std::nullopt;
   return Books::Name{at->second.entry->function.name, at->second.number};
-}
-
-void Node::in_catalog(std::function<Result<void>()> work, Done<void> done) {
-  const auto result = std::make_shared<Result<void>>();
-  const auto told = std::make_shared<Done<void>>(std::move(done));
-  const bool taken = catalog_work_([result, work = std::move(work)] { *result = work(); }, [result, told] { if (*told) (*told)(std::move(*result)); });
-  if (!taken && *told) (*told)(fail(Code::exhausted, "the catalog has too much to write already: try again"));
 }
 
 // Uploads ---------------------------------------------------------------------------------------
@@ -133,11 +139,8 @@ Result<std::uint64_t> Node::begin_upload() {
 void Node::append_upload(std::uint64_t upload, std::string bytes, Done<void> done) {
   const auto at = uploads_.find(upload);
   if (at == uploads_.end()) return done(fail(Code::not_found, "this upload has ended"));
-  const auto result = std::make_shared<Result<void>>();
-  const auto told = std::make_shared<Done<void>>(std::move(done));
-  const bool taken = bulk_work_([result, file = at->second, bytes = std::move(bytes)] { *result = file->append(std::as_bytes(std::span(bytes))); },
-                                [result, told] { (*told)(std::move(*result)); });
-  if (!taken) (*told)(fail(Code::exhausted, "the disk has too much to write already: try again"));
+  behind(bulk_work_, kDiskBusy, [file = at->second, bytes = std::move(bytes)] { return file->append(std::as_bytes(std::span(bytes))); },
+         std::move(done));
 }
 
 void Node::finish_upload(std::uint64_t upload, Done<domain::FileRef> done) {
@@ -145,10 +148,7 @@ void Node::finish_upload(std::uint64_t upload, Done<domain::FileRef> done) {
   if (at == uploads_.end()) return done(fail(Code::not_found, "this upload has ended"));
   const auto file = std::move(at->second);
   uploads_.erase(at);
-  const auto result = std::make_shared<Result<domain::FileRef>>(fail(Code::internal, "not run"));
-  const auto told = std::make_shared<Done<domain::FileRef>>(std::move(done));
-  const bool taken = bulk_work_([result, file] { *result = file->finish(); }, [result, told] { (*told)(std::move(*result)); });
-  if (!taken) (*told)(fail(Code::exhausted, "the disk has too much to write already: try again"));
+  behind(bulk_work_, kDiskBusy, [file] { return file->finish(); }, std::move(done));
 }
 
 void Node::abort_upload(std::uint64_t upload) { uploads_.erase(upload); }  // the file goes with its last owner
@@ -160,7 +160,7 @@ void Node::remove(std::string_view function, Done<void> done) {
   if (!entry) return done(fail(entry.error()));
   const FunctionId id = (*entry)->function.id;
   const std::string name((*entry)->function.name);
-  in_catalog([this, id] { return store_.catalog().remove_function(id); }, [this, id, name, done = std::move(done)](Result<void> removed) {
+  behind(catalog_work_, kCatalogBusy, [this, id] { return store_.catalog().remove_function(id); }, [this, id, name, done = std::move(done)](Result<void> removed) {
     Entry* gone = find(name);
     if (!removed || !gone || gone->function.id != id) return done(std::move(removed));
     routes_.remove(name);
@@ -193,7 +193,7 @@ void Node::remove_version(std::string_view function, int number, Done<void> done
       return done(fail(Code::conflict, "alias '" + alias.name + "' names version " + std::to_string(number) + ": move it first"));
   if ((*entry)->function.versions.size() == 1) return done(fail(Code::conflict, "version " + std::to_string(number) + " is the only one: delete the function"));
   const VersionId id = version->id;
-  in_catalog([this, id] { return store_.catalog().remove_version(id); }, [this, id, done = std::move(done)](Result<void> removed) {
+  behind(catalog_work_, kCatalogBusy, [this, id] { return store_.catalog().remove_version(id); }, [this, id, done = std::move(done)](Result<void> removed) {
     const auto at = versions_.find(id);
     if (!removed || at == versions_.end()) return done(std::move(removed));
     Entry& owner = *at->second.entry;
@@ -208,7 +208,7 @@ void Node::remove_version(std::string_view function, int number, Done<void> done
 void Node::store_alias(Entry& entry, domain::Alias alias, Done<domain::Alias> done) {
   const std::string name = entry.function.name;
   const FunctionId id = entry.function.id;
-  in_catalog([this, id, alias] { return store_.catalog().set_alias(id, alias); }, [this, name, id, alias, done = std::move(done)](Result<void> kept) {
+  behind(catalog_work_, kCatalogBusy, [this, id, alias] { return store_.catalog().set_alias(id, alias); }, [this, name, id, alias, done = std::move(done)](Result<void> kept) {
     Entry* owner = find(name);
     if (!kept) return done(fail(kept.error()));
     if (!owner || owner->function.id != id) return done(fail(Code::not_found, "the function was deleted meanwhile"));
@@ -247,7 +247,7 @@ void Node::remove_alias(std::string_view function, std::string_view alias, Done<
   if (alias == "live") return done(fail(Code::conflict, "'live' is where calls without a version go: it can be moved, not deleted"));
   if (!(*entry)->alias(alias)) return done(fail(Code::not_found, "function '" + (*entry)->function.name + "' has no alias '" + std::string(alias) + "'"));
   const std::string name = (*entry)->function.name;
-  in_catalog([this, id = (*entry)->function.id, gone = std::string(alias)] { return store_.catalog().remove_alias(id, gone); },
+  behind(catalog_work_, kCatalogBusy, [this, id = (*entry)->function.id, gone = std::string(alias)] { return store_.catalog().remove_alias(id, gone); },
              [this, name, gone = std::string(alias), done = std::move(done)](Result<void> removed) {
     if (Entry* owner = find(name); removed && owner) {
       std::erase_if(owner->function.aliases, [&](const domain::Alias& a) { return a.name == gone; });
@@ -283,10 +283,8 @@ instances::Group& Node::group_of(const serve::Target& target) {
   if (instances::Group* group = fleet_.find(target.version)) return *group;
   const Version* version = find(target.version);
   ASSERT(version, "a route to a version that is not in the catalog");
-  // From another machine, or of an older engine: it serves as uploaded while it is compiled again.
-  const Place place = versions_.at(target.version);
-  if (version->compile_error.empty() && !is_compiled_for(*version, options_.compile_key) && !place.entry->stages.contains(place.number)) compile(target.version);
-  return fleet_.define(plan_of(place.entry->function.name, *version, options_.compile_key, locate()));
+  prepare(target.version);
+  return fleet_.define(plan_of(versions_.at(target.version).entry->function.name, *version, options_.compile_key, locate()));
 }
 
 void Node::on_record(const domain::UsageRecord& record, const Error* error) {

@@ -45,9 +45,8 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   // Reads the catalog; everything that served before serves again.
   [[nodiscard]] Result<void> open();
   serve::Invoker& invoker() { return dispatcher_; }
-  // Timers: call when due and after each turn's events; returns when to be called next.
-  Instant tick();
-  void flush() { dispatcher_.flush(); }
+  // After each turn's events and when due: timers, and what was given to instances leaves. Returns when to be called next.
+  Instant end_turn();
   void note(std::string text) { notes_.push_back(std::move(text)); }
   std::size_t in_flight() const { return dispatcher_.in_flight(); }
 
@@ -87,23 +86,28 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
 
  private:
   struct Entry;                          // a function and the stages of its versions
+  Instant tick();
   Entry* find(std::string_view function);
   domain::Version* find(VersionId version);
   Result<Entry*> need(std::string_view function);
   Locate locate();
   void refresh(Entry& entry);            // routes and the fleet's plans follow the catalog
+  void prepare(VersionId version);       // what it lacks on this machine: compiled, measured
   void compile(VersionId version);
+  void not_compiled(VersionId version, std::string_view level, const std::string& why);
   void tune(VersionId version);
   void keep_compiled(VersionId version, domain::Compiled compiled, bool then_tune);
   void set_stage(VersionId version, Stage stage);
+  Stage stage_of(const Entry& entry, const domain::Version& version) const;
   FunctionView view_of(const Entry& entry);
-  UsageSum priced(const store::UsageSum& sum, WallTime since, WallTime until);
+  using Names = std::map<std::uint64_t, std::string>;  // of functions, by id
+  UsageReport report_of(const std::vector<store::UsageSum>& sums, const Names& names, WallTime since, WallTime until);
+  UsageSum priced(const store::UsageSum& sum, std::string name, WallTime since, WallTime until);
   std::optional<Books::Name> name_of(VersionId version);
   void commit_version(DeployOrder order, domain::Version version, Done<VersionView> done);
   void store_alias(Entry& entry, domain::Alias alias, Done<domain::Alias> done);
   void forget_version(VersionId id);
   void collect_garbage();
-  void in_catalog(std::function<Result<void>()> work, Done<void> done);
 
   const Turn& turn_;
   store::Store& store_;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "control/detail/behind.h"
 #include "control/detail/entry.h"
 #include "domain/job_results.h"
 
@@ -78,7 +79,10 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
   const std::string name = version.manifest.name;
   if (Entry* entry = find(name); entry && !entry->function.versions.empty() && !order.force) {
     const Version& newest = entry->function.versions.back();
-    if (same_content(newest, version)) return done(VersionView{newest, entry->stages.contains(newest.number) ? entry->stages[newest.number] : Stage::ready, true});
+    if (same_content(newest, version)) {
+      prepare(newest.id);
+      return done(VersionView{newest, stage_of(*entry, newest), true});
+    }
   }
   const auto check = job_order(Role::check, name, version, locate());
   fleet_.run_job(check, [this, order = std::move(order), version = std::move(version), done = std::move(done)](Result<instances::ReadyReport> report) mutable {
@@ -91,77 +95,81 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
 }
 
 void Node::commit_version(DeployOrder order, Version version, Done<VersionView> done) {
-  struct Commit {
-    Version version;
-    std::optional<std::string> alias;
-    Result<store::Added> added;
-  };
   // The same model compiled before for this machine serves at once.
   if (Entry* entry = find(version.manifest.name)) {
     for (const Version& other : entry->function.versions)
       if (other.files == version.files && is_compiled_for(other, options_.compile_key)) version.compiled = other.compiled;
   }
-  auto commit = std::make_shared<Commit>(Commit{std::move(version), std::move(order.alias), fail(Code::internal, "not run")});
-  const auto finish = std::make_shared<Done<VersionView>>(std::move(done));
-  const bool taken = catalog_work_([this, commit] { commit->added = store_.catalog().add_version(commit->version.manifest.name, commit->version, commit->alias); },
-                                   [this, commit, finish] {
-    if (!commit->added) return (*finish)(fail(commit->added.error()));
-    Version& added = commit->version;
-    added.id = commit->added->version;
-    added.function = commit->added->function;
-    added.number = commit->added->number;
+  auto work = [this, version, alias = std::move(order.alias)] { return store_.catalog().add_version(version.manifest.name, version, alias); };
+  behind(catalog_work_, kCatalogBusy, std::move(work), [this, added = std::move(version), done = std::move(done)](Result<store::Added> stored) mutable {
+    if (!stored) return done(fail(stored.error()));
+    added.id = stored->version;
+    added.function = stored->function;
+    added.number = stored->number;
     std::unique_ptr<Entry>& entry = functions_[added.manifest.name];
     if (!entry) {
       entry = std::make_unique<Entry>();
-      entry->function = {.id = added.function, .name = added.manifest.name, .created = turn_.wall};
+      entry->function = {.id = added.function, .name = added.manifest.name, .created = stored->function_created};
     }
-    entry->function.aliases = commit->added->aliases;
+    entry->function.aliases = std::move(stored->aliases);
     entry->function.versions.push_back(added);
     std::ranges::sort(entry->function.versions, {}, &Version::number);
     versions_[added.id] = {entry.get(), added.number};
-    const bool compiled = is_compiled_for(added, options_.compile_key);
-    entry->stages[added.number] = compiled ? Stage::ready : Stage::compiling;
     refresh(*entry);
-    if (!compiled) compile(added.id);
+    prepare(added.id);
     if (added.manifest.scaling.min > 0) scale_.keep_watch(added.id);
-    (*finish)(VersionView{added, entry->stages[added.number]});
+    done(VersionView{*find(added.id), stage_of(*entry, added)});
   });
-  if (!taken) (*finish)(fail(Code::exhausted, "the catalog has too much to write already: try again"));
+}
+
+// Once in this node's life for a version: one from another machine or an older engine is compiled again, and one whose
+// measurement ended with an earlier node is measured. It serves meanwhile.
+void Node::prepare(VersionId id) {
+  const auto [entry, number] = versions_.at(id);
+  if (entry->stages.contains(number)) return;
+  const Version& version = *entry->version(number);
+  if (is_compiled_for(version, options_.compile_key)) {
+    if (version.compiled->tuning.cold_first_ns == 0) tune(id);
+  } else if (version.compile_error.empty()) {
+    compile(id);
+  }
+}
+
+// It serves as uploaded, and says why in `compile_error`.
+void Node::not_compiled(VersionId id, std::string_view level, const std::string& why) {
+  Version* version = find(id);
+  if (!version) return;
+  version->compile_error = why;
+  books_.log(version->function, version->number, 0, level, "not compiled, the model as uploaded serves: " + why);
+  set_stage(id, Stage::serving);
 }
 
 void Node::compile(VersionId id) {
   Version* version = find(id);
   if (!version) return;
   auto output = store_.artifacts().new_file();
-  if (!output) {
-    books_.log(version->function, version->number, 0, "error", "not compiled: " + output.error().message);
-    return set_stage(id, Stage::serving);
-  }
+  if (!output) return not_compiled(id, "error", output.error().message);
   set_stage(id, Stage::compiling);
   instances::StartOrder order = job_order(Role::compile, version->manifest.name, *version, locate());
   order.output = *output;
   const Instant begun = turn_.now;
   fleet_.run_job(std::move(order), [this, id, begun, file = *output](Result<instances::ReadyReport> report) {
-    Version* compiled = find(id);
-    if (!compiled || !report) {
+    if (!report) {
       store_.artifacts().drop_file(file);
-      if (!compiled) return;
-      compiled->compile_error = report.error().message;
-      books_.log(compiled->function, compiled->number, 0, "warning", "not compiled, the model as uploaded serves: " + report.error().message);
-      in_catalog([this, id, text = report.error().message] { return store_.catalog().set_compile_error(id, text); }, nullptr);
-      return set_stage(id, Stage::serving);
+      not_compiled(id, "warning", report.error().message);
+      behind(catalog_work_, kCatalogBusy, [this, id, text = report.error().message] { return store_.catalog().set_compile_error(id, text); },
+             nullptr);
+      return;
     }
-    const auto adopted = std::make_shared<Result<domain::FileRef>>(fail(Code::internal, "not run"));
     const auto took = static_cast<std::uint64_t>((turn_.now - begun).count());
-    const bool taken = bulk_work_([this, adopted, file] { *adopted = store_.artifacts().adopt(file); }, [this, id, adopted, took] {
-      if (!*adopted) {
-        if (const Version* v = find(id)) books_.log(v->function, v->number, 0, "error", "the compiled model was not kept: " + adopted->error().message);
-        return set_stage(id, Stage::serving);
+    behind(bulk_work_, kDiskBusy, [this, file] { return store_.artifacts().adopt(file); }, [this, id, file, took](Result<domain::FileRef> adopted) {
+      if (!adopted) {
+        store_.artifacts().drop_file(file);
+        return not_compiled(id, "error", "the compiled model was not kept: " + adopted.error().message);
       }
-      keep_compiled(id, {.key = options_.compile_key, .sha256 = (*adopted)->sha256, .size = (*adopted)->size, .compile_ns = took,
+      keep_compiled(id, {.key = options_.compile_key, .sha256 = adopted->sha256, .size = adopted->size, .compile_ns = took,
                          .tuning = {.template_allowed = false}}, true);
     });
-    if (!taken) set_stage(id, Stage::serving);
   });
 }
 
@@ -169,7 +177,7 @@ void Node::compile(VersionId id) {
 void Node::keep_compiled(VersionId id, domain::Compiled compiled, bool then_tune) {
   Version* version = find(id);
   if (!version) return;
-  in_catalog([this, id, compiled] { return store_.catalog().set_compiled(id, compiled); }, [this, id, compiled, then_tune](Result<void> kept) {
+  behind(catalog_work_, kCatalogBusy, [this, id, compiled] { return store_.catalog().set_compiled(id, compiled); }, [this, id, compiled, then_tune](Result<void> kept) {
     Version* v = find(id);
     if (!v) return;
     if (!kept) books_.log(v->function, v->number, 0, "error", "the compiled model is not in the catalog: " + kept.error().message);

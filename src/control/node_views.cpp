@@ -1,6 +1,7 @@
 // What people ask: functions, instances, usage, logs.
 #include <algorithm>
 
+#include "control/detail/behind.h"
 #include "control/detail/entry.h"
 
 namespace mayfly::control {
@@ -38,9 +39,7 @@ std::string_view name(Stage stage) {
 FunctionView Node::view_of(const Entry& entry) {
   FunctionView view{.function = entry.function};
   for (const Version& v : entry.function.versions) {
-    const auto stage = entry.stages.find(v.number);
-    view.stages.push_back(stage != entry.stages.end() ? stage->second
-                          : is_compiled_for(v, options_.compile_key) ? Stage::ready : Stage::serving);
+    view.stages.push_back(stage_of(entry, v));
     if (const instances::Group* group = fleet_.find(v.id)) {
       view.instances += static_cast<int>(group->instances.size());
       view.templates += group->template_ ? 1 : 0;
@@ -104,7 +103,7 @@ Result<std::vector<LogLine>> Node::logs(std::string_view function, std::uint64_t
     if (const auto name = name_of(VersionId{r.version})) return *name;
     for (const auto& [name, entry] : functions_)
       if (entry->function.id.number == r.function) return {name, static_cast<int>(r.version_number)};
-    return {"", static_cast<int>(r.version_number)};
+    return {"(deleted)", static_cast<int>(r.version_number)};
   });
 }
 
@@ -124,26 +123,46 @@ void Node::usage(std::string_view function, WallTime since, WallTime until, Done
     id = (*entry)->function.id;
   }
   if (until <= since) return done(fail(Code::invalid_argument, "the span ends before it begins: since must be before until"));
-  const auto sums = std::make_shared<Result<std::vector<store::UsageSum>>>(fail(Code::internal, "not run"));
-  const auto told = std::make_shared<Done<UsageReport>>(std::move(done));
-  const bool taken = bulk_work_([this, sums, id, since, until] { *sums = store_.usage().query(id, since, until); }, [this, sums, told, since, until] {
-    if (!*sums) return (*told)(fail(sums->error()));
-    UsageReport report{.since = since, .until = until, .currency = options_.prices.currency};
-    for (const store::UsageSum& sum : **sums) report.sums.push_back(priced(sum, since, until));
-    std::ranges::sort(report.sums, {}, [](const UsageSum& s) { return std::pair(s.function, s.version); });
-    (*told)(std::move(report));
+  behind(bulk_work_, "the disk is too busy: try again", [this, id, since, until] { return store_.usage().query(id, since, until); },
+         [this, since, until, done = std::move(done)](Result<std::vector<store::UsageSum>> sums) mutable {
+    if (!sums) return done(fail(sums.error()));
+    Names names;
+    for (const auto& [name, entry] : functions_) names[entry->function.id.number] = name;
+    std::vector<FunctionId> gone;
+    for (const store::UsageSum& sum : *sums)
+      if (sum.function && !names.contains(sum.function.number)) gone.push_back(sum.function);
+    if (gone.empty()) return done(report_of(*sums, names, since, until));
+    auto work = [this, gone, names = std::move(names)]() -> Result<Names> {
+      Names all = names;
+      for (const FunctionId each : gone)
+        if (const auto name = store_.catalog().name_of(each)) all[each.number] = *name + " (deleted)";
+      return all;
+    };
+    behind(catalog_work_, kCatalogBusy, std::move(work), [this, sums = *std::move(sums), since, until, done = std::move(done)](Result<Names> all) {
+      if (!all) return done(fail(all.error()));
+      done(report_of(sums, *all, since, until));
+    });
   });
-  if (!taken) (*told)(fail(Code::exhausted, "the disk is too busy: try again"));
 }
 
-UsageSum Node::priced(const store::UsageSum& sum, WallTime since, WallTime until) {
+UsageReport Node::report_of(const std::vector<store::UsageSum>& sums, const Names& names, WallTime since, WallTime until) {
+  UsageReport report{.since = since, .until = until, .currency = options_.prices.currency};
+  for (const store::UsageSum& sum : sums) {
+    const auto name = names.find(sum.function.number);
+    if (!sum.function) report.unknown_calls += sum.invocations;
+    else report.sums.push_back(priced(sum, name != names.end() ? name->second : "(deleted)", since, until));
+  }
+  std::ranges::sort(report.sums, {}, [](const UsageSum& s) { return std::pair(s.function, s.version); });
+  return report;
+}
+
+UsageSum Node::priced(const store::UsageSum& sum, std::string name, WallTime since, WallTime until) {
   const Version* version = find(sum.version);
   const double span = std::chrono::duration<double>(std::min(until, turn_.wall).since_epoch - since.since_epoch).count();
-  UsageSum out{.function = "(deleted)", .version = sum.version_number, .invocations = sum.invocations, .errors = sum.errors,
+  UsageSum out{.function = std::move(name), .version = sum.version_number, .invocations = sum.invocations, .errors = sum.errors,
                .cold_starts = sum.cold_starts, .rows = sum.rows, .billed_seconds = static_cast<double>(sum.billed_us) / 1e6,
                .gb_seconds = sum.gb_seconds, .cpu_seconds = static_cast<double>(sum.cpu_ns) / 1e9,
                .overhead_cpu_seconds = static_cast<double>(sum.overhead_cpu_ns) / 1e9};
-  if (version) out.function = version->manifest.name;
   out.cost = cost_of(options_.prices, out.gb_seconds, static_cast<double>(out.invocations));
   if (version) {  // it can't have run before it was deployed
     const double lived = std::chrono::duration<double>(turn_.wall.since_epoch - version->created.since_epoch).count();

@@ -167,8 +167,8 @@ Json to_json(const control::UsageReport& report) {
                     {"run_mean_us", to_us(sum.run_mean)},
                     {"total_mean_us", to_us(sum.total_mean)},
                     {"total_max_us", to_us(sum.total_max)}});
-  return {
-      {"since", to_rfc3339(report.since)}, {"until", to_rfc3339(report.until)}, {"currency", report.currency}, {"sums", std::move(sums)}};
+  return {{"since", to_rfc3339(report.since)}, {"until", to_rfc3339(report.until)}, {"currency", report.currency},
+          {"sums", std::move(sums)}, {"unknown_calls", report.unknown_calls}};
 }
 
 Json to_json(const control::NodeView& node) {

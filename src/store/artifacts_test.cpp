@@ -6,7 +6,7 @@
 
 #include "os/clock.h"
 #include "os/disk.h"
-#include "store/detail/test_folder.h"
+#include "store/test_folder.h"
 
 namespace mayfly::store {
 namespace {

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "store/detail/sqlite.h"
-#include "store/detail/test_folder.h"
+#include "store/test_folder.h"
 
 namespace mayfly::store {
 namespace {

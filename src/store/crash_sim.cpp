@@ -14,7 +14,7 @@
 #include "os/clock.h"
 #include "os/disk.h"
 #include "os/process.h"
-#include "store/detail/test_folder.h"
+#include "store/test_folder.h"
 #include "store/store.h"
 
 using namespace mayfly;

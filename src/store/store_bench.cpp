@@ -13,7 +13,7 @@
 #include "base/assert.h"
 #include "os/clock.h"
 #include "os/process.h"
-#include "store/detail/test_folder.h"
+#include "store/test_folder.h"
 #include "store/store.h"
 
 using namespace mayfly;

@@ -8,7 +8,7 @@
 
 #include "os/disk.h"
 #include "os/process.h"
-#include "store/detail/test_folder.h"
+#include "store/test_folder.h"
 
 namespace mayfly::store {
 namespace {

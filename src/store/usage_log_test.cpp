@@ -8,7 +8,7 @@
 #include "base/random.h"
 #include "os/disk.h"
 #include "store/detail/crc32c.h"
-#include "store/detail/test_folder.h"
+#include "store/test_folder.h"
 
 namespace mayfly::store {
 namespace {

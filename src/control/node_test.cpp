@@ -1,0 +1,120 @@
+#include <gtest/gtest.h>
+
+#include "control/test_node.h"
+#include "store/test_folder.h"
+
+namespace mayfly::control {
+namespace {
+
+using namespace std::chrono_literals;
+
+class NodeTest : public testing::Test {
+ protected:
+  void SetUp() override { restart(); }
+  // Without a farewell: what an earlier node had under way is gone.
+  void restart() {
+    node.reset();
+    node = std::make_unique<TestNode>(turn, options);
+  }
+  DeployOrder order(const std::string& name, const std::string& bytes = "a model") {
+    return {.name = name, .manifest = "", .files = {node->upload("model.onnx", bytes)}};
+  }
+  Stage stage_in_view(const std::string& name) { return (*node)->describe(name)->stages.back(); }
+
+  store::TestFolder folder;
+  Turn turn{{1h}, {std::chrono::hours(480'000)}};
+  TestNodeOptions options{.folder = folder};
+  std::unique_ptr<TestNode> node;
+};
+
+TEST_F(NodeTest, ADeployServesAtOnceAndIsReadyOnceCompiledAndMeasured) {
+  const auto deployed = node->deploy(order("fraud"));
+  ASSERT_TRUE(deployed) << deployed.error().message;
+  EXPECT_EQ(deployed->version.number, 1);
+  EXPECT_EQ(deployed->stage, Stage::compiling);
+  EXPECT_TRUE((*node)->resolve("fraud", ""));
+  node->play(10s);
+  const auto view = (*node)->describe("fraud");
+  EXPECT_EQ(view->stages, std::vector{Stage::ready});
+  EXPECT_EQ(view->function.versions[0].compiled->tuning.cold_first_ns, 20'000'000u);
+}
+
+TEST_F(NodeTest, AnUnchangedDeploySaysTheStageThatTheViewSays) {
+  ASSERT_TRUE(node->deploy(order("fraud")));
+  const auto soon = node->deploy(order("fraud"));
+  EXPECT_TRUE(soon->unchanged);
+  EXPECT_EQ(soon->stage, stage_in_view("fraud"));
+  node->play(10s);
+  EXPECT_EQ(node->deploy(order("fraud"))->stage, Stage::ready);
+
+  options.node.compile_key = "engine/another-machine";
+  restart();
+  EXPECT_EQ(stage_in_view("fraud"), Stage::serving);
+  const auto elsewhere = node->deploy(order("fraud"));
+  EXPECT_TRUE(elsewhere->unchanged);
+  EXPECT_EQ(elsewhere->stage, Stage::compiling);  // a deploy that waits for `ready` must not wait for a first call
+  node->play(10s);
+  EXPECT_EQ(stage_in_view("fraud"), Stage::ready);
+}
+
+TEST_F(NodeTest, WhatCanNotBeCompiledServesAndSaysWhy) {
+  node->launcher().compiles = false;
+  ASSERT_TRUE(node->deploy(order("fraud")));
+  node->play(10s);
+  const auto again = node->deploy(order("fraud"));
+  EXPECT_EQ(again->stage, Stage::serving);
+  EXPECT_EQ(again->stage, stage_in_view("fraud"));
+  EXPECT_NE(again->version.compile_error.find("was not kept"), std::string::npos) << again->version.compile_error;
+}
+
+TEST_F(NodeTest, AMeasurementThatACrashCutShortIsMadeUpFor) {
+  ASSERT_TRUE(node->deploy(order("fraud")));
+  for (int i = 0; i < 10'000 && stage_in_view("fraud") != Stage::tuning; ++i) node->play(1ms);
+  ASSERT_EQ(stage_in_view("fraud"), Stage::tuning);
+  restart();
+  EXPECT_EQ((*node)->describe("fraud")->function.versions[0].compiled->tuning.cold_first_ns, 0u);
+  ASSERT_TRUE((*node)->scale("fraud", 1, false));  // the first use
+  node->poke();
+  node->play(10s);
+  EXPECT_EQ((*node)->describe("fraud")->function.versions[0].compiled->tuning.cold_first_ns, 20'000'000u);
+}
+
+TEST_F(NodeTest, CallsOfWhatIsNotThereAreCountedApartAndCostNothing) {
+  EXPECT_EQ(node->call("fraud").error.code, Code::not_found);
+  ASSERT_TRUE(node->deploy(order("fraud")));
+  node->play(10s);
+  EXPECT_TRUE(node->call("fraud").ok);
+  EXPECT_EQ(node->call("fraud", "absent").error.code, Code::not_found);
+  const UsageReport report = node->usage();
+  EXPECT_EQ(report.unknown_calls, 2u);
+  ASSERT_EQ(report.sums.size(), 1u);
+  EXPECT_EQ(report.sums[0].function, "fraud");
+  EXPECT_EQ(report.sums[0].invocations, 1u);
+  EXPECT_EQ(report.sums[0].errors, 0u);
+  EXPECT_EQ(node->usage("fraud").unknown_calls, 0u);
+
+  const auto lines = (*node)->logs("", 0, 10);
+  ASSERT_EQ(lines->size(), 3u);
+  EXPECT_EQ((*lines)[0].json.find("\"function\""), std::string::npos) << (*lines)[0].json;
+  EXPECT_NE((*lines)[0].json.find("no function 'fraud'"), std::string::npos);
+  EXPECT_NE((*lines)[1].json.find(R"("function":"fraud","version":1)"), std::string::npos);
+}
+
+TEST_F(NodeTest, UsageOutlivesAFunctionUnderItsName) {
+  ASSERT_TRUE(node->deploy(order("fraud")));
+  ASSERT_TRUE(node->call("fraud").ok);
+  ASSERT_TRUE(node->wait<void>([&](Done<void> done) { (*node)->remove("fraud", std::move(done)); }));
+  ASSERT_TRUE(node->deploy(order("fraud", "another model")));
+  restart();
+  ASSERT_TRUE(node->call("fraud").ok);
+  const UsageReport report = node->usage();
+  ASSERT_EQ(report.sums.size(), 2u);
+  EXPECT_EQ(report.sums[0].function, "fraud");
+  EXPECT_EQ(report.sums[1].function, "fraud (deleted)");
+  EXPECT_EQ(report.sums[1].invocations, 1u);
+  EXPECT_GT(report.sums[1].cost, 0);
+  EXPECT_EQ(report.unknown_calls, 0u);
+}
+
+}  // namespace
+}  // namespace mayfly::control
