@@ -1,7 +1,7 @@
 // The floor that the gateway is measured against: the least that answers HTTP over epoll. It reads what is there and
-// sends 100 bytes back for each empty line that it sees; no parsing, no limits, no clock.
+// sends a reply back for each empty line that it sees; no parsing, no limits, no clock.
 //
-//   epoll_floor [PORT]      prints the port, then CPU a request once a second while there is load
+//   epoll_floor [PORT [BYTES=180]]   BYTES: of the whole reply. Prints the port, then CPU a request once a second while there is load
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
@@ -42,7 +43,9 @@ int main(int argc, char** argv) {
   const int epoll = ::epoll_create1(0);
   epoll_event event{.events = EPOLLIN, .data = {.fd = listener}};
   ::epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event);
-  const std::string reply = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n" + std::string(100, 'x');
+  const auto body = static_cast<std::size_t>(std::max(argc > 2 ? std::strtol(argv[2], nullptr, 10) : 180, 100L)) - 74;
+  const std::string reply = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " + std::to_string(body) + "\r\n\r\n" +
+                            std::string(body, 'x');
   double cpu = now(CLOCK_PROCESS_CPUTIME_ID), shown = now(CLOCK_MONOTONIC);
   unsigned long requests = 0;
   for (;;) {
