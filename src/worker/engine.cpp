@@ -4,11 +4,14 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <string_view>
 
 #include "worker/detail/ort.h"
 
 namespace mayfly::worker {
 namespace {
+
+using namespace std::string_view_literals;
 
 std::string beside_the_binary() {
   char path[4096];
@@ -17,6 +20,12 @@ std::string beside_the_binary() {
   const std::string binary(path, static_cast<std::size_t>(size));
   return binary.substr(0, binary.find_last_of('/') + 1) + "lib/libonnxruntime.so.1";
 }
+
+// An ONNX file of opset 17: y = Relu(x), x and y FLOAT [1].
+constexpr std::string_view kSmallest =
+    "\x08\x08:3\n\x0c\n\x01x\x12\x01y\"\x04Relu\x12\x01wZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01"
+    "b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01"
+    "B\x04\n\x00\x10\x11"sv;
 
 }  // namespace
 
@@ -40,6 +49,26 @@ Result<std::unique_ptr<Engine>> Engine::open(const std::string& library) {
   if (OrtStatus* status = api.CreateEnv(ORT_LOGGING_LEVEL_FATAL, "mayfly", &engine->environment_)) return fail(take_error(api, status));
   if (OrtStatus* status = api.DisableTelemetryEvents(engine->environment_)) api.ReleaseStatus(status);
   return engine;
+}
+
+Result<void> Engine::warm() {
+  Owned<OrtSessionOptions> options(api_->ReleaseSessionOptions);
+  Owned<OrtSession> session(api_->ReleaseSession);
+  Owned<OrtMemoryInfo> memory(api_->ReleaseMemoryInfo);
+  Owned<OrtValue> x(api_->ReleaseValue), y(api_->ReleaseValue);
+  ORT_TRY(*api_, CreateSessionOptions(options.out()));
+  ORT_TRY(*api_, SetIntraOpNumThreads(options.get(), 1));
+  ORT_TRY(*api_, SetInterOpNumThreads(options.get(), 1));
+  ORT_TRY(*api_, CreateSessionFromArray(environment_, kSmallest.data(), kSmallest.size(), options.get(), session.out()));
+  ORT_TRY(*api_, CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, memory.out()));
+  float one = 1;
+  const std::int64_t shape = 1;
+  ORT_TRY(*api_, CreateTensorWithDataAsOrtValue(memory.get(), &one, sizeof one, &shape, 1, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, x.out()));
+  const char* const in = "x";
+  const char* const out = "y";
+  const OrtValue* const given = x.get();
+  ORT_TRY(*api_, Run(session.get(), nullptr, &in, &given, 1, &out, 1, y.out()));
+  return {};
 }
 
 Engine::~Engine() {
