@@ -79,6 +79,26 @@ TEST_F(NodeTest, AMeasurementThatACrashCutShortIsMadeUpFor) {
   EXPECT_EQ((*node)->describe("fraud")->function.versions[0].compiled->tuning.cold_first_ns, 20'000'000u);
 }
 
+TEST_F(NodeTest, WhatTheCheckSaysIsToldAndKept) {
+  node->launcher().fake.set({.job_result = test_job_result(false, R"(["it draws random numbers"])")});
+  const auto deployed = node->deploy(order("dice"));
+  EXPECT_EQ(deployed->version.notes, std::vector<std::string>{"it draws random numbers"});
+  node->launcher().fake.set({.job_result = test_job_result(true)});  // the measurement has nothing against a template
+  node->play(10s);
+  restart();
+  EXPECT_EQ((*node)->describe("dice")->function.versions[0].notes, deployed->version.notes);
+  EXPECT_TRUE((*node)->describe("dice")->function.versions[0].compiled->tuning.template_allowed);
+  ASSERT_TRUE(node->call("dice").ok);
+  node->play(10s);
+  EXPECT_EQ((*node)->describe("dice")->templates, 0);
+
+  ASSERT_TRUE(node->deploy(order("fraud", "another model")));
+  node->play(10s);
+  ASSERT_TRUE(node->call("fraud").ok);
+  node->play(10s);
+  EXPECT_EQ((*node)->describe("fraud")->templates, 1);
+}
+
 TEST_F(NodeTest, CallsOfWhatIsNotThereAreCountedApartAndCostNothing) {
   EXPECT_EQ(node->call("fraud").error.code, Code::not_found);
   ASSERT_TRUE(node->deploy(order("fraud")));
