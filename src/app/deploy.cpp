@@ -99,6 +99,8 @@ void print_version(const Context& context, const Json& version, const DeployOpti
   if (version.contains("compile_error"))
     text += "\n  " + terminal.paint(Tone::warn, "not compiled") + ": " + printable(version.value("compile_error", "")) +
             "; it serves as uploaded";
+  for (const Json& note : version.value("notes", Json::array()))
+    text += "\n  " + terminal.paint(Tone::warn, "note") + ": " + printable(note.get<std::string>());
   print(text + "\n");
   if (!terminal.out_is_terminal || stage == "failed") return;
   const std::string target = options.no_alias          ? name + ":" + std::to_string(version.value("version", 0))

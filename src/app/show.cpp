@@ -62,10 +62,11 @@ void print_versions(const Context& context, const Json& versions, const Json& al
                known ? ms_at(tuning, "warm_run_ms") : "-", named_by(aliases, at->value("version", 0))});
   }
   print(table.text(context.terminal));
-  for (const Json& version : versions)
-    if (version.contains("compile_error"))
-      print("version " + std::to_string(version.value("version", 0)) +
-            " is not compiled: " + printable(version.value("compile_error", "")) + "\n");
+  for (const Json& version : versions) {
+    const std::string which = "version " + std::to_string(version.value("version", 0));
+    if (version.contains("compile_error")) print(which + " is not compiled: " + printable(version.value("compile_error", "")) + "\n");
+    for (const Json& note : version.value("notes", Json::array())) print(which + ": " + printable(note.get<std::string>()) + "\n");
+  }
 }
 
 void print_heading(const Context& context, const std::string& text) { print("\n" + context.terminal.paint(Tone::strong, text) + "\n"); }

@@ -90,6 +90,8 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
     auto checked = domain::parse_check_result(report->result);
     if (!checked) return done(fail(Code::internal, "the check of the model gave no sound answer: " + checked.error().message));
     version.signature = std::move(checked->signature);
+    version.notes = std::move(checked->notes);
+    version.template_allowed = checked->template_allowed;
     commit_version(std::move(order), std::move(version), std::move(done));
   });
 }

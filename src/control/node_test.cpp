@@ -79,6 +79,26 @@ TEST_F(NodeTest, AMeasurementThatACrashCutShortIsMadeUpFor) {
   EXPECT_EQ((*node)->describe("fraud")->function.versions[0].compiled->tuning.cold_first_ns, 20'000'000u);
 }
 
+TEST_F(NodeTest, WhatTheCheckSaysIsToldAndKept) {
+  node->launcher().fake.set({.job_result = test_job_result(false, R"(["it draws random numbers"])")});
+  const auto deployed = node->deploy(order("dice"));
+  EXPECT_EQ(deployed->version.notes, std::vector<std::string>{"it draws random numbers"});
+  node->launcher().fake.set({.job_result = test_job_result(true)});  // the measurement has nothing against a template
+  node->play(10s);
+  restart();
+  EXPECT_EQ((*node)->describe("dice")->function.versions[0].notes, deployed->version.notes);
+  EXPECT_TRUE((*node)->describe("dice")->function.versions[0].compiled->tuning.template_allowed);
+  ASSERT_TRUE(node->call("dice").ok);
+  node->play(10s);
+  EXPECT_EQ((*node)->describe("dice")->templates, 0);
+
+  ASSERT_TRUE(node->deploy(order("fraud", "another model")));
+  node->play(10s);
+  ASSERT_TRUE(node->call("fraud").ok);
+  node->play(10s);
+  EXPECT_EQ((*node)->describe("fraud")->templates, 1);
+}
+
 TEST_F(NodeTest, CallsOfWhatIsNotThereAreCountedApartAndCostNothing) {
   EXPECT_EQ(node->call("fraud").error.code, Code::not_found);
   ASSERT_TRUE(node->deploy(order("fraud")));
@@ -114,6 +134,41 @@ TEST_F(NodeTest, UsageOutlivesAFunctionUnderItsName) {
   EXPECT_EQ(report.sums[1].invocations, 1u);
   EXPECT_GT(report.sums[1].cost, 0);
   EXPECT_EQ(report.unknown_calls, 0u);
+}
+
+// Instances of 100 and 20 MiB that cost the same to have again, one that `min` keeps, and then one that needs their room.
+TEST_F(NodeTest, WhereMemoryIsShortWhatIsCheapToRebuildPerByteLeavesFirst) {
+  options.behaviour.job_result = test_job_result(false);
+  options.node.scale.memory_budget = 300_MiB;
+  restart();
+  const auto add = [&](const std::string& name, Bytes memory, int min) {
+    instances::FakeBehaviour behaviour = options.behaviour;
+    behaviour.memory = memory;
+    behaviour.run = {2s, 2s};  // longer than it takes to see who must leave
+    node->launcher().fake.set(behaviour);
+    DeployOrder deploy = order(name, name);
+    deploy.manifest = "scaling: {min: " + std::to_string(min) + ", keep_alive: 1h}";
+    ASSERT_TRUE(node->deploy(std::move(deploy)));
+    node->play(10s);
+    EXPECT_TRUE(node->call(name).ok);
+  };
+  const auto instances_of = [&](const std::string& name) { return (*node)->describe(name)->instances; };
+  add("small", 20_MiB, 0);
+  node->play(100s);  // not used for longer than the others, and no reason to go
+  add("kept", 100_MiB, 1);
+  add("large", 100_MiB, 0);
+  EXPECT_EQ(instances_of("small") + instances_of("kept") + instances_of("large"), 3);
+  add("new", 150_MiB, 0);
+  EXPECT_EQ(instances_of("large"), 0);
+  EXPECT_EQ(instances_of("small"), 1);
+  EXPECT_EQ(instances_of("kept"), 1);
+  std::string reasons;
+  const auto view = (*node)->describe("large");
+  for (const DecisionView& decision : view->decisions) reasons += decision.reason + "\n";
+  EXPECT_NE(reasons.find("over its budget"), std::string::npos) << reasons;
+  const auto starts = (*node)->describe("kept")->cold_starts.size();
+  node->play(60s);
+  EXPECT_EQ((*node)->describe("kept")->cold_starts.size(), starts) << "what min keeps was stopped and started again";
 }
 
 }  // namespace

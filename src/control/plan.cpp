@@ -48,7 +48,7 @@ instances::VersionPlan plan_of(const std::string& function_name, const Version& 
   plan.instance.pack_weights = tuning.pack_cold;
   plan.instance.large_pages = tuning.large_pages;
   plan.instance.threads = tuning.threads;
-  if (tuning.template_allowed && tuning.threads == 1) {
+  if (version.template_allowed && tuning.template_allowed && tuning.threads == 1) {
     plan.template_ = plan.instance;
     plan.template_->role = Role::template_;
     plan.template_->pack_weights = tuning.pack_weights;

@@ -1,6 +1,7 @@
 #include "control/scale_loop.h"
 
 #include <algorithm>
+#include <tuple>
 #include <vector>
 
 namespace mayfly::control {
@@ -184,35 +185,65 @@ Instant ScaleLoop::tick() {
   return next_;
 }
 
-// Over the budget the idle process leaves that costs least to bring back for what it frees: templates of
-// functions at zero, then idle instances, each by bytes per cost, the longest unused first.
+autoscale::Candidate ScaleLoop::candidate(const Process& process, bool pinned) {
+  const Group& group = *process.group;
+  const auto facts = facts_of_(group.plan.version);
+  autoscale::Candidate found{.process = process.id, .memory = process.memory, .pinned = pinned};
+  // A template costs what its own start took; an instance what the next one would.
+  if (process.is_template) found.restore = process.ready_at - process.asked;
+  else if (facts) found.restore = start_cost(group, facts->tuning);
+  // By Little's law: calls of the last minute or so.
+  if (serve::Lane* lane = dispatcher_.find_lane(group.plan.version); lane && lane->load.service.count() > 0)
+    found.calls = lane->load.concurrency_stable.at(turn_.now) * 60 / std::max(1e-6, to_seconds(lane->load.service.mean()));
+  // The evictor's clock moves only in plan(): what was used since the last one was used at today's.
+  const auto watched = watched_.find(group.plan.version);
+  const Instant last = process.is_template && watched != watched_.end() ? watched->second.template_used : process.last_used;
+  Used& used = used_.try_emplace(process.id, Used{last, evictor_.clock()}).first->second;
+  if (used.last != last) used = {last, evictor_.clock()};
+  found.used_at = used.clock;
+  return found;
+}
+
+// What works, starts or is kept by `min` or `reserved` is pinned; of the kept ones those that were used last.
+std::vector<autoscale::Candidate> ScaleLoop::candidates() {
+  std::erase_if(used_, [this](const auto& entry) { return !fleet_.processes().contains(entry.first); });
+  std::vector<autoscale::Candidate> all;
+  for (const auto& [version, group] : fleet_.groups()) {
+    const auto facts = facts_of_(version);
+    int kept = facts ? std::max(facts->scaling.min, facts->scaling.reserved) : 0;
+    std::vector<const Process*> instances;
+    for (const Process* p : group->instances)
+      if (p->state != State::draining) instances.push_back(p);
+    std::ranges::sort(instances, [](const Process* a, const Process* b) {
+      return std::tuple(a->idle(), b->last_used, b->id) < std::tuple(b->idle(), a->last_used, a->id);
+    });
+    for (const Process* p : instances) all.push_back(candidate(*p, kept-- > 0 || !p->idle()));
+    if (group->template_ready()) all.push_back(candidate(*group->template_, group->count(State::starting) > 0));
+  }
+  return all;
+}
+
+// Over the budget, what is cheapest to rebuild per byte and least likely to be needed leaves first.
 void ScaleLoop::keep_budget() {
   std::uint64_t used = memory_expected();
-  if (used <= options_.memory_budget.count) return;
-  std::vector<Process*> idle;
   for (const auto& [id, process] : fleet_.processes())
-    if (process->state == State::ready && process->outstanding == 0 && process->memory.count > 0) idle.push_back(process.get());
-  const auto worth = [this](const Process* p) {
-    const auto facts = facts_of_(p->group->plan.version);
-    const double cost = facts ? static_cast<double>(std::max<std::uint64_t>(
-                                    1'000'000, p->is_template ? facts->tuning.cold_first_ns : facts->tuning.fork_first_ns))
-                              : 0;
-    return cost / static_cast<double>(p->memory.count) / (1 + to_seconds(turn_.now - p->last_used));
-  };
-  std::ranges::sort(idle, {}, worth);
-  for (Process* process : idle) {
-    if (used <= options_.memory_budget.count) return;
-    Group& group = *process->group;
-    used -= std::min(used, process->memory.count);
-    note_(group.plan.version, {.at = turn_.wall,
-                               .before = group.alive(),
-                               .after = process->is_template ? group.alive() : group.alive() - 1,
-                               .reason = "memory: the node is over its budget of " + to_text(options_.memory_budget) +
-                                         (process->is_template ? "; the template leaves" : "; an idle instance leaves")});
-    if (process->is_template) {
+    if (process->state == State::draining) used -= std::min(used, process->memory.count);
+  if (used <= options_.memory_budget.count) return;
+  for (const ProcessId id : evictor_.plan(candidates(), Bytes{used - options_.memory_budget.count}).leave) {
+    Process& process = *fleet_.processes().at(id);
+    Group& group = *process.group;
+    const int before = group.alive();
+    const bool is_template = process.is_template;
+    if (is_template) {
       watched_[group.plan.version].template_again = turn_.now + kTemplatePause;
       fleet_.evict_template(group);
-    } else fleet_.want(group, group.alive() - 1);
+    } else {
+      fleet_.stop(process);
+      fleet_.want(group, group.alive());
+    }
+    note_(group.plan.version, {.at = turn_.wall, .before = before, .after = group.alive(),
+                               .reason = "memory: the node is over its budget of " + to_text(options_.memory_budget) +
+                                         (is_template ? "; the template leaves" : "; an idle instance leaves")});
   }
 }
 

@@ -7,8 +7,10 @@
 #include <optional>
 #include <unordered_map>
 #include <unordered_set>
+#include <vector>
 
 #include "autoscale/decide.h"
+#include "autoscale/evict.h"
 #include "autoscale/keep_alive.h"
 #include "base/turn.h"
 #include "control/control.h"
@@ -38,9 +40,10 @@ class ScaleLoop {
   using Note = std::function<void(VersionId, DecisionView)>;
   using GroupOf = std::function<instances::Group*(VersionId)>;  // made where it is not there yet
 
-  ScaleLoop(const Turn& turn, instances::Fleet& fleet, serve::Dispatcher& dispatcher, ScaleOptions options, FactsOf facts_of, GroupOf group_of, Note note)
-      : turn_(turn), fleet_(fleet), dispatcher_(dispatcher), options_(options), facts_of_(std::move(facts_of)), group_of_(std::move(group_of)),
-        note_(std::move(note)) {}
+  ScaleLoop(const Turn& turn, instances::Fleet& fleet, serve::Dispatcher& dispatcher, ScaleOptions options, FactsOf facts_of,
+            GroupOf group_of, Note note)
+      : turn_(turn), fleet_(fleet), dispatcher_(dispatcher), options_(options), facts_of_(std::move(facts_of)),
+        group_of_(std::move(group_of)), note_(std::move(note)) {}
 
   void on_demand(serve::Lane& lane);                     // a call waits and nobody has room
   void keep_watch(VersionId version);                    // it has processes, or a minimum to keep
@@ -68,6 +71,8 @@ class ScaleLoop {
   void learn_gaps(Watched& watched, const serve::Lane* lane);
   void care_for_template(instances::Group& group, Watched& watched);
   void keep_budget();
+  std::vector<autoscale::Candidate> candidates();
+  autoscale::Candidate candidate(const instances::Process& process, bool pinned);
 
   const Turn& turn_;
   instances::Fleet& fleet_;
@@ -79,6 +84,12 @@ class ScaleLoop {
   std::unordered_map<VersionId, Watched> watched_;       // all that ever ran: their gaps are worth remembering
   std::unordered_set<VersionId> active_;
   Instant next_ = Instant::never();
+  struct Used {
+    Instant last;
+    double clock = 0;                                    // the evictor's when that was first seen
+  };
+  std::unordered_map<ProcessId, Used> used_;             // of the processes that were there when memory was last short
+  autoscale::Evictor evictor_;
 };
 
 }  // namespace mayfly::control

@@ -55,6 +55,8 @@ struct Version {
   Manifest manifest;
   std::vector<FileRef> files;
   Signature signature;
+  std::vector<std::string> notes;    // what the check has to say of the model, for people
+  bool template_allowed = true;      // false: the check saw that it draws random numbers, so forks would draw the same
   std::optional<Compiled> compiled;  // absent until the compile behind the deploy has ended
   std::string compile_error;         // why there is none, if it was tried; the model as uploaded serves
 };

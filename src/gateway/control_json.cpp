@@ -127,6 +127,7 @@ Json to_json(std::string_view function, const domain::Version& version, control:
               {"created", to_rfc3339(version.created)},
               {"size", size_of(version)},
               {"signature", to_json(version.signature)},
+              {"notes", version.notes},
               {"compiled", version.compiled ? to_json(*version.compiled) : Json()},
               {"files", std::move(files)},
               {"manifest", Json::parse(domain::to_json(version.manifest), nullptr, false)}};

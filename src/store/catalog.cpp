@@ -19,6 +19,9 @@ constexpr std::string_view kSchema[] = {
                              weights TEXT NOT NULL, before TEXT NOT NULL DEFAULT '[]', PRIMARY KEY (function, name)) WITHOUT ROWID;)",
     // Usage outlives a function; its report needs the name.
     "CREATE TABLE removed_functions (id INTEGER PRIMARY KEY, name TEXT NOT NULL);",
+    // What the check said beside the signature.
+    R"(ALTER TABLE versions ADD COLUMN notes TEXT NOT NULL DEFAULT '[]';
+       ALTER TABLE versions ADD COLUMN template_allowed INTEGER NOT NULL DEFAULT 1;)",
 };
 
 std::int64_t number_of(std::uint64_t id) { return static_cast<std::int64_t>(id); }
@@ -34,6 +37,8 @@ Result<domain::Version> version_from(const Statement& row) {
     TRY(version.compiled, compiled_from(row.text(7)));
   }
   version.compile_error = row.text(8);
+  TRY(version.notes, notes_from(row.text(9)));
+  version.template_allowed = row.integer(10) != 0;
   return version;
 }
 
@@ -84,7 +89,7 @@ Result<std::vector<domain::Function>> Catalog::load() {
   }
   TRY(Statement versions,
       database_->prepare(
-          "SELECT id, function, number, created_us, manifest, files, signature, compiled, compile_error "
+          "SELECT id, function, number, created_us, manifest, files, signature, compiled, compile_error, notes, template_allowed "
           "FROM versions ORDER BY function, number"));
   for (;;) {
     TRY(const bool row, versions.step());
@@ -133,14 +138,15 @@ Result<Added> Catalog::add_version(std::string_view function, const domain::Vers
   TRY_VOID(name.run());
 
   const std::string manifest = domain::to_json(version.manifest), files = to_column(version.files),
-                    signature = to_column(version.signature);
+                    signature = to_column(version.signature), notes = to_column(version.notes);
   const std::string compiled = version.compiled ? to_column(*version.compiled) : "";
   TRY(Statement insert,
       database_->prepare(
-          "INSERT INTO versions (function, number, created_us, manifest, files, signature, compiled, compile_error) "
-          "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
+          "INSERT INTO versions (function, number, created_us, manifest, files, signature, compiled, compile_error, notes, "
+          "template_allowed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   insert.bind(1, number_of(added.function.number)).bind(2, std::int64_t{added.number}).bind(3, created).bind(4, std::string_view(manifest))
-      .bind(5, std::string_view(files)).bind(6, std::string_view(signature)).bind(8, std::string_view(version.compile_error));
+      .bind(5, std::string_view(files)).bind(6, std::string_view(signature)).bind(8, std::string_view(version.compile_error))
+      .bind(9, std::string_view(notes)).bind(10, std::int64_t{version.template_allowed});
   if (version.compiled) insert.bind(7, std::string_view(compiled));
   TRY_VOID(insert.run());
   added.version = {id_of(database_->last_id())};

@@ -17,6 +17,8 @@ domain::Version sample(const std::string& name) {
                    {.path = "w/1.bin", .sha256 = std::string(64, 'b'), .size = {5'000'000'000}}};
   version.signature = {.inputs = {{.name = "x", .datatype = domain::Datatype::fp32, .shape = {-1, 30}}},
                        .outputs = {{.name = "y\"", .datatype = domain::Datatype::bytes, .shape = {}}}, .batches = true};
+  version.notes = {"a \"note\""};
+  version.template_allowed = false;
   return version;
 }
 
@@ -77,6 +79,8 @@ TEST_F(CatalogTest, EverythingReadsBackAfterReopening) {
   EXPECT_EQ(version.manifest, sample("fraud").manifest);
   EXPECT_EQ(version.files, sample("fraud").files);
   EXPECT_EQ(version.signature, sample("fraud").signature);
+  EXPECT_EQ(version.notes, sample("fraud").notes);
+  EXPECT_FALSE(version.template_allowed);
   EXPECT_EQ(version.compiled, compiled_sample());
   EXPECT_EQ(fraud.versions[1].number, 2);
   EXPECT_EQ(fraud.versions[1].compiled, std::nullopt);
@@ -160,6 +164,8 @@ TEST_F(CatalogTest, AFirstReleasesFileIsBroughtUpToDate) {
   ASSERT_TRUE(functions) << functions.error().message;
   ASSERT_EQ(functions->size(), 1U);
   EXPECT_EQ(functions->front().versions.at(0).manifest.model, "m.onnx");
+  EXPECT_TRUE(functions->front().versions.at(0).notes.empty());
+  EXPECT_TRUE(functions->front().versions.at(0).template_allowed);
   const Added added = add(catalog, "old");
   EXPECT_EQ(added.number, 8);
   ASSERT_TRUE(catalog.remove_function(added.function));
@@ -174,7 +180,7 @@ TEST_F(CatalogTest, ANewerReleasesFileIsRefused) {
   }
   const auto opened = Catalog::open(folder_ / "catalog.db");
   ASSERT_FALSE(opened);
-  EXPECT_NE(opened.error().message.find("was written by a newer release (schema 99, this one knows 2)"), std::string::npos)
+  EXPECT_NE(opened.error().message.find("was written by a newer release (schema 99, this one knows 3)"), std::string::npos)
       << opened.error().message;
 }
 

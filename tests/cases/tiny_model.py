@@ -24,17 +24,18 @@ def tensor(name, columns):
     return block(1, name) + block(2, block(1, number(1, 1) + block(2, shape)))
 
 
-def double_model(columns=2):
-    node = block(1, "x") + block(1, "x") + block(2, "y") + block(4, "Add")
+def double_model(columns=2, operator="Add", inputs=2):
+    node = block(1, "x") * inputs + block(2, "y") + block(4, operator)
     graph = block(1, node) + block(2, "double") + block(11, tensor("x", columns)) + block(12, tensor("y", columns))
     return number(1, 8) + block(7, graph) + block(8, number(2, 13))
 
 
 def write_functions(folder):
-    """folder/double.onnx; folder/twin/ with a manifest; folder/bad.onnx, which is none."""
+    """folder/double.onnx; folder/dice.onnx, which answers random numbers; folder/twin/ with a manifest; folder/bad.onnx, which is none."""
     folder = Path(folder)
     (folder / "twin").mkdir(parents=True)
     (folder / "double.onnx").write_bytes(double_model())
+    (folder / "dice.onnx").write_bytes(double_model(operator="RandomNormalLike", inputs=1))
     (folder / "twin" / "model.onnx").write_bytes(double_model(3))
     (folder / "twin" / "function.yaml").write_text("name: twin\nmodel: model.onnx\nscaling: {max: 2}\n")
     (folder / "bad.onnx").write_bytes(b"this is no model")

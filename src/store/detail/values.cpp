@@ -71,6 +71,8 @@ std::string to_column(const std::vector<domain::Weight>& weights) {
   return dump(list);
 }
 
+std::string to_column(const std::vector<std::string>& notes) { return dump(notes); }
+
 Result<std::vector<domain::FileRef>> files_from(std::string_view column) {
   return read(column, "the list of files", [](const json& list) {
     std::vector<domain::FileRef> files;
@@ -111,6 +113,10 @@ Result<std::vector<domain::Weight>> weights_from(std::string_view column) {
     for (const json& item : list) weights.push_back({.version = item.at("version"), .share = item.at("share")});
     return weights;
   });
+}
+
+Result<std::vector<std::string>> notes_from(std::string_view column) {
+  return read(column, "the notes of a check", [](const json& list) { return list.get<std::vector<std::string>>(); });
 }
 
 }  // namespace mayfly::store
