@@ -342,8 +342,8 @@ Result<void> ServeLoop::write_reply(const Work& work, std::span<const TensorView
   encoded_.body.clear();
   encoded_.json_size = 0;
   return within_memory([&] {
-    return encode(work.head.format, work.request, outputs, model_.signature(), {.model = options_.model_name, .version = version_text_, .labels = &options_.labels},
-                  encoded_);
+    return encode(work.head.format, work.request, outputs, model_.signature(),
+                  {.model = options_.model_name, .version = version_text_, .labels = &options_.labels}, encoded_);
   });
 }
 
