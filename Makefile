@@ -1,7 +1,7 @@
 # make          install what is missing, build build/mayfly (release)
 # make demo     … and run the main job on real input: deploy three real models, call them, stop (examples/demo.py)
 # make test     … build with sanitizers, run every test
-# make bench    … measure what has a benchmark so far
+# make bench    … measure the promised numbers against their floors (bench/run.py)
 # make clean    remove what was built, keep what was fetched
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -38,11 +38,14 @@ test: all venv
 tsan: setup
 	@cmake --preset tsan && cmake --build build/tsan && ctest --test-dir build/tsan --output-on-failure
 
-# What is measured so far; the comparison with the bare engine is not written yet (docs/state.md).
-bench: setup
+# The promised numbers, each beside its floor (docs/measurements.md). About 15 minutes; needs wrk as the load.
+bench: all venv
+	@command -v wrk >/dev/null || { echo "bench: installing the Debian package wrk"; apt-get install -y -qq --no-install-recommends wrk >/dev/null; }
 	@cmake --preset bench >build/configure-bench.log 2>&1 || { cat build/configure-bench.log; exit 1; }
 	@cmake --build build/bench
+	@$(PYTHON) examples/get_models.py fraud sentences sentences-int8 detector
 	@build/bench/codec_bench
+	@$(PYTHON) bench/run.py
 
 clean:
 	@find build -mindepth 1 -maxdepth 1 ! -name deps ! -name venv ! -name models -exec rm -rf {} + 2>/dev/null || true
