@@ -30,7 +30,7 @@ control::NodeOptions node_options(const Config& config) {
           .prices = {.currency = config.currency, .per_gb_second = config.price_per_gb_second,
                      .per_million_requests = config.price_per_million_requests,
                      .always_on_per_gb_hour = config.price_always_on_per_gb_hour},
-          .version = std::string(kVersion), .compile_key = domain::compile_key(), .cpu_features = domain::compile_key(), .seed = seed};
+          .version = std::string(kVersion), .compile_key = domain::compile_key(), .cpu_features = domain::cpu_features(), .seed = seed};
 }
 
 // Everything the node is made of, in the order in which it is built; members die in reverse.

@@ -222,9 +222,7 @@ void Node::store_alias(Entry& entry, domain::Alias alias, Done<domain::Alias> do
 void Node::set_alias(std::string_view function, std::string_view alias, std::vector<domain::Weight> weights, Done<domain::Alias> done) {
   const auto entry = need(function);
   if (!entry) return done(fail(entry.error()));
-  const bool number = !alias.empty() && alias.find_first_not_of("0123456789") == std::string_view::npos;
-  if (!domain::valid_function_name(alias) || number)
-    return done(fail(Code::invalid_argument, "'" + std::string(alias.substr(0, 80)) + "' is not an alias name: use 1 to 63 of a-z, 0-9, '-', '_' and '.', not a number alone"));
+  if (!domain::valid_alias_name(alias)) return done(fail(not_an_alias(alias)));
   if (const auto sound = check_weights(weights, (*entry)->function); !sound) return done(fail(sound.error()));
   domain::Alias changed{.name = std::string(alias), .weights = std::move(weights)};
   if (const domain::Alias* known = (*entry)->alias(alias)) changed.before = known->weights;

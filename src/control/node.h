@@ -28,8 +28,8 @@ struct NodeOptions {
   ScaleOptions scale;
   PriceTable prices;
   std::string version;
-  std::string compile_key;
-  std::string cpu_features;
+  std::string compile_key;               // which compiled models fit this machine
+  std::string cpu_features;              // for people
   std::uint64_t seed = 1;                // of alias choices
 };
 

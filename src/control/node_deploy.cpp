@@ -16,13 +16,6 @@ bool is_sha256(std::string_view text) {
   return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
-Result<void> check_path(const std::string& path) {
-  const bool bad = path.empty() || path.size() >= domain::kPathMax || path.front() == '/' || path.find('\0') != std::string::npos ||
-                   path == ".." || path.starts_with("../") || path.ends_with("/..") || path.find("/../") != std::string::npos;
-  if (bad) return fail(Code::invalid_argument, "the file path '" + path.substr(0, 80) + "' is not one inside the function's folder: use relative paths without '..'");
-  return {};
-}
-
 bool ends_in_onnx(const std::string& path) { return path.ends_with(".onnx"); }
 
 // The manifest's model, or the only .onnx file there is.
@@ -60,17 +53,19 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
       TRY(version.manifest, domain::parse_manifest(order.manifest));
     }
     for (domain::FileRef& file : order.files) {
-      TRY_VOID(check_path(file.path));
+      TRY_VOID(domain::check_path(file.path));
       if (!is_sha256(file.sha256)) return fail(Code::invalid_argument, "'" + file.sha256.substr(0, 80) + "' of " + file.path + " is not a SHA-256 in lower-case hex");
       TRY(file.size, store_.artifacts().size(file.sha256));
     }
+    std::ranges::sort(order.files, {}, &domain::FileRef::path);
+    if (const auto twice = std::ranges::adjacent_find(order.files, {}, &domain::FileRef::path); twice != order.files.end())
+      return fail(Code::invalid_argument, "the file '" + twice->path + "' is named twice");
     TRY(version.manifest.model, find_model(version.manifest, order.files));
     if (!order.name.empty()) version.manifest.name = order.name;
     if (version.manifest.name.empty()) version.manifest.name = name_from(version.manifest.model);
     if (!domain::valid_function_name(version.manifest.name))
       return fail(Code::invalid_argument, "'" + version.manifest.name.substr(0, 80) + "' is not a function name: use 1 to 63 of a-z, 0-9, '-', '_' and '.', starting with a letter or digit (--name)");
-    if (order.alias && !domain::valid_function_name(*order.alias)) return fail(Code::invalid_argument, "'" + order.alias->substr(0, 80) + "' is not an alias name");
-    std::ranges::sort(order.files, {}, &domain::FileRef::path);
+    if (order.alias && !domain::valid_alias_name(*order.alias)) return fail(not_an_alias(*order.alias));
     version.files = order.files;
     return version;
   }();

@@ -79,6 +79,22 @@ TEST_F(NodeTest, AMeasurementThatACrashCutShortIsMadeUpFor) {
   EXPECT_EQ((*node)->describe("fraud")->function.versions[0].compiled->tuning.cold_first_ns, 20'000'000u);
 }
 
+TEST_F(NodeTest, ADeployThatCanNotBeMeantIsRefusedBeforeAnythingRuns) {
+  const auto refusal = [&](const std::function<void(DeployOrder&)>& change) {
+    DeployOrder wrong = order("fraud");
+    change(wrong);
+    const auto deployed = node->deploy(std::move(wrong));
+    return deployed ? "accepted" : deployed.error().message;
+  };
+  EXPECT_NE(refusal([](DeployOrder& o) { o.files[0].path = "../model.onnx"; }).find("leads out of the folder"), std::string::npos);
+  EXPECT_NE(refusal([](DeployOrder& o) { o.files.push_back(o.files[0]); }).find("is named twice"), std::string::npos);
+  EXPECT_NE(refusal([](DeployOrder& o) { o.files.clear(); }).find("0 files"), std::string::npos);
+  EXPECT_NE(refusal([](DeployOrder& o) { o.files[0].sha256 = std::string(64, 'a'); }).find("upload it first"), std::string::npos);
+  EXPECT_NE(refusal([](DeployOrder& o) { o.alias = "12"; }).find("not a number alone"), std::string::npos);
+  EXPECT_NE(refusal([](DeployOrder& o) { o.name = "Fraud!"; }).find("not a function name"), std::string::npos);
+  EXPECT_TRUE((*node)->list().empty());
+}
+
 TEST_F(NodeTest, WhatTheCheckSaysIsToldAndKept) {
   node->launcher().fake.set({.job_result = test_job_result(false, R"(["it draws random numbers"])")});
   const auto deployed = node->deploy(order("dice"));

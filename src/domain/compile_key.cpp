@@ -24,8 +24,12 @@ constexpr Feature kFeatures[] = {
     {7, 0, ebx, 17, "avx512dq"}, {7, 0, ebx, 30, "avx512bw"}, {7, 0, ebx, 31, "avx512vl"}, {7, 0, ecx, 11, "avx512vnni"},
     {7, 1, eax, 4, "avxvnni"}, {7, 1, eax, 5, "avx512bf16"}, {7, 0, edx, 23, "avx512fp16"}, {7, 0, edx, 24, "amxtile"},
     {7, 0, edx, 25, "amxint8"}, {7, 0, edx, 22, "amxbf16"}};
+#endif
 
-std::string features() {
+}  // namespace
+
+std::string cpu_features() {
+#if defined(__x86_64__)
   std::string text = "x86-64";
   for (const Feature& feature : kFeatures) {
     unsigned registers[4] = {};
@@ -33,15 +37,13 @@ std::string features() {
     if (registers[feature.where] >> feature.bit & 1) text.append("+").append(feature.name);
   }
   return text;
-}
 #else
-std::string features() { return "other"; }
+  return "other";
 #endif
-
-}  // namespace
+}
 
 std::string compile_key() {
-  return std::string("onnxruntime-") + MAYFLY_ENGINE_VERSION + "/options-" + std::to_string(kOptionsVersion) + "/" + features();
+  return std::string("onnxruntime-") + MAYFLY_ENGINE_VERSION + "/options-" + std::to_string(kOptionsVersion) + "/" + cpu_features();
 }
 
 }  // namespace mayfly::domain

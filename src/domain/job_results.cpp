@@ -30,8 +30,7 @@ T integer(const Json& json) {
 }
 
 Result<std::vector<TensorSpec>> read_tensors(const Json& list) {
-  if (!list.is_array() || list.empty() || list.size() > kTensorsMax)
-    return fail(Code::invalid_argument, "a list of 1 to 256 tensors is missing");
+  if (!list.is_array() || list.size() > kTensorsMax) return fail(Code::invalid_argument, "a list of at most 256 tensors is missing");
   std::vector<TensorSpec> specs;
   for (const Json& item : list) {
     TensorSpec spec{.name = item.at("name").get<std::string>()};
@@ -89,6 +88,8 @@ Result<CheckResult> parse_check_result(std::string_view json) {
   return reading<CheckResult>(json, [](const Json& j) -> Result<CheckResult> {
     CheckResult r{.template_allowed = j.at("template_allowed").get<bool>()};
     TRY(r.signature, read_signature(j.at("signature")));
+    if (r.signature.inputs.empty() || r.signature.outputs.empty())
+      return fail(Code::invalid_argument, "a model without inputs or without outputs");
     for (const Json& note : j.at("notes"))
       if (r.notes.size() < 16) r.notes.push_back(note.get<std::string>().substr(0, 1000));
     return r;

@@ -9,6 +9,7 @@
 
 #include "base/distance.h"
 #include "domain/detail/tree.h"
+#include "domain/link.h"
 
 namespace mayfly::domain {
 namespace {
@@ -17,7 +18,6 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kManifestMax = 64 * 1024;
 constexpr std::size_t kLabelMax = 256;
-constexpr std::size_t kPathMax = 239;  // a FileEntry holds it (domain/link.h)
 constexpr std::string_view kTasks[] = {"raw", "tabular-classification", "tabular-regression", "image-classification", "object-detection",
                                        "embedding", "text-classification", "token-classification", "speech"};
 
@@ -163,13 +163,7 @@ Result<void> read_name(const Tree& value, Manifest& into, Lines&) {
 
 Result<void> read_model(const Tree& value, Manifest& into, Lines&) {
   TRY(into.model, word(value));
-  const std::string& path = into.model;
-  if (path.size() > kPathMax)
-    return fail(Code::invalid_argument, "a path of " + std::to_string(path.size()) + " bytes: at most " + std::to_string(kPathMax));
-  if (!is_printable_utf8(path)) return fail(Code::invalid_argument, "the path is not plain UTF-8 text");
-  if (path.starts_with('/') || path == ".." || path.starts_with("../") || path.ends_with("/..") || path.find("/../") != std::string::npos)
-    return fail(Code::invalid_argument, in_quotes(path) + " leads out of the folder: name a file inside it");
-  return {};
+  return into.model.empty() ? Result<void>() : check_path(into.model);
 }
 
 Result<void> read_task(const Tree& value, Manifest& into, Lines&) {
@@ -288,10 +282,24 @@ Result<Manifest> read(const Result<Tree>& tree) {
 
 }  // namespace
 
+Result<void> check_path(std::string_view path) {
+  if (path.empty() || path.size() >= kPathMax)
+    return fail(Code::invalid_argument, "a path of " + std::to_string(path.size()) + " bytes: 1 to " + std::to_string(kPathMax - 1) +
+                                            " are possible");
+  if (!is_printable_utf8(path)) return fail(Code::invalid_argument, "the path is not plain UTF-8 text");
+  if (path.starts_with('/') || path == ".." || path.starts_with("../") || path.ends_with("/..") || path.find("/../") != path.npos)
+    return fail(Code::invalid_argument, in_quotes(path) + " leads out of the folder: name a file inside it, by a relative path without '..'");
+  return {};
+}
+
 bool valid_function_name(std::string_view name) {
   const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
   return !name.empty() && name.size() <= 63 && plain(name[0]) &&
          std::ranges::all_of(name, [&](char c) { return plain(c) || c == '-' || c == '_' || c == '.'; });
+}
+
+bool valid_alias_name(std::string_view name) {
+  return valid_function_name(name) && name.find_first_not_of("0123456789") != name.npos;
 }
 
 Result<Manifest> parse_manifest(std::string_view yaml) {

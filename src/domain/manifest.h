@@ -51,6 +51,12 @@ struct Manifest {
 
 // 1 to 63 of a-z, 0-9, '-', '_' and '.', starting with a letter or digit: fits URLs, metrics and file names.
 [[nodiscard]] bool valid_function_name(std::string_view name);
+// A function's name that is not a number alone: those are versions.
+[[nodiscard]] bool valid_alias_name(std::string_view name);
+
+// Of a file of a function: not empty, short enough for a message to an instance, plain UTF-8, relative, and without a way out
+// of the folder.
+[[nodiscard]] Result<void> check_path(std::string_view path);
 
 // At most 64 KiB of YAML (JSON is YAML). Error: invalid_argument with "line N: …".
 [[nodiscard]] Result<Manifest> parse_manifest(std::string_view yaml);

@@ -16,6 +16,17 @@ std::string refusal(std::string_view yaml) {
   return parsed.error().message;
 }
 
+TEST(Path, StaysInsideTheFolder) {
+  for (const char* inside : {"model.onnx", "weights/part 1.bin", "..data/x", "a/..b", "a../b", "ünï/cøde", "..."})
+    EXPECT_TRUE(check_path(inside)) << inside;
+  EXPECT_TRUE(check_path(std::string(239, 'x')));
+  for (const std::string& bad : {std::string(), std::string(240, 'x'), std::string("/etc/passwd"), std::string(".."), std::string("../x"),
+                                 std::string("a/.."), std::string("a/../../x"), std::string("a\0b", 3), std::string("a\nb"), std::string("\xff")}) {
+    ASSERT_FALSE(check_path(bad)) << bad;
+    EXPECT_EQ(check_path(bad).error().code, Code::invalid_argument);
+  }
+}
+
 TEST(Manifest, NothingNeedsToBeSaid) {
   for (const char* empty : {"", "\n", "# only a comment\n", "{}", "---\n", "resources:\n"}) {
     const auto parsed = parse_manifest(empty);

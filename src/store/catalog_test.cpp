@@ -154,7 +154,8 @@ TEST_F(CatalogTest, AFirstReleasesFileIsBroughtUpToDate) {
         before TEXT NOT NULL DEFAULT '[]', PRIMARY KEY (function, name)) WITHOUT ROWID;
       INSERT INTO functions VALUES (4, 'old', 5, 7);
       INSERT INTO versions VALUES (9, 4, 7, 6, '{"name":"old","model":"m.onnx"}', '[]',
-        '{"inputs":[],"outputs":[],"batches":false}', NULL, '');
+        '{"batches":true,"inputs":[{"datatype":"FP32","name":"x","shape":[-1,30]}],"outputs":[{"datatype":"BYTES","name":"y","shape":[]}]}',
+        NULL, '');
       INSERT INTO aliases VALUES (4, 'live', '[{"version":7,"share":1.0}]', '[]');
       PRAGMA user_version = 1;)");
     ASSERT_TRUE(made) << made.error().message;
@@ -164,6 +165,7 @@ TEST_F(CatalogTest, AFirstReleasesFileIsBroughtUpToDate) {
   ASSERT_TRUE(functions) << functions.error().message;
   ASSERT_EQ(functions->size(), 1U);
   EXPECT_EQ(functions->front().versions.at(0).manifest.model, "m.onnx");
+  EXPECT_EQ(functions->front().versions.at(0).signature.inputs, sample("").signature.inputs);
   EXPECT_TRUE(functions->front().versions.at(0).notes.empty());
   EXPECT_TRUE(functions->front().versions.at(0).template_allowed);
   const Added added = add(catalog, "old");

@@ -6,6 +6,11 @@
 
 namespace mayfly::control {
 
+[[nodiscard]] inline Error not_an_alias(std::string_view name) {
+  return {Code::invalid_argument, "'" + std::string(name.substr(0, 80)) +
+                                      "' is not an alias name: use 1 to 63 of a-z, 0-9, '-', '_' and '.', not a number alone"};
+}
+
 struct Node::Entry {
   domain::Function function;
   std::map<int, Stage> stages;           // by version number; absent: ready or serving, by whether it is compiled

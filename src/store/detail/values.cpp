@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "domain/job_results.h"
+
 namespace mayfly::store {
 namespace {
 
@@ -19,23 +21,6 @@ auto read(std::string_view column, const char* what, Read read_value) -> Result<
   }
 }
 
-json specs_to(const std::vector<domain::TensorSpec>& specs) {
-  json list = json::array();
-  for (const domain::TensorSpec& spec : specs)
-    list.push_back({{"name", spec.name}, {"datatype", domain::name(spec.datatype)}, {"shape", spec.shape}});
-  return list;
-}
-
-std::vector<domain::TensorSpec> specs_from(const json& list) {
-  std::vector<domain::TensorSpec> specs;
-  for (const json& item : list) {
-    const auto datatype = domain::datatype_named(item.at("datatype").get_ref<const std::string&>());
-    if (!datatype) throw json::other_error::create(501, "unknown datatype", &item);
-    specs.push_back({.name = item.at("name"), .datatype = *datatype, .shape = item.at("shape")});
-  }
-  return specs;
-}
-
 }  // namespace
 
 std::string to_column(const std::vector<domain::FileRef>& files) {
@@ -44,9 +29,7 @@ std::string to_column(const std::vector<domain::FileRef>& files) {
   return dump(list);
 }
 
-std::string to_column(const domain::Signature& signature) {
-  return dump({{"inputs", specs_to(signature.inputs)}, {"outputs", specs_to(signature.outputs)}, {"batches", signature.batches}});
-}
+std::string to_column(const domain::Signature& signature) { return domain::to_json(signature); }
 
 std::string to_column(const domain::Compiled& c) {
   return dump({{"key", c.key},
@@ -83,9 +66,9 @@ Result<std::vector<domain::FileRef>> files_from(std::string_view column) {
 }
 
 Result<domain::Signature> signature_from(std::string_view column) {
-  return read(column, "the signature", [](const json& value) {
-    return domain::Signature{specs_from(value.at("inputs")), specs_from(value.at("outputs")), value.at("batches")};
-  });
+  auto signature = domain::parse_signature(column);
+  if (!signature) return fail(Code::data_loss, "the signature can't be read: " + signature.error().message);
+  return signature;
 }
 
 Result<domain::Compiled> compiled_from(std::string_view column) {
