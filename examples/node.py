@@ -54,11 +54,12 @@ class Reply:
 
 
 class Node:
-    def __init__(self, binary, *options):
+    def __init__(self, binary, *options, data=None):
         self.binary = Path(binary)
         if not self.binary.exists():
             raise Failed(f"{binary} is missing: run make")
-        self.data = tempfile.mkdtemp(prefix="mayfly-data-")
+        self.own_data = data is None  # else whoever named the folder removes it
+        self.data = data or tempfile.mkdtemp(prefix="mayfly-data-")
         self.lines, self.children = [], []
         started = time.monotonic()
         self.process = subprocess.Popen([str(binary), "serve", "--listen", "127.0.0.1:0", "--data", self.data, *options],
@@ -164,7 +165,8 @@ class Node:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        shutil.rmtree(self.data, ignore_errors=True)
+        if self.own_data:
+            shutil.rmtree(self.data, ignore_errors=True)
 
     def show_log(self, count=30):
         print("\nthe node's last lines:", *self.lines[-count:], sep="\n   ", flush=True)

@@ -282,7 +282,7 @@ Death ZygoteLauncher::death_of(Process& process) {
   const os::GroupUsage used = cgroups_->usage(process.group);
   death.cpu = process.group ? process.cpu_before + used.cpu : std::max(process.cpu_last, os::process_cpu(process.pid));
   death.out_of_memory = used.out_of_memory > 0;
-  if (death.out_of_memory) death.reason = "exceeded its memory limit of " + to_text(process.memory_max);
+  if (death.out_of_memory) death.reason = "exceeded its memory limit of " + to_text(process.memory_max) + " (resources.memory)";
   else if (!process.end_reason.empty()) death.reason = process.end_reason;
   else if (process.asked_to_end) death.reason = "stopped";
   else if (process.ended) death.reason = os::describe_exit(process.wait_status);

@@ -155,7 +155,7 @@ TEST(Launcher, MemoryWithoutEndIsEndedByTheLimit) {
   ASSERT_TRUE(node.send(id, "eat"));
   ASSERT_TRUE(node.gone(id));
   EXPECT_TRUE(node.heard[id].death.out_of_memory);
-  EXPECT_EQ(node.heard[id].death.reason, "exceeded its memory limit of 67.1 MB");
+  EXPECT_EQ(node.heard[id].death.reason, "exceeded its memory limit of 67.1 MB (resources.memory)");
 }
 
 TEST(Launcher, WhatDoesNotStopIsKilled) {
