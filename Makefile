@@ -1,11 +1,12 @@
 # make          install what is missing, build build/mayfly (release)
 # make demo     … and run the main job on real input: deploy three real models, call them, stop (examples/demo.py)
 # make test     … build with sanitizers, run every test
+# make faults   … faults of a whole node: bad models, hostile clients, deaths, a full disk (tests/faults)
 # make bench    … measure the promised numbers against their floors (bench/run.py)
 # make clean    remove what was built, keep what was fetched
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: all setup venv demo test bench tsan clean models
+.PHONY: all setup venv demo test faults bench tsan clean models
 PYTHON := build/venv/bin/python
 
 all: setup
@@ -34,6 +35,10 @@ test: all venv
 	@$(PYTHON) examples/get_models.py fraud
 	@echo "make: tritonclient as the real client, against the release build"
 	@$(PYTHON) tests/clients/test_tritonclient.py --mayfly build/mayfly
+
+# Hostile clients, bad models, deaths and a full disk against the whole node; a minute and a half.
+faults: all venv
+	@$(PYTHON) tests/faults/run.py --mayfly build/mayfly
 
 tsan: setup
 	@cmake --preset tsan && cmake --build build/tsan && ctest --test-dir build/tsan --output-on-failure
