@@ -195,7 +195,7 @@ def descendants(pid):
     while next_ones:
         next_ones = [child for child, parent in parents.items() if parent in next_ones]
         found += [(child, start_time(child)) for child in next_ones]
-    return found
+    return [(child, start) for child, start in found if start]
 
 
 DATATYPES = {"FP32": np.float32, "FP64": np.float64, "INT64": np.int64, "INT32": np.int32, "UINT8": np.uint8}

@@ -73,6 +73,7 @@ class Served {
   // After the handlers of a turn: timers that are due, then what was given to instances leaves at once.
   void end_turn() {
     const Instant next = node_.end_turn();
+    if (auto trouble = store_->usage().take_trouble()) node_.note("usage records are being lost: " + trouble->message);
     if (next == wake_.at) return;
     loop_.cancel(wake_);
     wake_ = {};
@@ -81,7 +82,6 @@ class Served {
 
   // Usage records become sums by the hour behind the traffic.
   void fold() {
-    if (auto trouble = store_->usage().take_trouble()) node_.note("usage records are being lost: " + trouble->message);
     const bool taken = bulk_line_.run([this, now = turn_.wall] {
       if (const auto folded = store_->usage().fold(now); !folded)
         std::fprintf(stderr, "mayfly: usage was not summed: %s\n", folded.error().message.c_str());
