@@ -20,10 +20,6 @@ using Setters = std::map<std::string, Setter>;
 
 constexpr double kPriceMax = 1e6;
 
-std::unexpected<Error> outside(const std::string& text, const std::string& low, const std::string& high) {
-  return fail(Code::invalid_argument, "'" + text + "' is outside " + low + " to " + high + ": write a value between");
-}
-
 template <class T>
 Setter number(T& into, T low, T high) {
   return [&into, low, high](const std::string& text) -> Result<void> {
@@ -45,22 +41,18 @@ Setter words(std::string& into) {
     return {};
   };
 }
-Setter duration(Duration& into, Duration low, Duration high) {
-  return [&into, low, high](const std::string& text) -> Result<void> {
-    TRY(const Duration value, parse_duration(text));
-    if (value < low || value > high) return outside(text, to_text(low), to_text(high));
+template <class T>
+Setter with_unit(T& into, T low, T high, Result<T> (*parse)(std::string_view)) {
+  return [&into, low, high, parse](const std::string& text) -> Result<void> {
+    TRY(const T value, parse(text));
+    if (value < low || value > high)
+      return fail(Code::invalid_argument, "'" + text + "' is outside " + to_text(low) + " to " + to_text(high) + ": write a value between");
     into = value;
     return {};
   };
 }
-Setter size(Bytes& into, Bytes low, Bytes high) {
-  return [&into, low, high](const std::string& text) -> Result<void> {
-    TRY(const Bytes value, parse_bytes(text));
-    if (value < low || value > high) return outside(text, to_text(low), to_text(high));
-    into = value;
-    return {};
-  };
-}
+Setter duration(Duration& into, Duration low, Duration high) { return with_unit(into, low, high, parse_duration); }
+Setter size(Bytes& into, Bytes low, Bytes high) { return with_unit(into, low, high, parse_bytes); }
 Setter size(std::uint64_t& into, Bytes low, Bytes high) {
   return [&into, low, high](const std::string& text) -> Result<void> {
     Bytes value;
@@ -100,7 +92,7 @@ Setters setters(Config& c) {
   };
 }
 
-Error unknown(const std::string& key, const Setters& known) {
+std::string unknown(const std::string& key, const Setters& known) {
   std::vector<std::string> names;
   std::string all;
   for (const auto& [name, unused] : known) {
@@ -109,7 +101,7 @@ Error unknown(const std::string& key, const Setters& known) {
   }
   const auto near = nearest(key, names);
   const std::string hint = near.empty() ? "known are " + all : "did you mean '" + near.front() + "'?";
-  return {Code::invalid_argument, "unknown key '" + key + "': " + hint};
+  return "unknown key '" + key + "': " + hint;
 }
 
 struct Reading {
@@ -120,23 +112,23 @@ struct Reading {
   Result<void> section(const YAML::Node& node, const std::string& prefix) {
     for (const auto& pair : node) {
       const std::string where = file + ", line " + std::to_string(pair.first.Mark().line + 1) + ": ";
-      if (const auto read = one(prefix + pair.first.as<std::string>(), pair.second, prefix.empty()); !read)
-        return fail(read.error().code, read.error().message.starts_with(file) ? read.error().message : where + read.error().message);
+      TRY_VOID(one(where, prefix + pair.first.as<std::string>(), pair.second, prefix.empty()));
     }
     return {};
   }
 
-  Result<void> one(const std::string& key, const YAML::Node& value, bool top) {
-    if (!seen.insert(key).second) return fail(Code::invalid_argument, "'" + key + "' stands there twice: keep one");
+  Result<void> one(const std::string& where, const std::string& key, const YAML::Node& value, bool top) {
+    if (!seen.insert(key).second) return fail(Code::invalid_argument, where + "'" + key + "' stands there twice: keep one");
     if (top && known.lower_bound(key + ".") != known.lower_bound(key + "/")) {  // a section: '/' follows '.'
       if (value.IsMap()) return section(value, key + ".");
       if (value.IsNull()) return {};
-      return fail(Code::invalid_argument, "'" + key + "' holds further keys: write them below it, indented");
+      return fail(Code::invalid_argument, where + "'" + key + "' holds further keys: write them below it, indented");
     }
     const auto setter = known.find(key);
-    if (setter == known.end()) return fail(unknown(key, known));
-    if (!value.IsScalar()) return fail(Code::invalid_argument, "'" + key + "' takes one value, on its own line");
-    if (const auto set = setter->second(value.as<std::string>()); !set) return fail(set.error().code, key + ": " + set.error().message);
+    if (setter == known.end()) return fail(Code::invalid_argument, where + unknown(key, known));
+    if (!value.IsScalar()) return fail(Code::invalid_argument, where + "'" + key + "' takes one value, on its own line");
+    if (const auto set = setter->second(value.as<std::string>()); !set)
+      return fail(set.error().code, where + key + ": " + set.error().message);
     return {};
   }
 };
