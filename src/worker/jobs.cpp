@@ -15,9 +15,8 @@ namespace {
 
 // The engine writes files that it refuses to read: its check of the flat format has limits that its writer doesn't know (a graph of
 // 100,000 nodes is over them). Found here, the model serves as uploaded; found later, no call would be answered.
-Result<void> check_compiled(Engine& engine, int file, std::uint64_t size) {
+Result<void> check_compiled(Engine& engine, os::Mapping bytes) {
   ModelData data;
-  TRY(os::Mapping bytes, os::map_file(file, size, os::Access::read));
   data.files.push_back({"model.ort", std::move(bytes)});
   const auto loaded = Model::load(engine, std::move(data), {.compiled = true, .pack_weights = false});
   if (!loaded) return fail(Code::unimplemented, "the engine can't read what it compiled: " + loaded.error().message);
@@ -67,15 +66,14 @@ Result<void> compile_model(Engine& engine, ModelData data, int output, std::uint
   if (size_max && size > size_max)
     return fail(Code::exhausted,
                 "the compiled model has " + to_text(Bytes{size}) + ", more than the " + to_text(Bytes{size_max}) + " that it may");
-  TRY(const os::Mapping compiled, os::map_file(file.get(), size, os::Access::read));
-  TRY_VOID(check_compiled(engine, file.get(), size));
+  TRY(os::Mapping compiled, os::map_file(file.get(), size, os::Access::read));
   for (std::uint64_t at = 0; at < size;) {
     const ssize_t written = ::pwrite(output, compiled.data() + at, size - at, static_cast<off_t>(at));
     if (written <= 0) return fail(os::os_error("pwrite", "the compiled model"));
     at += static_cast<std::uint64_t>(written);
   }
   ::unlink(path.c_str());
-  return {};
+  return check_compiled(engine, std::move(compiled));
 }
 
 }  // namespace mayfly::worker
