@@ -11,7 +11,6 @@
 namespace mayfly::app {
 namespace {
 
-// epoll's, by their numbers: the same as poll's, and os/loop.h takes them as they are.
 constexpr Duration kTick = std::chrono::milliseconds(100);
 constexpr Duration kSecond = std::chrono::seconds(1);
 constexpr Duration kConnectMax = std::chrono::seconds(2);

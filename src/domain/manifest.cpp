@@ -288,7 +288,8 @@ Result<void> check_path(std::string_view path) {
                                             " are possible");
   if (!is_printable_utf8(path)) return fail(Code::invalid_argument, "the path is not plain UTF-8 text");
   if (path.starts_with('/') || path == ".." || path.starts_with("../") || path.ends_with("/..") || path.find("/../") != path.npos)
-    return fail(Code::invalid_argument, in_quotes(path) + " leads out of the folder: name a file inside it, by a relative path without '..'");
+    return fail(Code::invalid_argument, in_quotes(path) + " leads out of the folder: name a file inside it, by a relative path "
+                                                          "without '..'");
   return {};
 }
 

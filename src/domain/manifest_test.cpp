@@ -21,7 +21,8 @@ TEST(Path, StaysInsideTheFolder) {
     EXPECT_TRUE(check_path(inside)) << inside;
   EXPECT_TRUE(check_path(std::string(239, 'x')));
   for (const std::string& bad : {std::string(), std::string(240, 'x'), std::string("/etc/passwd"), std::string(".."), std::string("../x"),
-                                 std::string("a/.."), std::string("a/../../x"), std::string("a\0b", 3), std::string("a\nb"), std::string("\xff")}) {
+                                 std::string("a/.."), std::string("a/../../x"), std::string("a\0b", 3), std::string("a\nb"),
+                                 std::string("\xff")}) {
     ASSERT_FALSE(check_path(bad)) << bad;
     EXPECT_EQ(check_path(bad).error().code, Code::invalid_argument);
   }

@@ -4,7 +4,6 @@
 #include <map>
 
 #include "base/assert.h"
-
 #include "base/distance.h"
 
 namespace mayfly::gateway {

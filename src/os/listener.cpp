@@ -18,7 +18,6 @@
 namespace mayfly::os {
 namespace {
 
-
 struct SocketAddress {
   sockaddr_storage storage{};
   socklen_t size = 0;

@@ -33,7 +33,8 @@ class Catalog {
   // By id; versions by number, aliases by name.
   [[nodiscard]] Result<std::vector<domain::Function>> load();
 
-  // Takes everything of the version but id, function and number, which it gives. The function is made where it is new. The alias moves wholly to the version. A new function gets "live" in any case.
+  // Takes everything of the version but id, function and number, which it gives. The function is made where it is new.
+  // The alias moves wholly to the version. A new function gets "live" in any case.
   [[nodiscard]] Result<Added> add_version(std::string_view function, const domain::Version& version,
                                           const std::optional<std::string>& alias);
   [[nodiscard]] Result<void> set_compiled(VersionId version, const domain::Compiled& compiled);  // clears the error

@@ -150,7 +150,8 @@ int fork_sibling() { return static_cast<int>(::syscall(SYS_clone, CLONE_PARENT |
     if (child != 0) continue;  // the parent; or no room for one more: the child's socket closes, which tells the node
     const os::Fd mine = std::move(packet->fds[0]);
     control.reset();
-    // The weights stay in the template's large pages, which all share; what a child's runs write gets small ones: a quarter of the memory.
+    // The weights stay in the template's large pages, which all share. What a child's runs write gets small ones: a page touched
+    // costs 4 KiB of memory and not 2 MiB (docs/measurements.md).
     ::prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
     if (const auto filtered = apply_role_filter(Role::instance, 1); !filtered) ::_exit(1);
     ::srand(static_cast<unsigned>(os::monotonic_now().since_boot.count()));
