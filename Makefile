@@ -45,7 +45,7 @@ tsan: setup
 
 # The promised numbers, each beside its floor (docs/measurements.md). About 15 minutes; needs wrk as the load.
 bench: all venv
-	@command -v wrk >/dev/null || { echo "bench: installing the Debian package wrk"; apt-get install -y -qq --no-install-recommends wrk >/dev/null; }
+	@tools/setup.sh wrk
 	@cmake --preset bench >build/configure-bench.log 2>&1 || { cat build/configure-bench.log; exit 1; }
 	@cmake --build build/bench
 	@$(PYTHON) examples/get_models.py fraud sentences sentences-int8 detector

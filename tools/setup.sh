@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the build needs and is missing: Debian packages, ONNX Runtime (the makers' own build, from Maven) and its
 # headers (from Debian 13; only headers are taken). Everything that is not a Debian package of this system goes to
-# build/deps. Quick when nothing is missing. Run as root, or with the packages already there.
+# build/deps. Quick when nothing is missing. Run as root, or with the packages already there. Arguments: further Debian packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,7 +10,7 @@ ort_version=1.28.0
 ort_sha256=$(sed -n 's/^onnxruntime-jar //p' tools/checksums.txt)
 headers_version=1.21.0+dfsg
 packages=(ccache cmake g++ libcli11-dev libgtest-dev libseccomp-dev libsimdjson-dev
-  libsqlite3-dev libssl-dev libyaml-cpp-dev make maven ninja-build nlohmann-json3-dev pkg-config python3 python3-venv unzip)
+  libsqlite3-dev libssl-dev libyaml-cpp-dev make maven ninja-build nlohmann-json3-dev pkg-config python3 python3-venv unzip "$@")
 
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
