@@ -9,7 +9,6 @@
 #define ORT_API_MANUAL_INIT
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>

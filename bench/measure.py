@@ -1,9 +1,9 @@
 """What run.py measures with: the bare loop, a raw client, the CPU clock of a process tree, wrk."""
+import contextlib
 import json
 import os
 import re
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,19 +23,12 @@ def bare(core, model, *arguments):
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def inputs(name, rows=1):
-    """The same as the bare loop's: ones for whole numbers, floats between 0 and 1."""
-    size = SIZE[name]
-    if name.startswith("sentences"):
-        return {key: [[1] * size] * rows for key in ("input_ids", "attention_mask", "token_type_ids")}
-    if name == "fraud":
-        return {"input": [[round(i % 97 / 97, 6) for i in range(30)]] * rows}
-    raise ValueError(name)
-
-
 def v2_json(name):
-    tensors = [{"name": key, "shape": [1, len(rows[0])], "datatype": "FP32" if name == "fraud" else "INT64", "data": rows[0]}
-               for key, rows in inputs(name).items()]
+    """One row, the same as the bare loop's: ones for whole numbers, floats between 0 and 1."""
+    size = SIZE[name]
+    rows = {"input": ("FP32", [round(i % 97 / 97, 6) for i in range(size)])} if name == "fraud" else \
+        {key: ("INT64", [1] * size) for key in ("input_ids", "attention_mask", "token_type_ids")}
+    tensors = [{"name": key, "shape": [1, size], "datatype": datatype, "data": row} for key, (datatype, row) in rows.items()]
     return json.dumps({"inputs": tensors}, separators=(",", ":")).encode()
 
 
@@ -95,14 +88,10 @@ def cpu_seconds(pids):
     return total / 1e9
 
 
-def memory(pid, *keys):
-    """Bytes, of smaps_rollup: Rss, Private_Dirty, …"""
+def private_memory(pid):
+    """Bytes that no other process has."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return sum(int(re.search(rf"^{key}: *(\d+)", text, re.M).group(1)) for key in keys) * 1024
-
-
-def rss(pid):
-    return int(re.search(r"VmRSS:\s*(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1)) * 1024
+    return sum(int(size) for size in re.findall(r"^Private_(?:Clean|Dirty): *(\d+)", text, re.M)) * 1024
 
 
 def wrk(core, connections, seconds, url, body):
@@ -117,19 +106,29 @@ done = function(s, l) io.write(string.format("JSON {{\\"requests\\": %d, \\"bad\
     return json.loads(re.search(r"JSON (.*)", out).group(1))
 
 
-def start(core, *options):
-    """A node on one core; its zygote and instances inherit that."""
+@contextlib.contextmanager
+def node_on(*cores):
+    """A node on these cores, ended behind the block; its zygote and instances inherit them."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, core if isinstance(core, set) else {core})
+    os.sched_setaffinity(0, cores)
     try:
-        return Node(MAYFLY, *options)
+        node = Node(MAYFLY)
     finally:
         os.sched_setaffinity(0, before)
+    try:
+        yield node
+    finally:
+        node.kill()
 
 
-def deploy(node, name, *options, folder=None):
-    node.command("deploy", str(folder or ROOT / "build/models" / name), "--name", name, *options)
-    node.wait(lambda: node.get(f"/api/functions/{name}/versions/1"), lambda v: v["stage"] == "ready", 60)
+def deploy(node, name):
+    node.command("deploy", str(ROOT / "build/models" / name), "--name", name)
+    wait_ready(node)
+
+
+def wait_ready(node, seconds=300):
+    """Until every function is compiled and measured."""
+    node.wait(lambda: node.get("/api/functions")["functions"], lambda seen: seen and all(f["stage"] == "ready" for f in seen), seconds)
 
 
 def artifact(node, name):
@@ -140,7 +139,3 @@ def artifact(node, name):
 def to_zero(node, name, evict=True):
     node.send("POST", f"/api/functions/{name}/scale", json.dumps({"instances": 0, "evict": evict}), {"Content-Type": "application/json"})
     node.wait(lambda: [p for p in node.processes(name) if evict or p["role"] == "instance"], lambda left: not left, 30)
-
-
-def median(values):
-    return statistics.median(values)

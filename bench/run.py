@@ -9,9 +9,11 @@ import json
 import subprocess
 import sys
 import time
+from statistics import median
 
-import measure
-from measure import ROOT, Client, artifact, bare, cpu_seconds, deploy, median, request_for, rss, start, to_zero, tree, v2_json, wrk
+from measure import BENCH, ROOT, SIZE, Client, artifact, bare, cpu_seconds, deploy, node_on, private_memory, request_for, to_zero, tree, \
+    v2_json, wait_ready, wrk
+from node import rss, zygote_of
 
 RESULTS = []
 
@@ -21,14 +23,8 @@ def say(bar, value, limit, holds, detail=""):
     print(f"{'holds' if holds else 'MISSED':7} {bar}: {value} (bar: {limit}){'; ' + detail if detail else ''}", flush=True)
 
 
-def command(node, *words):
-    """As Node.command, for as long as it takes."""
-    return subprocess.run([measure.MAYFLY, *words, "--url", node.url], check=True, capture_output=True, text=True).stdout
-
-
 def tabular():
-    node = start(0)
-    try:
+    with node_on(0) as node:
         deploy(node, "fraud")
         url, body = node.url + "/v2/models/fraud/infer", v2_json("fraud")
         client = Client(node)
@@ -45,7 +41,7 @@ def tabular():
         say("tabular, V2 JSON, 64 connections: CPU of node and instance per request", f"{ratio:.1f} x Run", "7 x", ratio <= 7 and not bad,
             f"{spent:.1f} us, Run {floor:.2f} us, {rate:.0f} requests/s")
         size = client.size
-        responder = subprocess.Popen(["taskset", "-c", "0", measure.BENCH / "bench/epoll_floor", "0", str(size)],
+        responder = subprocess.Popen(["taskset", "-c", "0", BENCH / "bench/epoll_floor", "0", str(size)],
                                      stdout=subprocess.PIPE, text=True)
         try:
             floor_url = "http://" + responder.stdout.readline().strip() + "/"
@@ -56,13 +52,10 @@ def tabular():
         round_trip, p50 = (median(side) for side in zip(*pairs))
         say("tabular, one client: p50", f"{p50:.0f} us", "2 x the epoll responder's round trip + Run", p50 <= 2 * round_trip + floor,
             f"responder {round_trip:.0f} us, Run {floor:.1f} us")
-    finally:
-        node.kill()
 
 
 def sentences():
-    node = start(0)
-    try:
+    with node_on(0) as node:
         deploy(node, "sentences")
         url, body = node.url + "/v2/models/sentences/infer", v2_json("sentences")
         wrk(1, 16, 3, url, body)
@@ -74,18 +67,15 @@ def sentences():
         share, rate, loop, bad = sorted(shares)[1]
         say("MiniLM seq 32, 16 connections, one core", f"{share:.1%} of the bare batch loop", "95 %", share >= 0.95 and not bad,
             f"{rate:.0f} rows/s, bare {loop:.0f}")
-    finally:
-        node.kill()
 
 
 def cold():
-    node = start({0, 1})
-    try:
+    with node_on(0, 1) as node:
         for name in ("fraud", "detector", "sentences", "sentences-int8"):
             deploy(node, name)
             model, message = artifact(node, name), request_for(name)
             tuning = node.get(f"/api/functions/{name}/versions/1")["compiled"]["tuning"]
-            size, pack = measure.SIZE[name], int(tuning["pack_cold"])
+            size, pack = SIZE[name], int(tuning["pack_cold"])
             floors, ours = [], []
             for _ in range(5):  # turn by turn: both see the same neighbours
                 floors.append(bare("0,1", model, "cold", 10, size, pack)["cold_us"] / 1e3)
@@ -100,29 +90,23 @@ def cold():
                 f"bare {median(floors):.2f} ms; ms by phase: {shown}")
         run = bare(0, artifact(node, "sentences"), 1, 32, 2, 1)["run_us"] / 1e3
         message, kept = request_for("sentences"), []
-        Client(node).call(message)
-        node.wait(lambda: node.processes("sentences"), lambda seen: any(p["role"] == "template" and p["state"] == "ready" for p in seen), 10)
+        keep_template(node, "sentences")
         for _ in range(50):
             client = Client(node)
             to_zero(node, "sentences", evict=False)
             time.sleep(0.05)
             kept.append(client.call(message) * 1e3)
         say("cold start, template kept, MiniLM", f"{median(kept):.2f} ms", "Run + 4 ms", median(kept) <= run + 4, f"Run {run:.2f} ms")
-    finally:
-        node.kill()
 
 
 def burst():
-    node = start({0, 1})
-    try:
+    with node_on(0, 1) as node:
         deploy(node, "fraud")
         to_zero(node, "fraud")
-        out = json.loads(command(node, "bench", "fraud", "--rate", "700", "--duration", "30s", "--warmup", "0s", "-c", "64", "--json"))
+        out = json.loads(node.command("bench", "fraud", "--rate", "700", "--duration", "30s", "--warmup", "0s", "-c", "64", "--json", timeout=120))
         lost = out["sent"] - out["answered"] + out["unsent"]
         say("burst of 700 requests/s for 30 s at zero", f"{lost} lost, {out['errors']} not 2xx", "0, 0", lost == 0 and out["errors"] == 0,
             f"{out['answered']} answered, p50 {out['latency']['p50_ms']:.2f} ms, p99 {out['latency']['p99_ms']:.2f} ms")
-    finally:
-        node.kill()
 
 
 async def all_at_once(node, messages):
@@ -142,11 +126,10 @@ async def all_at_once(node, messages):
 
 
 def hundred():
-    node = start({0, 1})
-    try:
+    with node_on(0, 1) as node:
         for i in range(100):
             node.command("deploy", str(ROOT / "build/models/fraud"), "--name", f"f{i}")
-        node.wait(lambda: node.get("/api/functions")["functions"], lambda seen: seen and all(f["stage"] == "ready" for f in seen), 300)
+        wait_ready(node)
         for i in range(100):
             to_zero(node, f"f{i}")
         floor = bare("0,1", artifact(node, "f0"), "cold", 50, 30)["cold_us"] / 1e3
@@ -155,51 +138,54 @@ def hundred():
         errors = sum(not good for good, _ in answers)
         say("100 functions from zero at once", f"p95 {times[94]:.0f} ms, {errors} errors", "0 errors", errors == 0,
             f"p50 {times[49]:.0f} ms; their bare times on 2 cores: {floor * 50:.0f} ms")
-    finally:
-        node.kill()
+
+
+def keep_template(node, name):
+    """Calls once, waits for the template that this brings, and leaves nothing else."""
+    Client(node).call(request_for(name))
+    node.wait(lambda: node.processes(name), lambda seen: any(p["role"] == "template" and p["state"] == "ready" for p in seen), 10)
+    to_zero(node, name, evict=False)
 
 
 def shared():
-    node = start({0, 1})
-    try:
+    with node_on(0, 1) as node:
         deploy(node, "sentences")
         node.command("deploy", str(ROOT / "build/models/sentences"), "--min", "16", "--max", "16")  # compiled already
-        ready = node.wait(lambda: [p for p in node.processes("sentences") if p["state"] == "ready"],
-                          lambda seen: sum(p["role"] == "instance" for p in seen) == 16, 60)
+        Client(node).call(request_for("sentences"))
+        node.wait(lambda: node.processes("sentences"), lambda seen: any(p["role"] == "template" and p["state"] == "ready" for p in seen), 60)
+        node.command("scale", "sentences", "0")  # `min` brings them back, from the template
+        node.wait(lambda: [p for p in node.processes("sentences") if p["role"] == "instance" and p["state"] == "ready"],
+                  lambda seen: len(seen) == 16 and all(p["origin"] == "fork" for p in seen), 60)
         wrk("0,1", 16, 4, node.url + "/v2/models/sentences/infer", v2_json("sentences"))
         time.sleep(1.5)
-        zygote = [pid for pid in tree(node) if "mayfly" in (measure.Path(f"/proc/{pid}/comm").read_text())]
-        private = sorted(measure.memory(pid, "Private_Dirty", "Private_Clean") / 2**20 for pid in zygote[1:] if measure.memory(pid, "Rss") > 20 << 20)
-        answered = [p["answered"] for p in node.processes("sentences") if p["role"] == "instance"]
-        say("16 warm MiniLM instances: private memory", f"median {median(private[:16]):.1f} MiB, most {private[:16][-1]:.1f} MiB", "3 MB each",
-            private[:16][-1] <= 3.0, f"{sum(a > 0 for a in answered)} of {len(ready) - 1} have answered; all: {[round(p, 1) for p in private]}")
-    finally:
-        node.kill()
+        left_out = (node.process.pid, zygote_of(node))
+        # Who has mapped the model; the template is the one with the packed weights.
+        holders = [pid for pid in tree(node) if pid not in left_out and rss(pid) > 20 << 20]
+        *private, template = sorted(private_memory(pid) / 2**20 for pid in holders)
+        answered = sum(p["answered"] > 0 for p in node.processes("sentences") if p["role"] == "instance")
+        say("16 warm MiniLM instances: private memory", f"median {median(private):.1f} MiB, most {private[-1]:.1f} MiB", "3 MB each",
+            len(private) == answered == 16 and private[-1] * 2**20 <= 3e6, f"{answered} of {len(private)} have answered; template {template:.1f} MiB")
 
 
 def idle():
-    node = start({0, 1})
-    try:
+    with node_on(0, 1) as node:
         deploy(node, "fraud")
         version = node.get("/api/functions/fraud/versions/1")
         for i in range(9999):
             reply = node.send("POST", "/api/functions", json.dumps({"name": f"f{i}", "files": version["files"]}), {"Content-Type": "application/json"})
             if reply.status != 201:
                 raise RuntimeError(repr(reply))
-        node.wait(lambda: node.get("/api/node"), lambda n: n.get("compiling", 0) == 0, 600)
+        wait_ready(node, 4 * 3600)  # each is compiled and measured
         time.sleep(5)
         before, begun = cpu_seconds(tree(node)), time.monotonic()
         time.sleep(10)
         share = (cpu_seconds(tree(node)) - before) / (time.monotonic() - begun)
         size = rss(node.process.pid) / 2**20
         say("10,000 functions at zero", f"{size:.0f} MiB RSS, {share:.2%} of a core", "200 MiB, 1 %", size <= 200 and share <= 0.01)
-    finally:
-        node.kill()
 
 
 def cycles():
-    node = start({0, 1})
-    try:
+    with node_on(0, 1) as node:
         deploy(node, "fraud")
         message, sizes = request_for("fraud"), {}
         for i in range(1, 1001):
@@ -207,18 +193,14 @@ def cycles():
             to_zero(node, "fraud")
             if i in (100, 1000):
                 time.sleep(1)
-                zygote = next(p for p in tree(node)[1:] if "zygote" in measure.Path(f"/proc/{p}/comm").read_text())
-                sizes[i] = (rss(node.process.pid) / 2**20, rss(zygote) / 2**20)
+                sizes[i] = (rss(node.process.pid) / 2**20, rss(zygote_of(node)) / 2**20)
         grown = [after - before for before, after in zip(sizes[100], sizes[1000])]
         say("1,000 cycles of load, infer, unload", f"node {grown[0]:+.2f} MiB, zygote {grown[1]:+.2f} MiB after cycle 100", "2 MiB",
             max(grown) <= 2, f"node {sizes[1000][0]:.1f} MiB, zygote {sizes[1000][1]:.1f} MiB")
-    finally:
-        node.kill()
 
 
 def deploys():
-    node = start({0, 1})
-    try:
+    with node_on(0, 1) as node:
         for name in ("fraud", "sentences"):
             begun = time.perf_counter()
             node.command("deploy", str(ROOT / "build/models" / name), "--name", name, "--no-wait")
@@ -226,8 +208,6 @@ def deploys():
             first = Client(node).call(request_for(name))
             say(f"deployed until it serves, {name}", f"{took * 1e3:.0f} ms", "1 s, upload included", took <= 1,
                 f"first answer, by the model as uploaded while it is compiled: {first * 1e3:.0f} ms more")
-    finally:
-        node.kill()
 
 
 ALL = {f.__name__: f for f in (tabular, sentences, cold, burst, hundred, shared, idle, cycles, deploys)}

@@ -114,9 +114,9 @@ class Node:
             raise Failed(f"POST {path}: {reply!r}")
         return reply
 
-    def command(self, *words):
+    def command(self, *words, timeout=TIMEOUT):
         """A command of the CLI against this node; its output."""
-        done = subprocess.run([str(self.binary), *words, "--url", self.url], capture_output=True, text=True, timeout=TIMEOUT,
+        done = subprocess.run([str(self.binary), *words, "--url", self.url], capture_output=True, text=True, timeout=timeout,
                               stdin=subprocess.DEVNULL)
         if done.returncode != 0:
             raise Failed(f"mayfly {' '.join(words)}: exit status {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
@@ -196,6 +196,23 @@ def descendants(pid):
         next_ones = [child for child, parent in parents.items() if parent in next_ones]
         found += [(child, start_time(child)) for child in next_ones]
     return [(child, start) for child, start in found if start]
+
+
+def rss(pid):
+    """Resident memory in bytes."""
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1)) * 1024
+
+
+def command_line(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def zygote_of(node):
+    return next((pid for pid, _ in descendants(node.process.pid) if " zygote " in command_line(pid)
+                 and stat_fields(pid)[1] == str(node.process.pid)), None)
 
 
 DATATYPES = {"FP32": np.float32, "FP64": np.float64, "INT64": np.int64, "INT32": np.int32, "UINT8": np.uint8}

@@ -2,8 +2,8 @@
 import ctypes
 import os
 
-from node import descendants
-from world import MODELS, Call, Raw, check, command_line, until
+from node import command_line, descendants
+from world import MODELS, Call, Raw, check, until
 
 HOLD = {"x": [1]}   # `loops` runs until it is killed
 PASS = {"x": [0]}   # … or ends at once

@@ -2,7 +2,8 @@
 import socket
 import time
 
-from world import PATIENCE, Call, Raw, check, rss
+from node import rss
+from world import PATIENCE, Call, Raw, check
 
 SMUGGLED = {
     "Content-Length and Transfer-Encoding": "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",

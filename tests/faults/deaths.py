@@ -9,8 +9,8 @@ import threading
 import time
 from pathlib import Path
 
-from node import Failed, Node, descendants, start_time
-from world import MODELS, ROW, Call, Skip, burning, check, kill, until, zygote_of
+from node import Failed, Node, descendants, start_time, zygote_of
+from world import MODELS, ROW, Call, Skip, burning, check, kill, until
 
 
 def test_an_instance_that_is_killed(world):

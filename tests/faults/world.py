@@ -46,25 +46,9 @@ def is_sanitized(binary):
         return content.find(b"__asan_init") >= 0
 
 
-def rss(pid):
-    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1)) * 1024
-
-
 def ticks(pid):
     fields = stat_fields(pid)
     return int(fields[11]) + int(fields[12]) if fields else 0
-
-
-def command_line(pid):
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def zygote_of(node):
-    return next((pid for pid, _ in descendants(node.process.pid) if " zygote " in command_line(pid)
-                 and stat_fields(pid)[1] == str(node.process.pid)), None)
 
 
 def burning(node):
