@@ -1,5 +1,6 @@
 #include "worker/model.h"
 
+#include <onnxruntime_run_options_config_keys.h>
 #include <onnxruntime_session_options_config_keys.h>
 
 #include <algorithm>
@@ -100,9 +101,15 @@ struct Model::Inside {
   Result<TensorView> view_map(OrtValue* sequence, std::size_t index);
   Result<TensorView> view_strings(OrtValue* value, TensorView tensor, std::size_t index);
   OrtStatus* run(Values& inputs, Values& outs) {
-    return api.Run(session.get(), nullptr, input_names.data(), inputs.raw.data(), inputs.raw.size(), output_names.data(),
+    OrtStatus* status = run_with(nullptr, inputs, outs);
+    if (status && is_out_of_memory(api.GetErrorMessage(status))) shrink(inputs, outs);
+    return status;
+  }
+  OrtStatus* run_with(const OrtRunOptions* options, Values& inputs, Values& outs) {
+    return api.Run(session.get(), options, input_names.data(), inputs.raw.data(), inputs.raw.size(), output_names.data(),
                    output_names.size(), outs.raw.data());
   }
+  void shrink(Values& inputs, Values& outs);
 
   const OrtApi& api;
   ModelData data;                      // mapped as long as the session lives
@@ -328,6 +335,17 @@ Result<void> Model::Inside::bind(std::span<const TensorView> inputs) {
     }
   }
   return {};
+}
+
+// After a request for more than there is, the engine's arena keeps the step that it had doubled up to that: the next small request would
+// make it take all address space there is, and touch enough of it to be killed. Shrinking sets the step back, and can only be
+// asked for with a run: the same one, which fails again.
+void Model::Inside::shrink(Values& inputs, Values& outs) {
+  Owned<OrtRunOptions> options(api.ReleaseRunOptions);
+  OrtStatus* status = api.CreateRunOptions(options.out());
+  if (!status) status = api.AddRunConfigEntry(options.get(), kOrtRunOptionsConfigEnableMemoryArenaShrinkage, "cpu:0");
+  if (!status) status = run_with(options.get(), inputs, outs);
+  if (status) api.ReleaseStatus(status);
 }
 
 Result<std::span<const TensorView>> Model::run(std::span<const TensorView> inputs) {

@@ -5,10 +5,16 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 
 namespace mayfly::worker {
+
+// The engine has no code of its own for it.
+[[nodiscard]] inline bool is_out_of_memory(std::string_view message) {
+  return message.find("bad_alloc") != std::string_view::npos || message.find("Failed to allocate memory") != std::string_view::npos;
+}
 
 // What the engine says, as an Error, and the status released.
 [[nodiscard]] inline Error take_error(const OrtApi& api, OrtStatus* status) {
@@ -22,9 +28,7 @@ namespace mayfly::worker {
   std::string message = api.GetErrorMessage(status);
   api.ReleaseStatus(status);
   constexpr std::size_t kMessageMax = 1000;
-  // The engine has no code of its own for it.
-  if (message.find("bad_alloc") != std::string::npos || message.find("Failed to allocate memory") != std::string::npos)
-    code = Code::exhausted;
+  if (is_out_of_memory(message)) code = Code::exhausted;
   if (message.size() > kMessageMax) message.resize(kMessageMax);
   return {code, std::move(message)};
 }
