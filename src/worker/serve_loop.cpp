@@ -28,21 +28,23 @@ constexpr Duration kBodyWaitMax = 10s;      // the node sends a large body befor
 
 std::uint64_t ns(Duration d) { return static_cast<std::uint64_t>(d.count()); }
 
+constexpr const char* kNoMemory =
+    "the request needs more memory than this instance may use: send less at a time, or raise resources.memory";
+
 // A request that asks for more memory than there is fails alone.
 template <class Call>
 auto within_memory(const Call& call) -> decltype(call()) {
   try {
     return call();
   } catch (const std::bad_alloc&) {
-    return fail(Code::exhausted,
-                "the request needs more memory than this instance may use: send less at a time, or raise resources.memory");
+    return fail(Code::exhausted, kNoMemory);
   }
 }
 
 // Why a run failed, for whoever sent the input: the model was loaded and checked before.
 Error explain_run_failure(const Error& error) {
-  const bool theirs = error.code == Code::unimplemented || error.code == Code::exhausted;
-  return {theirs ? error.code : Code::invalid_argument, "the model did not run on this input: " + error.message};
+  if (error.code == Code::exhausted) return {Code::exhausted, kNoMemory};  // the engine's own text tells which of its allocators failed
+  return {error.code == Code::unimplemented ? error.code : Code::invalid_argument, "the model did not run on this input: " + error.message};
 }
 
 // Strings and JSON of a batch's parts can't be cut out of joined bytes.
