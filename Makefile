@@ -1,7 +1,7 @@
 # make          install what is missing, build build/mayfly (release)
 # make demo     … and run the main job on real input: deploy three real models, call them, stop (examples/demo.py)
 # make test     … build with sanitizers, run every test
-# make faults   … faults of a whole node: bad models, hostile clients, deaths, a full disk (tests/faults)
+# make faults   … faults of a whole node, with what waits for minutes, against the release build (tests/faults)
 # make bench    … measure the promised numbers against their floors (bench/run.py)
 # make clean    remove what was built, keep what was fetched
 SHELL := /bin/bash
@@ -33,12 +33,15 @@ test: all venv
 	@$(PYTHON) tests/models/make_models.py build/test-models
 	@ctest --test-dir build/dev --output-on-failure
 	@$(PYTHON) examples/get_models.py fraud
+	@echo "make: memory after 1,000 cycles of load, infer and unload, in the release build"
+	@$(PYTHON) tests/faults/cycles.py --mayfly build/mayfly
 	@echo "make: tritonclient as the real client, against the release build"
 	@$(PYTHON) tests/clients/test_tritonclient.py --mayfly build/mayfly
 
-# Hostile clients, bad models, deaths and a full disk against the whole node; a minute and a half.
+# What `make test` runs with sanitizers as the test `faults`, and a model whose check ends at its limit; four minutes.
 faults: all venv
-	@$(PYTHON) tests/faults/run.py --mayfly build/mayfly
+	@$(PYTHON) tests/models/make_models.py build/test-models
+	@$(PYTHON) tests/faults/run.py --slow --mayfly build/mayfly
 
 tsan: setup
 	@cmake --preset tsan && cmake --build build/tsan && ctest --test-dir build/tsan --output-on-failure

@@ -30,7 +30,8 @@ def test_0_slow_clients(world):
                 break
             except TimeoutError:
                 pass
-        check(told.startswith(b"HTTP/1.1 408 ") and b"headers did not come in time" in told, "a head that comes a byte at a time: 408, names the headers", told)
+        check(told.startswith(b"HTTP/1.1 408 ") and b"headers did not come in time" in told,
+              "a head that comes a byte at a time: 408, names the headers", told)
 
     def stalled_body():
         client = Raw(world.node, b"POST /functions/add HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{\"x\"")
@@ -57,7 +58,8 @@ def test_smuggling(world):
     for what, headers in SMUGGLED.items():
         client = Raw(world.node, f"POST /functions/add HTTP/1.1\r\nHost: a\r\n{headers}\r\n".encode() + hidden)
         told = client.read_all()
-        check(told.startswith("HTTP/1.1 400 ") and told.count("HTTP/1.1 ") == 1, f"{what}: 400, closed, and what is behind it is not read", told)
+        check(told.startswith("HTTP/1.1 400 ") and told.count("HTTP/1.1 ") == 1,
+              f"{what}: 400, closed, and what is behind it is not read", told)
     world.answers()
 
 

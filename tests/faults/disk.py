@@ -13,7 +13,8 @@ from world import MODELS, ROW, Skip, check, until
 def large_model(path, megabytes):
     weights = np.random.default_rng(1).standard_normal((megabytes * 256, 1024), np.float32)
     value = helper.make_tensor_value_info
-    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "graph", [value("x", TensorProto.FLOAT, ["n", megabytes * 256])],
+    inputs = [value("x", TensorProto.FLOAT, ["n", megabytes * 256])]
+    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "graph", inputs,
                               [value("y", TensorProto.FLOAT, ["n", 1024])], [numpy_helper.from_array(weights, "w")])
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
 
@@ -54,7 +55,8 @@ def test_a_full_disk(world):
             done = world.run("deploy", MODELS / "add.onnx", "--force", "--name", f"more-{i}", "--no-wait", node=node)
             if done.returncode != 0:
                 break
-        check(done.returncode == 1 and "disk is full" in done.stderr, f"after {i} deploys, one of an uploaded model: {done.stderr.strip()}", done)
+        check(done.returncode == 1 and "disk is full" in done.stderr,
+              f"after {i} deploys, one of an uploaded model: {done.stderr.strip()}", done)
         world.answers("a function", node=node)
         lost = until(lambda: world.metric("mayfly_usage_records_lost", node=node), "lost records are counted")
         notes = until(lambda: [note for note in node.get("/api/node")["notes"] if "usage records are being lost" in note], "a note")
@@ -62,14 +64,16 @@ def test_a_full_disk(world):
         for _ in range(100):
             node.post("/functions/add", ROW)
         check(world.metric("mayfly_usage_records_lost", node=node) >= 100, "calls go on, each lost record is counted")
-        check(sum('"ok"' in line for line in world.run("logs", "add", "--json", node=node).stdout.splitlines()) >= 100, "the log in memory has them")
+        lines = world.run("logs", "add", "--json", node=node).stdout.splitlines()
+        check(sum('"ok"' in line for line in lines) >= 100, "the log in memory has them")
 
         os.remove(os.path.join(folder, "ballast"))
         world.deploy(world.folder / "large.onnx", node=node)
         check(True, "with room again, the same deploy works")
 
         def kept():
-            node.post("/functions/add", ROW)
+            for _ in range(100):
+                node.post("/functions/add", ROW)
             return [s for s in node.get("/api/usage?function=add")["sums"] if s["invocations"] > 0]
         until(kept, "usage records are kept again")
         check(True, f"and records are kept again, after {world.metric('mayfly_usage_records_lost', node=node):.0f} lost ones")
@@ -77,7 +81,8 @@ def test_a_full_disk(world):
         check(node.stop() == 0, "it ends")
         node = Node(world.binary, data=folder)
         after = sorted(f["name"] for f in node.get("/api/functions")["functions"])
-        check(before == after and f"more-{i}" not in after, f"after a restart all {len(after)} functions are there, not the one that was refused", (before, after))
+        check(before == after and f"more-{i}" not in after,
+              f"after a restart all {len(after)} functions are there, not the one that was refused", (before, after))
         world.answers("a function", node=node)
         check(node.send("POST", "/functions/large", '{"x": [' + str([0] * 2048) + "]}").status == 200, "and the large one")
     finally:
