@@ -29,8 +29,8 @@ std::string rfc3339(WallTime time) {
   std::tm parts{};
   ::gmtime_r(&seconds, &parts);
   char text[80];
-  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
-                parts.tm_min, parts.tm_sec, static_cast<int>(time.since_epoch.count() / 1000 % 1000));
+  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
+                parts.tm_hour, parts.tm_min, parts.tm_sec, static_cast<int>(time.since_epoch.count() / 1000 % 1000));
   return text;
 }
 
@@ -102,7 +102,8 @@ std::vector<LogLine> Books::lines(FunctionId function, std::uint64_t after, std:
     if (r.process) line["instance"] = r.process;
     if (entry.level.empty()) {
       char id[40];
-      std::snprintf(id, sizeof id, "%016llx%016llx", static_cast<unsigned long long>(r.request_id_high), static_cast<unsigned long long>(r.request_id_low));
+      std::snprintf(id, sizeof id, "%016llx%016llx", static_cast<unsigned long long>(r.request_id_high),
+                    static_cast<unsigned long long>(r.request_id_low));
       line["request_id"] = id;
       line["outcome"] = r.outcome ? mayfly::name(static_cast<Code>(r.outcome)) : "ok";
       line["start"] = cold_name(r.cold);

@@ -123,7 +123,8 @@ class Control {
   [[nodiscard]] virtual Result<FunctionView> describe(std::string_view function) = 0;
   virtual void remove(std::string_view function, Done<void> done) = 0;
   virtual void remove_version(std::string_view function, int version, Done<void> done) = 0;  // conflict while an alias names it
-  virtual void set_alias(std::string_view function, std::string_view alias, std::vector<domain::Weight> weights, Done<domain::Alias> done) = 0;
+  virtual void set_alias(std::string_view function, std::string_view alias, std::vector<domain::Weight> weights,
+                         Done<domain::Alias> done) = 0;
   virtual void remove_alias(std::string_view function, std::string_view alias, Done<void> done) = 0;  // not "live"
   virtual void rollback(std::string_view function, std::string_view alias, Done<domain::Alias> done) = 0;
   // Instances of the live versions now: 0 stops them (evict: their templates too); n keeps n until the next decision.

@@ -13,13 +13,16 @@ namespace {
 using domain::Version;
 
 Result<void> check_weights(const std::vector<domain::Weight>& weights, const domain::Function& function) {
-  if (weights.empty() || weights.size() > 16) return fail(Code::invalid_argument, "an alias has 1 to 16 weights, not " + std::to_string(weights.size()));
+  if (weights.empty() || weights.size() > 16)
+    return fail(Code::invalid_argument, "an alias has 1 to 16 weights, not " + std::to_string(weights.size()));
   double sum = 0;
   for (const domain::Weight& w : weights) {
     if (!std::ranges::any_of(function.versions, [&](const Version& v) { return v.number == w.version; }))
       return fail(Code::not_found, "function '" + function.name + "' has no version " + std::to_string(w.version));
-    if (!(w.share >= 0 && w.share <= 1)) return fail(Code::invalid_argument, "the share of version " + std::to_string(w.version) + " is not between 0 and 1");
-    if (std::ranges::count(weights, w.version, &domain::Weight::version) > 1) return fail(Code::invalid_argument, "version " + std::to_string(w.version) + " is named twice");
+    const std::string version = "version " + std::to_string(w.version);
+    if (!(w.share >= 0 && w.share <= 1)) return fail(Code::invalid_argument, "the share of " + version + " is not between 0 and 1");
+    if (std::ranges::count(weights, w.version, &domain::Weight::version) > 1)
+      return fail(Code::invalid_argument, version + " is named twice");
     sum += w.share;
   }
   if (sum < 0.999 || sum > 1.001) return fail(Code::invalid_argument, "the shares add up to " + std::to_string(sum) + ", not to 1");
@@ -29,8 +32,8 @@ Result<void> check_weights(const std::vector<domain::Weight>& weights, const dom
 }  // namespace
 
 Node::Node(const Turn& turn, store::Store& store, Background catalog, Background bulk, NodeOptions options)
-    : turn_(turn), store_(store), catalog_work_(std::move(catalog)), bulk_work_(std::move(bulk)), options_(std::move(options)), fleet_(turn),
-      dispatcher_(turn, fleet_, routes_, *this, options_.seed),
+    : turn_(turn), store_(store), catalog_work_(std::move(catalog)), bulk_work_(std::move(bulk)), options_(std::move(options)),
+      fleet_(turn), dispatcher_(turn, fleet_, routes_, *this, options_.seed),
       scale_(turn, fleet_, dispatcher_, options_.scale,
              [this](VersionId id) -> std::optional<ScaleLoop::Facts> {
                const Version* v = find(id);
@@ -160,7 +163,8 @@ void Node::remove(std::string_view function, Done<void> done) {
   if (!entry) return done(fail(entry.error()));
   const FunctionId id = (*entry)->function.id;
   const std::string name((*entry)->function.name);
-  behind(catalog_work_, kCatalogBusy, [this, id] { return store_.catalog().remove_function(id); }, [this, id, name, done = std::move(done)](Result<void> removed) {
+  behind(catalog_work_, kCatalogBusy, [this, id] { return store_.catalog().remove_function(id); },
+         [this, id, name, done = std::move(done)](Result<void> removed) {
     Entry* gone = find(name);
     if (!removed || !gone || gone->function.id != id) return done(std::move(removed));
     routes_.remove(name);
@@ -180,7 +184,8 @@ void Node::forget_version(VersionId id) {
 }
 
 void Node::collect_garbage() {
-  if (!bulk_work_([this] { store_.collect_garbage(); }, nullptr)) note("the disk is too busy to remove old artifacts; the next delete does it");
+  if (!bulk_work_([this] { store_.collect_garbage(); }, nullptr))
+    note("the disk is too busy to remove old artifacts; the next delete does it");
 }
 
 void Node::remove_version(std::string_view function, int number, Done<void> done) {
@@ -191,9 +196,11 @@ void Node::remove_version(std::string_view function, int number, Done<void> done
   for (const domain::Alias& alias : (*entry)->function.aliases)
     if (std::ranges::count(alias.weights, number, &domain::Weight::version))
       return done(fail(Code::conflict, "alias '" + alias.name + "' names version " + std::to_string(number) + ": move it first"));
-  if ((*entry)->function.versions.size() == 1) return done(fail(Code::conflict, "version " + std::to_string(number) + " is the only one: delete the function"));
+  if ((*entry)->function.versions.size() == 1)
+    return done(fail(Code::conflict, "version " + std::to_string(number) + " is the only one: delete the function"));
   const VersionId id = version->id;
-  behind(catalog_work_, kCatalogBusy, [this, id] { return store_.catalog().remove_version(id); }, [this, id, done = std::move(done)](Result<void> removed) {
+  behind(catalog_work_, kCatalogBusy, [this, id] { return store_.catalog().remove_version(id); },
+         [this, id, done = std::move(done)](Result<void> removed) {
     const auto at = versions_.find(id);
     if (!removed || at == versions_.end()) return done(std::move(removed));
     Entry& owner = *at->second.entry;
@@ -208,7 +215,8 @@ void Node::remove_version(std::string_view function, int number, Done<void> done
 void Node::store_alias(Entry& entry, domain::Alias alias, Done<domain::Alias> done) {
   const std::string name = entry.function.name;
   const FunctionId id = entry.function.id;
-  behind(catalog_work_, kCatalogBusy, [this, id, alias] { return store_.catalog().set_alias(id, alias); }, [this, name, id, alias, done = std::move(done)](Result<void> kept) {
+  behind(catalog_work_, kCatalogBusy, [this, id, alias] { return store_.catalog().set_alias(id, alias); },
+         [this, name, id, alias, done = std::move(done)](Result<void> kept) {
     Entry* owner = find(name);
     if (!kept) return done(fail(kept.error()));
     if (!owner || owner->function.id != id) return done(fail(Code::not_found, "the function was deleted meanwhile"));
@@ -235,7 +243,8 @@ void Node::rollback(std::string_view function, std::string_view alias, Done<doma
   const domain::Alias* known = (*entry)->alias(alias);
   if (!known) return done(fail(Code::not_found, "function '" + (*entry)->function.name + "' has no alias '" + std::string(alias) + "'"));
   if (known->before.empty()) return done(fail(Code::conflict, "alias '" + known->name + "' has pointed nowhere else before"));
-  if (const auto sound = check_weights(known->before, (*entry)->function); !sound) return done(fail(Code::conflict, "can't roll back: " + sound.error().message));
+  if (const auto sound = check_weights(known->before, (*entry)->function); !sound)
+    return done(fail(Code::conflict, "can't roll back: " + sound.error().message));
   store_alias(**entry, {.name = known->name, .weights = known->before, .before = known->weights}, std::move(done));
 }
 
@@ -243,9 +252,11 @@ void Node::remove_alias(std::string_view function, std::string_view alias, Done<
   const auto entry = need(function);
   if (!entry) return done(fail(entry.error()));
   if (alias == "live") return done(fail(Code::conflict, "'live' is where calls without a version go: it can be moved, not deleted"));
-  if (!(*entry)->alias(alias)) return done(fail(Code::not_found, "function '" + (*entry)->function.name + "' has no alias '" + std::string(alias) + "'"));
+  if (!(*entry)->alias(alias))
+    return done(fail(Code::not_found, "function '" + (*entry)->function.name + "' has no alias '" + std::string(alias) + "'"));
   const std::string name = (*entry)->function.name;
-  behind(catalog_work_, kCatalogBusy, [this, id = (*entry)->function.id, gone = std::string(alias)] { return store_.catalog().remove_alias(id, gone); },
+  behind(catalog_work_, kCatalogBusy,
+         [this, id = (*entry)->function.id, gone = std::string(alias)] { return store_.catalog().remove_alias(id, gone); },
              [this, name, gone = std::string(alias), done = std::move(done)](Result<void> removed) {
     if (Entry* owner = find(name); removed && owner) {
       std::erase_if(owner->function.aliases, [&](const domain::Alias& a) { return a.name == gone; });
@@ -257,7 +268,8 @@ void Node::remove_alias(std::string_view function, std::string_view alias, Done<
 
 Result<void> Node::scale(std::string_view function, int instances, bool evict) {
   TRY(Entry* entry, need(function));
-  if (instances < 0 || instances > 1000) return fail(Code::invalid_argument, std::to_string(instances) + " instances: 0 to 1000 are possible");
+  if (instances < 0 || instances > 1000)
+    return fail(Code::invalid_argument, std::to_string(instances) + " instances: 0 to 1000 are possible");
   std::vector<int> numbers;
   if (const domain::Alias* live = entry->alias("live"))
     for (const domain::Weight& w : live->weights) numbers.push_back(w.version);
@@ -294,21 +306,24 @@ void Node::on_started(const instances::Process& process) {
   const instances::VersionPlan& plan = process.group->plan;
   Counters& counters = books_.counters(plan.version);
   if (!process.is_template) ++(process.origin == instances::Origin::fork ? counters.started_fork : counters.started_artifact);
-  books_.started(plan.version, {.at = turn_.wall, .version = plan.number, .origin = process.is_template ? "template" : std::string(instances::name(process.origin)),
+  books_.started(plan.version, {.at = turn_.wall, .version = plan.number,
+                                .origin = process.is_template ? "template" : std::string(instances::name(process.origin)),
                                 .sandbox = process.report.sandbox, .map = process.report.map, .load = process.report.load,
                                 .warm = process.report.warm, .total = turn_.now - process.asked});
   scale_.keep_watch(plan.version);
 }
 
 void Node::on_start_error(const instances::Group& group, bool is_template, const Error& error) {
-  books_.log(group.plan.function, group.plan.number, 0, "error", (is_template ? "the template did not start: " : "an instance did not start: ") + error.message);
+  books_.log(group.plan.function, group.plan.number, 0, "error",
+             (is_template ? "the template did not start: " : "an instance did not start: ") + error.message);
 }
 
 void Node::on_ended(const instances::Process& process, const instances::Death& death) {
   if (death.asked) return;
   const instances::VersionPlan& plan = process.group->plan;
   ++books_.counters(plan.version).ended_badly;
-  books_.log(plan.function, plan.number, process.id.number, "error", std::string(process.is_template ? "the template" : "the instance") + " ended: " + death.reason);
+  books_.log(plan.function, plan.number, process.id.number, "error",
+             std::string(process.is_template ? "the template" : "the instance") + " ended: " + death.reason);
 }
 
 void Node::on_log(const instances::Group* group, ProcessId process, std::string_view line) {

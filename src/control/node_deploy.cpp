@@ -22,7 +22,8 @@ bool ends_in_onnx(const std::string& path) { return path.ends_with(".onnx"); }
 Result<std::string> find_model(const domain::Manifest& manifest, const std::vector<domain::FileRef>& files) {
   if (!manifest.model.empty()) {
     if (std::ranges::any_of(files, [&](const auto& f) { return f.path == manifest.model; })) return manifest.model;
-    return fail(Code::invalid_argument, "the manifest's model '" + manifest.model + "' is not among the " + std::to_string(files.size()) + " files");
+    return fail(Code::invalid_argument,
+                "the manifest's model '" + manifest.model + "' is not among the " + std::to_string(files.size()) + " files");
   }
   const auto models = std::ranges::count_if(files, ends_in_onnx, &domain::FileRef::path);
   if (models == 1) return std::ranges::find_if(files, ends_in_onnx, &domain::FileRef::path)->path;
@@ -47,14 +48,16 @@ bool same_content(const Version& a, const Version& b) {
 void Node::deploy(DeployOrder order, Done<VersionView> done) {
   const auto prepared = [&]() -> Result<Version> {
     if (order.files.empty() || order.files.size() > domain::kFilesMax)
-      return fail(Code::invalid_argument, std::to_string(order.files.size()) + " files: a version has 1 to " + std::to_string(domain::kFilesMax));
+      return fail(Code::invalid_argument,
+                  std::to_string(order.files.size()) + " files: a version has 1 to " + std::to_string(domain::kFilesMax));
     Version version{.created = turn_.wall};
     if (!order.manifest.empty()) {
       TRY(version.manifest, domain::parse_manifest(order.manifest));
     }
     for (domain::FileRef& file : order.files) {
       TRY_VOID(domain::check_path(file.path));
-      if (!is_sha256(file.sha256)) return fail(Code::invalid_argument, "'" + file.sha256.substr(0, 80) + "' of " + file.path + " is not a SHA-256 in lower-case hex");
+      if (!is_sha256(file.sha256))
+        return fail(Code::invalid_argument, "'" + file.sha256.substr(0, 80) + "' of " + file.path + " is not a SHA-256 in lower-case hex");
       TRY(file.size, store_.artifacts().size(file.sha256));
     }
     std::ranges::sort(order.files, {}, &domain::FileRef::path);
@@ -64,7 +67,9 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
     if (!order.name.empty()) version.manifest.name = order.name;
     if (version.manifest.name.empty()) version.manifest.name = name_from(version.manifest.model);
     if (!domain::valid_function_name(version.manifest.name))
-      return fail(Code::invalid_argument, "'" + version.manifest.name.substr(0, 80) + "' is not a function name: use 1 to 63 of a-z, 0-9, '-', '_' and '.', starting with a letter or digit (--name)");
+      return fail(Code::invalid_argument, "'" + version.manifest.name.substr(0, 80) +
+                                              "' is not a function name: use 1 to 63 of a-z, 0-9, '-', '_' and '.', starting with a "
+                                              "letter or digit (--name)");
     if (order.alias && !domain::valid_alias_name(*order.alias)) return fail(not_an_alias(*order.alias));
     version.files = order.files;
     return version;
@@ -80,7 +85,8 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
     }
   }
   const auto check = job_order(Role::check, name, version, locate());
-  fleet_.run_job(check, [this, order = std::move(order), version = std::move(version), done = std::move(done)](Result<instances::ReadyReport> report) mutable {
+  auto commit = [this, order = std::move(order), version = std::move(version),
+                 done = std::move(done)](Result<instances::ReadyReport> report) mutable {
     if (!report) return done(fail(report.error().code, "'" + version.manifest.model + "' was not deployed: " + report.error().message));
     auto checked = domain::parse_check_result(report->result);
     if (!checked) return done(fail(Code::internal, "the check of the model gave no sound answer: " + checked.error().message));
@@ -88,7 +94,8 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
     version.notes = std::move(checked->notes);
     version.template_allowed = checked->template_allowed;
     commit_version(std::move(order), std::move(version), std::move(done));
-  });
+  };
+  fleet_.run_job(check, std::move(commit));
 }
 
 void Node::commit_version(DeployOrder order, Version version, Done<VersionView> done) {
@@ -97,8 +104,11 @@ void Node::commit_version(DeployOrder order, Version version, Done<VersionView> 
     for (const Version& other : entry->function.versions)
       if (other.files == version.files && is_compiled_for(other, options_.compile_key)) version.compiled = other.compiled;
   }
-  auto work = [this, version, alias = std::move(order.alias)] { return store_.catalog().add_version(version.manifest.name, version, alias); };
-  behind(catalog_work_, kCatalogBusy, std::move(work), [this, added = std::move(version), done = std::move(done)](Result<store::Added> stored) mutable {
+  auto work = [this, version, alias = std::move(order.alias)] {
+    return store_.catalog().add_version(version.manifest.name, version, alias);
+  };
+  behind(catalog_work_, kCatalogBusy, std::move(work),
+         [this, added = std::move(version), done = std::move(done)](Result<store::Added> stored) mutable {
     if (!stored) return done(fail(stored.error()));
     added.id = stored->version;
     added.function = stored->function;
@@ -154,12 +164,13 @@ void Node::compile(VersionId id) {
     if (!report) {
       store_.artifacts().drop_file(file);
       not_compiled(id, "warning", report.error().message);
-      behind(catalog_work_, kCatalogBusy, [this, id, text = report.error().message] { return store_.catalog().set_compile_error(id, text); },
-             nullptr);
+      behind(catalog_work_, kCatalogBusy,
+             [this, id, text = report.error().message] { return store_.catalog().set_compile_error(id, text); }, nullptr);
       return;
     }
     const auto took = static_cast<std::uint64_t>((turn_.now - begun).count());
-    behind(bulk_work_, kDiskBusy, [this, file] { return store_.artifacts().adopt(file); }, [this, id, file, took](Result<domain::FileRef> adopted) {
+    behind(bulk_work_, kDiskBusy, [this, file] { return store_.artifacts().adopt(file); },
+           [this, id, file, took](Result<domain::FileRef> adopted) {
       if (!adopted) {
         store_.artifacts().drop_file(file);
         return not_compiled(id, "error", "the compiled model was not kept: " + adopted.error().message);
@@ -174,7 +185,8 @@ void Node::compile(VersionId id) {
 void Node::keep_compiled(VersionId id, domain::Compiled compiled, bool then_tune) {
   Version* version = find(id);
   if (!version) return;
-  behind(catalog_work_, kCatalogBusy, [this, id, compiled] { return store_.catalog().set_compiled(id, compiled); }, [this, id, compiled, then_tune](Result<void> kept) {
+  behind(catalog_work_, kCatalogBusy, [this, id, compiled] { return store_.catalog().set_compiled(id, compiled); },
+         [this, id, compiled, then_tune](Result<void> kept) {
     Version* v = find(id);
     if (!v) return;
     if (!kept) books_.log(v->function, v->number, 0, "error", "the compiled model is not in the catalog: " + kept.error().message);

@@ -138,7 +138,8 @@ void Node::usage(std::string_view function, WallTime since, WallTime until, Done
         if (const auto name = store_.catalog().name_of(each)) all[each.number] = *name + " (deleted)";
       return all;
     };
-    behind(catalog_work_, kCatalogBusy, std::move(work), [this, sums = *std::move(sums), since, until, done = std::move(done)](Result<Names> all) {
+    behind(catalog_work_, kCatalogBusy, std::move(work),
+           [this, sums = *std::move(sums), since, until, done = std::move(done)](Result<Names> all) {
       if (!all) return done(fail(all.error()));
       done(report_of(sums, *all, since, until));
     });

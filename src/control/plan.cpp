@@ -32,7 +32,8 @@ bool is_compiled_for(const Version& version, std::string_view compile_key) {
   return version.compiled && version.compiled->key == compile_key;
 }
 
-instances::VersionPlan plan_of(const std::string& function_name, const Version& version, std::string_view compile_key, const Locate& locate) {
+instances::VersionPlan plan_of(const std::string& function_name, const Version& version, std::string_view compile_key,
+                               const Locate& locate) {
   instances::VersionPlan plan{.version = version.id, .function = version.function, .function_name = function_name, .number = version.number,
                               .instance = order_of(Role::instance, function_name, version),
                               .concurrency_max = version.manifest.scaling.concurrency};

@@ -76,7 +76,8 @@ class TestNode {
  public:
   TestNode(Turn& turn, const TestNodeOptions& options)
       : turn_(turn), random_(options.seed), work_max_(options.work_max), store_(open(options.folder)),
-        node_(turn, *store_, line(0), line(1), options.node), launcher_(options.seed + 1, turn, node_.launcher_events(), options.behaviour) {
+        node_(turn, *store_, line(0), line(1), options.node),
+        launcher_(options.seed + 1, turn, node_.launcher_events(), options.behaviour) {
     node_.attach(launcher_);
     const auto opened = node_.open();
     ASSERT(opened, "the node opens what an earlier one left");
@@ -91,7 +92,8 @@ class TestNode {
   // Turns the loop until `until`; the clock jumps from event to event.
   void play(Instant until) {
     for (;;) {
-      const Instant next = std::min({launcher_.fake.next_wakeup(), next_tick_, agenda_.empty() ? Instant::never() : agenda_.begin()->first});
+      const Instant task = agenda_.empty() ? Instant::never() : agenda_.begin()->first;
+      const Instant next = std::min({launcher_.fake.next_wakeup(), next_tick_, task});
       if (next > until) break;
       jump(std::max(turn_.now, next));
       turn();
@@ -121,7 +123,8 @@ class TestNode {
       answer = std::move(result);
     });
     poke();
-    for (const Instant end = turn_.now + std::chrono::minutes(20); !answer && turn_.now < end;) play(std::chrono::milliseconds(1));
+    const Instant end = turn_.now + std::chrono::minutes(20);
+    while (!answer && turn_.now < end) play(std::chrono::milliseconds(1));
     ASSERT(answer, "an answer comes");
     return *std::move(answer);
   }
@@ -129,9 +132,11 @@ class TestNode {
   // A call from beginning to end.
   TestClient::Answer call(const std::string& function, const std::string& qualifier = "") {
     TestClient client;
-    const Ticket ticket = node_.invoker().invoke({.function = function, .qualifier = qualifier, .body = "{}", .arrived = turn_.now}, client);
+    const Ticket ticket =
+        node_.invoker().invoke({.function = function, .qualifier = qualifier, .body = "{}", .arrived = turn_.now}, client);
     poke();
-    for (const Instant end = turn_.now + std::chrono::minutes(20); client.answers.empty() && turn_.now < end;) play(std::chrono::milliseconds(1));
+    const Instant end = turn_.now + std::chrono::minutes(20);
+    while (client.answers.empty() && turn_.now < end) play(std::chrono::milliseconds(1));
     ASSERT(client.answers.contains(ticket), "a call is answered");
     node_.invoker().sent(ticket, turn_.now, 2);
     return client.answers.at(ticket);
