@@ -47,14 +47,19 @@ void Books::record(const domain::UsageRecord& record, const Error* error) {
   if (error) entry.text = error->message;
   if (record.version == 0) return;
   Counters& c = counters_[VersionId{record.version}];
-  if (error) ++c.failures[std::min<std::size_t>(record.outcome, c.failures.size() - 1)];
-  else ++c.success;
+  c.last = turn_.wall;
+  c.billed_us += record.billed_us;
+  c.cpu_ns += record.cpu_ns;
+  if (error) {
+    ++c.failures[std::min<std::size_t>(record.outcome, c.failures.size() - 1)];
+    c.fail_us += record.total_us;
+    return;
+  }
+  ++c.success;
   c.rows += record.rows;
   if (record.batch_rows) c.executions += static_cast<double>(record.rows) / record.batch_rows;
   c.queue_us += record.queue_us;
   c.total_us += record.total_us;
-  c.billed_us += record.billed_us;
-  c.cpu_ns += record.cpu_ns;
   c.decode_ns += record.decode_ns;
   c.run_ns += record.run_ns;
   c.encode_ns += record.encode_ns;

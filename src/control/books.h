@@ -23,6 +23,8 @@ struct Counters {
   std::uint64_t success = 0, rows = 0;
   double executions = 0;                                    // of the engine; a call of a shared batch counts for its share
   std::array<std::uint64_t, 13> failures{};                 // by Code
+  WallTime last;                                            // the last call's end
+  std::uint64_t fail_us = 0;                                // of the failures; all below are of the successes, but what is billed and CPU
   std::uint64_t queue_us = 0, total_us = 0, billed_us = 0, cpu_ns = 0, overhead_cpu_ns = 0;
   std::uint64_t decode_ns = 0, run_ns = 0, encode_ns = 0;
   std::uint64_t started_fork = 0, started_artifact = 0, ended_badly = 0;

@@ -96,6 +96,19 @@ struct LogLine {
   std::string json;                    // one JSON object, no newline
 };
 
+struct VersionStats {                  // of one version since this node started, as Triton counts
+  struct Sum {
+    std::uint64_t count = 0;
+    Duration time{};
+  };
+  std::string function;
+  int version = 0;
+  WallTime last;                       // its last call; 0: none
+  std::uint64_t inferences = 0, executions = 0;  // rows, and runs of the engine, of calls that were answered
+  Sum success, fail;                   // calls, from arrival to answer
+  Sum queue, compute_input, compute_infer, compute_output;  // of those that were answered; a shared run counts for each
+};
+
 struct NodeView {
   std::string version;
   Duration up{};
@@ -138,6 +151,8 @@ class Control {
 
   // Whether a version can serve, by function name and qualifier as in serve::Invocation; for health and metadata.
   [[nodiscard]] virtual Result<domain::Version> resolve(std::string_view function, std::string_view qualifier) = 0;
+  // Of all versions by number; "": of all functions.
+  [[nodiscard]] virtual Result<std::vector<VersionStats>> stats(std::string_view function) = 0;
   // Prometheus text of everything this node counts.
   [[nodiscard]] virtual std::string metrics() = 0;
 };

@@ -70,6 +70,7 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   void usage(std::string_view function, WallTime since, WallTime until, Done<UsageReport> done) override;
   Result<std::vector<LogLine>> logs(std::string_view function, std::uint64_t after, std::size_t count) override;
   Result<domain::Version> resolve(std::string_view function, std::string_view qualifier) override;
+  Result<std::vector<VersionStats>> stats(std::string_view function) override;
   std::string metrics() override;
 
   // DispatcherEvents

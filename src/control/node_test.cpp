@@ -136,6 +136,32 @@ TEST_F(NodeTest, CallsOfWhatIsNotThereAreCountedApartAndCostNothing) {
   EXPECT_NE((*lines)[1].json.find(R"("function":"fraud","version":1)"), std::string::npos);
 }
 
+TEST_F(NodeTest, StatisticsCountWhatWasAnsweredAndWhatFailedApart) {
+  ASSERT_TRUE(node->deploy(order("fraud")));
+  EXPECT_EQ((*node)->stats("fraud")->at(0).success.count, 0u);
+  ASSERT_TRUE(node->call("fraud").ok);
+  ASSERT_TRUE(node->call("fraud").ok);
+  instances::FakeBehaviour refusing = options.behaviour;
+  refusing.reports_error = 1;
+  node->launcher().fake.set(refusing);
+  ASSERT_FALSE(node->call("fraud").ok);
+  const auto stats = (*node)->stats("");
+  ASSERT_EQ(stats->size(), 1u);
+  const VersionStats& of = stats->front();
+  EXPECT_EQ(of.function, "fraud");
+  EXPECT_EQ(of.inferences, 2u);
+  EXPECT_EQ(of.executions, 2u);
+  EXPECT_EQ(of.success.count, 2u);
+  EXPECT_EQ(of.fail.count, 1u);
+  EXPECT_EQ(of.compute_infer.count, 2u);
+  EXPECT_GE(of.compute_infer.time, 2 * options.behaviour.run.least);
+  EXPECT_LE(of.compute_infer.time, 2 * options.behaviour.run.most);
+  EXPECT_GE(of.success.time, of.compute_infer.time + of.queue.time);
+  EXPECT_GE(of.fail.time, options.behaviour.run.least);
+  EXPECT_GT(of.last, WallTime{std::chrono::hours(480'000)});
+  EXPECT_EQ((*node)->stats("absent").error().code, Code::not_found);
+}
+
 TEST_F(NodeTest, UsageOutlivesAFunctionUnderItsName) {
   ASSERT_TRUE(node->deploy(order("fraud")));
   ASSERT_TRUE(node->call("fraud").ok);

@@ -1,5 +1,6 @@
 // What people ask: functions, instances, usage, logs.
 #include <algorithm>
+#include <numeric>
 
 #include "control/detail/behind.h"
 #include "control/detail/entry.h"
@@ -91,6 +92,26 @@ NodeView Node::node() {
                 .cpu_features = options_.cpu_features, .engine_version = MAYFLY_ENGINE_VERSION, .notes = notes_};
   for (const auto& [id, p] : fleet_.processes()) ++(p->is_template ? view.templates : view.instances);
   return view;
+}
+
+Result<std::vector<VersionStats>> Node::stats(std::string_view function) {
+  if (!function.empty()) TRY_VOID(need(function));
+  std::vector<VersionStats> all;
+  for (const auto& [name, entry] : functions_) {
+    if (!function.empty() && name != function) continue;
+    for (const Version& version : entry->function.versions) {
+      const auto counted = books_.all().find(version.id);
+      const Counters c = counted != books_.all().end() ? counted->second : Counters();
+      const auto us = [](std::uint64_t count) { return std::chrono::microseconds(count); };
+      const auto ns = [](std::uint64_t count) { return std::chrono::nanoseconds(count); };
+      all.push_back({.function = name, .version = version.number, .last = c.last, .inferences = c.rows,
+                     .executions = static_cast<std::uint64_t>(c.executions + 0.5), .success = {c.success, us(c.total_us)},
+                     .fail = {std::accumulate(c.failures.begin(), c.failures.end(), std::uint64_t{0}), us(c.fail_us)},
+                     .queue = {c.success, us(c.queue_us)}, .compute_input = {c.success, ns(c.decode_ns)},
+                     .compute_infer = {c.success, ns(c.run_ns)}, .compute_output = {c.success, ns(c.encode_ns)}});
+    }
+  }
+  return all;
 }
 
 Result<std::vector<LogLine>> Node::logs(std::string_view function, std::uint64_t after, std::size_t count) {

@@ -103,6 +103,7 @@ struct ScriptedControl final : control::Control {
     return found;
   }
   Result<domain::Version> resolve(std::string_view function, std::string_view) override { return unknown(function); }
+  Result<std::vector<control::VersionStats>> stats(std::string_view) override { return {}; }
   std::string metrics() override { return "mayfly_up 1\n"; }
 };
 

@@ -73,6 +73,14 @@ struct ScriptedControl final : control::Control {
       return fail(Code::not_found, "no version '" + std::string(qualifier) + "'");
     return version(qualifier == "1" ? 1 : 2);
   }
+  Result<std::vector<control::VersionStats>> stats(std::string_view function) override {
+    if (function != "" && function != "fraud") return fail(Code::not_found, "no function '" + std::string(function) + "'");
+    return std::vector<control::VersionStats>{
+        {.function = "fraud", .version = 1},
+        {.function = "fraud", .version = 2, .last = {std::chrono::milliseconds(1'700'000'000'123)}, .inferences = 30, .executions = 10,
+         .success = {20, milliseconds(40)}, .fail = {1, milliseconds(3)}, .queue = {20, milliseconds(5)},
+         .compute_input = {20, milliseconds(6)}, .compute_infer = {20, milliseconds(7)}, .compute_output = {20, milliseconds(8)}}};
+  }
   std::string metrics() override { return "mayfly_up 1\n"; }
 
   static domain::Version version(int number) {
@@ -260,7 +268,7 @@ TEST_F(GatewayTest, BigBodiesUpToTheFunctionsOwnLimit) {
 
 TEST_F(GatewayTest, MetadataIsTheModels) {
   EXPECT_EQ(Json::parse(body_of(ask("GET /v2"))), (Json{{"name", "mayfly"}, {"version", "9.9"},
-      {"extensions", {"binary_tensor_data", "classification", "model_configuration"}}}));
+      {"extensions", {"binary_tensor_data", "classification", "model_configuration", "statistics"}}}));
   const Json model = Json::parse(body_of(ask("GET /v2/models/fraud")));
   EXPECT_EQ(model, Json::parse(R"({"name":"fraud","versions":["1","2"],"platform":"onnxruntime_onnx",
     "inputs":[{"name":"input","datatype":"FP32","shape":[-1,30]}],"outputs":[{"name":"label","datatype":"BYTES","shape":[-1]}]})"));
@@ -279,6 +287,21 @@ TEST_F(GatewayTest, MetadataIsTheModels) {
   EXPECT_EQ(Json::parse(body_of(ask("POST /v2/repository/index"))).size(), 2);
   EXPECT_EQ(body_of(ask("GET /metrics")), "mayfly_up 1\n");
   EXPECT_NE(ask("GET /").find("/functions/NAME"), std::string::npos);
+}
+
+TEST_F(GatewayTest, StatisticsAreInTritonsForm) {
+  const Json versions = Json::parse(body_of(ask("GET /v2/models/fraud/stats")))["model_stats"];
+  ASSERT_EQ(versions.size(), 2);
+  EXPECT_EQ(versions[0]["last_inference"], 0);
+  EXPECT_EQ(versions[1], Json::parse(R"({"name":"fraud","version":"2","last_inference":1700000000123,"inference_count":30,
+    "execution_count":10,
+    "inference_stats":{"success":{"count":20,"ns":40000000},"fail":{"count":1,"ns":3000000},"queue":{"count":20,"ns":5000000},
+      "compute_input":{"count":20,"ns":6000000},"compute_infer":{"count":20,"ns":7000000},"compute_output":{"count":20,"ns":8000000},
+      "cache_hit":{"count":0,"ns":0},"cache_miss":{"count":0,"ns":0}},"batch_stats":[]})"));
+  EXPECT_EQ(Json::parse(body_of(ask("GET /v2/models/fraud/versions/2/stats")))["model_stats"], Json::array({versions[1]}));
+  EXPECT_EQ(Json::parse(body_of(ask("GET /v2/models/stats")))["model_stats"], versions);
+  EXPECT_EQ(status_of(ask("GET /v2/models/nobody/stats")), 404);
+  EXPECT_EQ(status_of(ask("GET /v2/models/fraud/versions/7/stats")), 404);
 }
 
 }  // namespace

@@ -40,13 +40,19 @@ void V2Models::add_routes(Router& router) {
     router.add(Method::get, model, [this](HttpRequest& request, Responder to) { metadata(request, to); });
     router.add(Method::get, model + "/ready", [this](HttpRequest& request, Responder to) { ready(request, to); });
     router.add(Method::get, model + "/config", [this](HttpRequest& request, Responder to) { config(request, to); });
+    router.add(Method::get, model + "/stats", [this](HttpRequest& request, Responder to) {
+      const std::string_view wanted = request.parameters[1];
+      const auto version = wanted.empty() ? Result<domain::Version>() : control_.resolve(request.parameters[0], wanted);
+      if (!version) return to.send(v2_error_reply(version.error()));
+      stats(request.parameters[0], version->number, to);
+    });
   }
   router.add(Method::post, "/v2/repository/index", [this](HttpRequest& request, Responder to) { index(request, to); }, 4096);
 }
 
 void V2Models::server(const Responder& to) {
   to.send({.body = text_of({{"name", "mayfly"}, {"version", control_.node().version},
-                            {"extensions", {"binary_tensor_data", "classification", "model_configuration"}}})});
+                            {"extensions", {"binary_tensor_data", "classification", "model_configuration", "statistics"}}})});
 }
 
 void V2Models::server_ready(const Responder& to) {
@@ -56,6 +62,8 @@ void V2Models::server_ready(const Responder& to) {
 
 void V2Models::metadata(const HttpRequest& request, const Responder& to) {
   const auto version = control_.resolve(request.parameters[0], request.parameters[1]);
+  // The protocol's /v2/models/stats stands where a model's name does: it is that, unless a function is called so.
+  if (!version && request.parameters[0] == "stats" && request.parameters[1].empty()) return stats("", 0, to);
   if (!version) return to.send(v2_error_reply(version.error()));
   Json versions = Json::array();
   if (!request.parameters[1].empty()) {
@@ -81,6 +89,24 @@ void V2Models::config(const HttpRequest& request, const Responder& to) {
                             {"max_batch_size", signature.batches ? version->manifest.batch.rows_max : 0},
                             {"input", config_tensors(signature.inputs, signature.batches)},
                             {"output", config_tensors(signature.outputs, signature.batches)}})});
+}
+
+void V2Models::stats(std::string_view function, int version, const Responder& to) {
+  const auto all = control_.stats(function);
+  if (!all) return to.send(v2_error_reply(all.error()));
+  const auto sum = [](const control::VersionStats::Sum& of) -> Json { return {{"count", of.count}, {"ns", of.time.count()}}; };
+  Json list = Json::array();
+  for (const control::VersionStats& of : *all) {
+    if (version > 0 && of.version != version) continue;
+    list.push_back({{"name", of.function}, {"version", std::to_string(of.version)},
+                    {"last_inference", of.last.since_epoch.count() / 1000}, {"inference_count", of.inferences},
+                    {"execution_count", of.executions},
+                    {"inference_stats", {{"success", sum(of.success)}, {"fail", sum(of.fail)}, {"queue", sum(of.queue)},
+                                         {"compute_input", sum(of.compute_input)}, {"compute_infer", sum(of.compute_infer)},
+                                         {"compute_output", sum(of.compute_output)}, {"cache_hit", sum({})}, {"cache_miss", sum({})}}},
+                    {"batch_stats", Json::array()}});
+  }
+  to.send({.body = text_of({{"model_stats", list}})});
 }
 
 void V2Models::index(const HttpRequest& request, const Responder& to) {

@@ -1,5 +1,5 @@
-// What the Open Inference Protocol V2 says of server and models: metadata, health, readiness, Triton's model
-// configuration and repository index. Answers from control::Control at once; infer is gateway/inference.h.
+// What the Open Inference Protocol V2 says of server and models: metadata, health, readiness, and Triton's model
+// configuration, statistics and repository index. Answers from control::Control at once; infer is gateway/inference.h.
 #pragma once
 #include <functional>
 
@@ -20,6 +20,7 @@ class V2Models {
   void metadata(const HttpRequest& request, const Responder& to);
   void ready(const HttpRequest& request, const Responder& to);
   void config(const HttpRequest& request, const Responder& to);
+  void stats(std::string_view function, int version, const Responder& to);  // "": all functions; 0: all versions
   void index(const HttpRequest& request, const Responder& to);
 
   control::Control& control_;

@@ -187,6 +187,23 @@ def test_errors_say_what_is_wrong(world):
     assert world.client.infer("fraud", [tensor("input", rows)]).as_numpy("label").shape == (1,), "an error must not hurt the next call"
 
 
+def test_statistics(world):
+    def of(version=""):
+        stats = world.client.get_inference_statistics("fraud", version)["model_stats"]
+        assert [(s["name"], s["version"]) for s in stats] == [("fraud", "1")], stats
+        return stats[0]
+
+    before = of()
+    world.client.infer("fraud", [tensor("input", world.rows[:5])])
+    after = of("1")
+    assert after["inference_count"] == before["inference_count"] + 5, (before, after)
+    assert after["execution_count"] == before["execution_count"] + 1, (before, after)
+    for phase in ("success", "queue", "compute_input", "compute_infer", "compute_output"):
+        assert after["inference_stats"][phase]["count"] == before["inference_stats"][phase]["count"] + 1, (phase, before, after)
+    assert after["inference_stats"]["compute_infer"]["ns"] > before["inference_stats"]["compute_infer"]["ns"]
+    assert "fraud" in [s["name"] for s in world.client.get_inference_statistics()["model_stats"]]
+
+
 def test_many_at_once(world):
     client = triton.InferenceServerClient(world.node.host, concurrency=16)
     pending = [client.async_infer("fraud", [tensor("input", world.rows[index:index + 1])]) for index in range(len(world.rows))]
