@@ -20,6 +20,12 @@ std::vector<T> copied(const std::unordered_map<VersionId, std::deque<T>>& lists,
   return at == lists.end() ? std::vector<T>() : std::vector<T>(at->second.begin(), at->second.end());
 }
 
+std::string hex(std::uint64_t high, std::uint64_t low) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(high), static_cast<unsigned long long>(low));
+  return text;
+}
+
 std::string_view cold_name(std::uint8_t cold) { return cold == 0 ? "warm" : cold == 1 ? "forked" : "artifact"; }
 
 }  // namespace
@@ -41,9 +47,10 @@ Books::Entry& Books::add() {
   return entry;
 }
 
-void Books::record(const domain::UsageRecord& record, const Error* error) {
+void Books::record(const domain::UsageRecord& record, const serve::TraceId& trace, const Error* error) {
   Entry& entry = add();
   entry.record = record;
+  entry.trace = trace;
   if (error) entry.text = error->message;
   if (record.version == 0) return;
   Counters& c = counters_[VersionId{record.version}];
@@ -106,10 +113,9 @@ std::vector<LogLine> Books::lines(FunctionId function, std::uint64_t after, std:
     }
     if (r.process) line["instance"] = r.process;
     if (entry.level.empty()) {
-      char id[40];
-      std::snprintf(id, sizeof id, "%016llx%016llx", static_cast<unsigned long long>(r.request_id_high),
-                    static_cast<unsigned long long>(r.request_id_low));
-      line["request_id"] = id;
+      const std::string id = hex(r.request_id_high, r.request_id_low);  // as a UUID, which is how X-Request-Id says it
+      line["request_id"] = id.substr(0, 8) + "-" + id.substr(8, 4) + "-" + id.substr(12, 4) + "-" + id.substr(16, 4) + "-" + id.substr(20);
+      if (entry.trace != serve::TraceId()) line["trace_id"] = hex(entry.trace.high, entry.trace.low);
       line["outcome"] = r.outcome ? mayfly::name(static_cast<Code>(r.outcome)) : "ok";
       line["start"] = cold_name(r.cold);
       line["queue_us"] = r.queue_us;

@@ -16,6 +16,7 @@
 #include "base/turn.h"
 #include "control/control.h"
 #include "domain/usage.h"
+#include "serve/invocation.h"
 
 namespace mayfly::control {
 
@@ -41,7 +42,7 @@ class Books {
 
   explicit Books(const Turn& turn) : turn_(turn) {}
 
-  void record(const domain::UsageRecord& record, const Error* error);
+  void record(const domain::UsageRecord& record, const serve::TraceId& trace, const Error* error);
   void log(FunctionId function, int version, std::uint64_t process, std::string_view level, std::string_view text);
   void decided(VersionId version, DecisionView view);
   void started(VersionId version, ColdStartView view);
@@ -59,6 +60,7 @@ class Books {
  private:
   struct Entry {
     std::uint64_t sequence = 0;
+    serve::TraceId trace;
     domain::UsageRecord record;       // of an invocation; or, where `level` is set, a line: function and version of it count
     std::string text;                 // the error, or the line
     std::string level;

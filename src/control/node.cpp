@@ -297,9 +297,9 @@ instances::Group& Node::group_of(const serve::Target& target) {
   return fleet_.define(plan_of(versions_.at(target.version).entry->function.name, *version, options_.compile_key, locate()));
 }
 
-void Node::on_record(const domain::UsageRecord& record, const Error* error) {
+void Node::on_record(const domain::UsageRecord& record, const serve::TraceId& trace, const Error* error) {
   store_.usage().append(record);
-  books_.record(record, error);
+  books_.record(record, trace, error);
 }
 
 void Node::on_started(const instances::Process& process) {

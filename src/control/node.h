@@ -75,7 +75,7 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
 
   // DispatcherEvents
   void on_demand(serve::Lane& lane) override;
-  void on_record(const domain::UsageRecord& record, const Error* error) override;
+  void on_record(const domain::UsageRecord& record, const serve::TraceId& trace, const Error* error) override;
   instances::Group& group_of(const serve::Target& target) override;
 
   // FleetObserver

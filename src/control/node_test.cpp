@@ -162,6 +162,20 @@ TEST_F(NodeTest, StatisticsCountWhatWasAnsweredAndWhatFailedApart) {
   EXPECT_EQ((*node)->stats("absent").error().code, Code::not_found);
 }
 
+TEST_F(NodeTest, TheLogNamesTheTraceOfACall) {
+  const serve::TraceId trace{0x0af7651916cd43dd, 0x8448eb211c80319c};
+  const std::string written = R"("request_id":"00112233-4455-6677-8899-aabbccddeeff","trace_id":"0af7651916cd43dd8448eb211c80319c")";
+  ASSERT_FALSE(node->call("fraud", "", trace).ok);
+  ASSERT_TRUE(node->deploy(order("fraud")));
+  ASSERT_TRUE(node->call("fraud", "", trace).ok);
+  ASSERT_TRUE(node->call("fraud").ok);
+  const auto lines = (*node)->logs("", 0, 10);
+  ASSERT_EQ(lines->size(), 3u);
+  EXPECT_NE((*lines)[0].json.find(written), std::string::npos) << (*lines)[0].json;
+  EXPECT_NE((*lines)[1].json.find(written), std::string::npos) << (*lines)[1].json;
+  EXPECT_EQ((*lines)[2].json.find("trace_id"), std::string::npos) << (*lines)[2].json;
+}
+
 TEST_F(NodeTest, UsageOutlivesAFunctionUnderItsName) {
   ASSERT_TRUE(node->deploy(order("fraud")));
   ASSERT_TRUE(node->call("fraud").ok);

@@ -130,10 +130,11 @@ class TestNode {
   }
 
   // A call from beginning to end.
-  TestClient::Answer call(const std::string& function, const std::string& qualifier = "") {
+  TestClient::Answer call(const std::string& function, const std::string& qualifier = "", serve::TraceId trace = {}) {
     TestClient client;
     const Ticket ticket =
-        node_.invoker().invoke({.function = function, .qualifier = qualifier, .body = "{}", .arrived = turn_.now}, client);
+        node_.invoker().invoke({.function = function, .qualifier = qualifier, .body = "{}", .arrived = turn_.now,
+                                .request_id_high = 0x0011223344556677, .request_id_low = 0x8899aabbccddeeff, .trace = trace}, client);
     poke();
     const Instant end = turn_.now + std::chrono::minutes(20);
     while (client.answers.empty() && turn_.now < end) play(std::chrono::milliseconds(1));

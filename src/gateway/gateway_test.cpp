@@ -23,13 +23,14 @@ struct ScriptedInvoker final : serve::Invoker {
     std::uint64_t json_size = 0, body_size = 0, id_high = 0;
     bool in_memfd = false;
     Duration timeout{};
+    serve::TraceId trace;
     serve::ReplySink* sink = nullptr;
   };
   Ticket invoke(serve::Invocation&& call, serve::ReplySink& sink) override {
     const Ticket ticket{++tickets};
     last = {.function = std::string(call.function), .qualifier = std::string(call.qualifier), .body = call.body, .format = call.format,
             .json_size = call.json_size, .body_size = call.body_size, .id_high = call.request_id_high,
-            .in_memfd = static_cast<bool>(call.body_memfd), .timeout = call.timeout, .sink = &sink};
+            .in_memfd = static_cast<bool>(call.body_memfd), .timeout = call.timeout, .trace = call.trace, .sink = &sink};
     if (refusal) sink.on_reply(ticket, {.error = *refusal});
     else if (at_once) reply(ticket, "{\"output\":[[1]]}");
     return ticket;
@@ -206,6 +207,9 @@ TEST_F(GatewayTest, RequestIdsAndTraces) {
   EXPECT_EQ(child.substr(0, 36), trace.substr(0, 36));
   EXPECT_NE(child.substr(36, 16), trace.substr(36, 16));
   EXPECT_EQ(invoker.last.id_high, 0x0011223344556677);
+  EXPECT_EQ(invoker.last.trace, (serve::TraceId{0x0af7651916cd43dd, 0x8448eb211c80319c}));
+  ask("POST /functions/fraud", "traceparent: nonsense\r\n", "{}");
+  EXPECT_EQ(invoker.last.trace, serve::TraceId());
   const std::string made = header(ask("POST /functions/fraud", "", "{}"), "X-Request-Id");
   EXPECT_EQ(made.size(), 36);
   EXPECT_EQ(made[14], '4');

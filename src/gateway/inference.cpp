@@ -209,6 +209,10 @@ void Inference::invoke(HttpRequest& request, Call& call, const Wanted& wanted, s
   invocation.arrived = request.arrived;
   invocation.request_id_high = call.id_high;
   invocation.request_id_low = call.id_low;
+  if (call.traced) {  // "00-", 32 digits of the trace
+    std::from_chars(call.trace.data() + 3, call.trace.data() + 19, invocation.trace.high, 16);
+    std::from_chars(call.trace.data() + 19, call.trace.data() + 35, invocation.trace.low, 16);
+  }
   const std::uint64_t use = call.use;
   const Ticket ticket = invoker_.invoke(std::move(invocation), call);
   if (call.use == use) call.ticket = ticket;     // else it was refused, and answered, from inside

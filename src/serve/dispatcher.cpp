@@ -101,6 +101,7 @@ Ticket Dispatcher::refuse(const Invocation& call, const Target* target, Error er
                  .arrived_us = turn_.wall.since_epoch.count(), .version_number = static_cast<std::uint32_t>(target ? target->number : 0),
                  .bytes_in = body_bytes(call), .format = static_cast<std::uint8_t>(call.format)};
   slot.call.arrived = call.arrived;
+  slot.call.trace = call.trace;
   const Ticket ticket = ticket_of(index);
   close_record(slot, &error);
   sink.on_reply(ticket, {.error = std::move(error), .version = target ? target->number : 0});
@@ -201,7 +202,7 @@ void Dispatcher::flush() {
 void Dispatcher::close_record(Slot& slot, const Error* error) {
   slot.record.outcome = error ? static_cast<std::uint8_t>(error->code) : 0;
   slot.record.total_us = us(turn_.now - slot.call.arrived);
-  if (error) events_.on_record(slot.record, error);  // failures are recorded when they happen: their message is at hand
+  if (error) events_.on_record(slot.record, slot.call.trace, error);  // failures are recorded when they happen: their message is at hand
 }
 
 void Dispatcher::answer(std::uint32_t index, InvocationReply&& reply) {
@@ -223,7 +224,7 @@ void Dispatcher::sent(Ticket ticket, Instant when, std::uint64_t bytes) {
   if (slot->record.outcome == 0) {
     slot->record.bytes_out = bytes;
     slot->record.total_us = us(when - slot->call.arrived);
-    events_.on_record(slot->record, nullptr);
+    events_.on_record(slot->record, slot->call.trace, nullptr);
   }
   release(static_cast<std::uint32_t>(ticket.number));
 }

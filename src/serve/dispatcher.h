@@ -37,7 +37,7 @@ class DispatcherEvents {
  public:
   // A call waits and nobody has room for it: more instances may be needed. At most once a turn and lane.
   virtual void on_demand(Lane& lane) = 0;
-  virtual void on_record(const domain::UsageRecord& record, const Error* error) = 0;
+  virtual void on_record(const domain::UsageRecord& record, const TraceId& trace, const Error* error) = 0;
   // The first call of a version since the node started: how are its processes started?
   virtual instances::Group& group_of(const Target& target) = 0;
 

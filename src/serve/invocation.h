@@ -13,6 +13,11 @@
 
 namespace mayfly::serve {
 
+struct TraceId {                   // W3C Trace Context; zeros: the caller sent none
+  std::uint64_t high = 0, low = 0;
+  friend bool operator==(const TraceId&, const TraceId&) = default;
+};
+
 struct Invocation {
   std::string_view function;       // name
   std::string_view qualifier;      // alias, version number or "$LATEST"; "" is the alias "live"
@@ -24,6 +29,7 @@ struct Invocation {
   Instant arrived;                 // first byte of the request
   Duration timeout{};              // wanted by the caller; 0: the function's own. The shorter of the two holds
   std::uint64_t request_id_high = 0, request_id_low = 0;
+  TraceId trace;
 };
 
 // How a call went in time; zeros for phases that it did not reach.

@@ -160,7 +160,7 @@ class Simulation final : serve::ReplySink, serve::DispatcherEvents, instances::F
 
   instances::Group& group_of(const serve::Target& target) override { return *fleet_.find(target.version); }
   void on_demand(serve::Lane& lane) override { scale_.on_demand(lane); }
-  void on_record(const domain::UsageRecord& record, const Error*) override {
+  void on_record(const domain::UsageRecord& record, const serve::TraceId&, const Error*) override {
     if (record.kind != 0) return;
     const auto at = calls_.find(record.request_id_low);
     require(at != calls_.end(), "a usage record of a call that nobody made");
