@@ -1,5 +1,5 @@
 // The node's own REST API (docs/api.md) over control::Control: artifacts, deploys, functions, versions,
-// aliases, logs, usage, instances, metrics. Registers its handlers on the router; holds no state but the
+// aliases, logs, usage, instances. Registers its handlers on the router; holds no state but the
 // answers that are kept open for `follow=1`, which one timer feeds.
 //
 // Promises: every request is answered; a body over kBodyMax (uploads apart) is refused before it is read; an

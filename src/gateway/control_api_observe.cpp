@@ -1,4 +1,4 @@
-// The part of the control API that only looks: logs, usage, instances, the node, metrics.
+// The part of the control API that only looks: logs, usage, instances, the node.
 #include <algorithm>
 #include <charconv>
 
@@ -43,9 +43,6 @@ void ControlApi::add_observation(Router& router) {
     answer(to, {{"instances", std::move(list)}});
   });
   router.add(Method::get, "/api/node", [this](HttpRequest&, Responder to) { answer(to, to_json(control_.node())); });
-  router.add(Method::get, "/metrics", [this](HttpRequest&, Responder to) {
-    to.send({.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = control_.metrics()});
-  });
 }
 
 void ControlApi::answer_usage(const HttpRequest& request, const Responder& to) {

@@ -17,6 +17,17 @@ constexpr std::string_view kHint =
     "  list      GET /api/functions\n"
     "  watch     GET /metrics\n";
 
+// What only the server counts, in the form of control's metrics.
+std::string metrics_of(const HttpServer& server) {
+  const auto one = [](const std::string& name, const char* type, const char* help, std::uint64_t value) {
+    return "# HELP " + name + " " + help + "\n# TYPE " + name + " " + type + "\n" + name + " " + std::to_string(value) + "\n";
+  };
+  return one("mayfly_http_requests_total", "counter", "HTTP requests, of calls and all others", server.requests()) +
+         one("mayfly_http_refused_connections_total", "counter", "Connections closed at once: too many were open",
+             server.refused_connections()) +
+         one("mayfly_http_connections", "gauge", "Open connections", server.connections());
+}
+
 // What the server itself refuses is said in the form of the protocol that was spoken.
 HttpReply error_form(int status, const Error& error, std::string_view path) {
   if (path != "/v2" && !path.starts_with("/v2/")) return plain_error_form(status, error, path);
@@ -34,6 +45,9 @@ struct Gateway::Inside {
     inference.add_routes(router);
     models.add_routes(router);
     api.add_routes(router);
+    router.add(Method::get, "/metrics", [this, &control](HttpRequest&, Responder to) {
+      to.send({.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = control.metrics() + metrics_of(server)});
+    });
     router.add(Method::get, "/", [](HttpRequest&, Responder to) {
       to.send({.content_type = "text/plain; charset=utf-8", .body = std::string(kHint)});
     });

@@ -289,7 +289,12 @@ TEST_F(GatewayTest, MetadataIsTheModels) {
   EXPECT_EQ(Json::parse(body_of(ask("POST /v2/repository/index", "", "{\"ready\":true}"))),
             Json::parse(R"([{"name":"fraud","version":"1","state":"READY"}])"));
   EXPECT_EQ(Json::parse(body_of(ask("POST /v2/repository/index"))).size(), 2);
-  EXPECT_EQ(body_of(ask("GET /metrics")), "mayfly_up 1\n");
+  const std::string metrics = body_of(ask("GET /metrics"));
+  EXPECT_TRUE(metrics.starts_with("mayfly_up 1\n# HELP mayfly_http_requests_total ")) << metrics;
+  const std::string requests = "\nmayfly_http_requests_total " + std::to_string(gateway.server().requests()) + "\n";
+  EXPECT_NE(metrics.find(requests), std::string::npos) << metrics;
+  EXPECT_NE(metrics.find("\nmayfly_http_refused_connections_total 0\n"), std::string::npos) << metrics;
+  EXPECT_NE(metrics.find("\nmayfly_http_connections 1\n"), std::string::npos) << metrics;
   EXPECT_NE(ask("GET /").find("/functions/NAME"), std::string::npos);
 }
 
