@@ -8,28 +8,8 @@
 #include "control/metrics.h"
 
 namespace mayfly::control {
-namespace {
 
 using domain::Version;
-
-Result<void> check_weights(const std::vector<domain::Weight>& weights, const domain::Function& function) {
-  if (weights.empty() || weights.size() > 16)
-    return fail(Code::invalid_argument, "an alias has 1 to 16 weights, not " + std::to_string(weights.size()));
-  double sum = 0;
-  for (const domain::Weight& w : weights) {
-    if (!std::ranges::any_of(function.versions, [&](const Version& v) { return v.number == w.version; }))
-      return fail(Code::not_found, "function '" + function.name + "' has no version " + std::to_string(w.version));
-    const std::string version = "version " + std::to_string(w.version);
-    if (!(w.share >= 0 && w.share <= 1)) return fail(Code::invalid_argument, "the share of " + version + " is not between 0 and 1");
-    if (std::ranges::count(weights, w.version, &domain::Weight::version) > 1)
-      return fail(Code::invalid_argument, version + " is named twice");
-    sum += w.share;
-  }
-  if (sum < 0.999 || sum > 1.001) return fail(Code::invalid_argument, "the shares add up to " + std::to_string(sum) + ", not to 1");
-  return {};
-}
-
-}  // namespace
 
 Node::Node(const Turn& turn, store::Store& store, Background catalog, Background bulk, NodeOptions options)
     : turn_(turn), store_(store), catalog_work_(std::move(catalog)), bulk_work_(std::move(bulk)), options_(std::move(options)),
@@ -158,6 +138,24 @@ void Node::abort_upload(std::uint64_t upload) { uploads_.erase(upload); }  // th
 
 // Versions and aliases --------------------------------------------------------------------------
 
+Result<void> Node::Entry::check_weights(const std::vector<domain::Weight>& weights) const {
+  if (weights.empty() || weights.size() > 16)
+    return fail(Code::invalid_argument, "an alias has 1 to 16 weights, not " + std::to_string(weights.size()));
+  double sum = 0;
+  for (const domain::Weight& w : weights) {
+    if (!std::ranges::any_of(function.versions, [&](const Version& v) { return v.number == w.version; }))
+      return fail(Code::not_found, "function '" + function.name + "' has no version " + std::to_string(w.version));
+    const std::string version = "version " + std::to_string(w.version);
+    if (leaving.contains(w.version)) return fail(Code::conflict, version + " is being deleted");
+    if (!(w.share >= 0 && w.share <= 1)) return fail(Code::invalid_argument, "the share of " + version + " is not between 0 and 1");
+    if (std::ranges::count(weights, w.version, &domain::Weight::version) > 1)
+      return fail(Code::invalid_argument, version + " is named twice");
+    sum += w.share;
+  }
+  if (sum < 0.999 || sum > 1.001) return fail(Code::invalid_argument, "the shares add up to " + std::to_string(sum) + ", not to 1");
+  return {};
+}
+
 void Node::remove(std::string_view function, Done<void> done) {
   const auto entry = need(function);
   if (!entry) return done(fail(entry.error()));
@@ -198,12 +196,17 @@ void Node::remove_version(std::string_view function, int number, Done<void> done
       return done(fail(Code::conflict, "alias '" + alias.name + "' names version " + std::to_string(number) + ": move it first"));
   if ((*entry)->function.versions.size() == 1)
     return done(fail(Code::conflict, "version " + std::to_string(number) + " is the only one: delete the function"));
+  if ((*entry)->naming.contains(number))
+    return done(fail(Code::conflict, "an alias is being moved to version " + std::to_string(number)));
   const VersionId id = version->id;
+  (*entry)->leaving.insert(number);
   behind(catalog_work_, kCatalogBusy, [this, id] { return store_.catalog().remove_version(id); },
          [this, id, done = std::move(done)](Result<void> removed) {
     const auto at = versions_.find(id);
-    if (!removed || at == versions_.end()) return done(std::move(removed));
+    if (at == versions_.end()) return done(std::move(removed));
     Entry& owner = *at->second.entry;
+    owner.leaving.erase(at->second.number);
+    if (!removed) return done(std::move(removed));
     std::erase_if(owner.function.versions, [id](const Version& v) { return v.id == id; });
     forget_version(id);
     refresh(owner);
@@ -215,11 +218,15 @@ void Node::remove_version(std::string_view function, int number, Done<void> done
 void Node::store_alias(Entry& entry, domain::Alias alias, Done<domain::Alias> done) {
   const std::string name = entry.function.name;
   const FunctionId id = entry.function.id;
+  for (const domain::Weight& w : alias.weights) entry.naming.insert(w.version);
   behind(catalog_work_, kCatalogBusy, [this, id, alias] { return store_.catalog().set_alias(id, alias); },
          [this, name, id, alias, done = std::move(done)](Result<void> kept) {
     Entry* owner = find(name);
+    if (owner && owner->function.id != id) owner = nullptr;
+    for (const domain::Weight& w : alias.weights)
+      if (owner) owner->naming.erase(owner->naming.find(w.version));
+    if (!owner) return done(fail(Code::not_found, "the function was deleted meanwhile"));
     if (!kept) return done(fail(kept.error()));
-    if (!owner || owner->function.id != id) return done(fail(Code::not_found, "the function was deleted meanwhile"));
     if (domain::Alias* known = owner->alias(alias.name)) *known = alias;
     else owner->function.aliases.push_back(alias);
     refresh(*owner);
@@ -231,7 +238,7 @@ void Node::set_alias(std::string_view function, std::string_view alias, std::vec
   const auto entry = need(function);
   if (!entry) return done(fail(entry.error()));
   if (!domain::valid_alias_name(alias)) return done(fail(not_an_alias(alias)));
-  if (const auto sound = check_weights(weights, (*entry)->function); !sound) return done(fail(sound.error()));
+  if (const auto sound = (*entry)->check_weights(weights); !sound) return done(fail(sound.error()));
   domain::Alias changed{.name = std::string(alias), .weights = std::move(weights)};
   if (const domain::Alias* known = (*entry)->alias(alias)) changed.before = known->weights;
   store_alias(**entry, std::move(changed), std::move(done));
@@ -243,7 +250,7 @@ void Node::rollback(std::string_view function, std::string_view alias, Done<doma
   const domain::Alias* known = (*entry)->alias(alias);
   if (!known) return done(fail(Code::not_found, "function '" + (*entry)->function.name + "' has no alias '" + std::string(alias) + "'"));
   if (known->before.empty()) return done(fail(Code::conflict, "alias '" + known->name + "' has pointed nowhere else before"));
-  if (const auto sound = check_weights(known->before, (*entry)->function); !sound)
+  if (const auto sound = (*entry)->check_weights(known->before); !sound)
     return done(fail(Code::conflict, "can't roll back: " + sound.error().message));
   store_alias(**entry, {.name = known->name, .weights = known->before, .before = known->weights}, std::move(done));
 }

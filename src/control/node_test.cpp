@@ -115,6 +115,26 @@ TEST_F(NodeTest, WhatTheCheckSaysIsToldAndKept) {
   EXPECT_EQ((*node)->describe("fraud")->templates, 1);
 }
 
+// Both are checked against what is in memory and are then on their way to the disk, in this order.
+TEST_F(NodeTest, AnAliasNeverComesToNameAVersionThatGoes) {
+  ASSERT_TRUE(node->deploy(order("fraud", "first")));
+  ASSERT_TRUE(node->deploy(order("fraud", "second")));
+  std::optional<Result<void>> removed;
+  std::optional<Result<domain::Alias>> moved;
+  (*node)->set_alias("fraud", "live", {{1, 1}}, [&](Result<domain::Alias> alias) { moved = std::move(alias); });
+  (*node)->remove_version("fraud", 1, [&](Result<void> result) { removed = std::move(result); });
+  node->play(1s);
+  EXPECT_TRUE(moved.value());
+  EXPECT_EQ(removed.value().error().code, Code::conflict);
+
+  (*node)->remove_version("fraud", 2, [&](Result<void> result) { removed = std::move(result); });
+  (*node)->rollback("fraud", "live", [&](Result<domain::Alias> alias) { moved = std::move(alias); });
+  node->play(1s);
+  EXPECT_TRUE(removed.value());
+  EXPECT_EQ(moved.value().error().code, Code::conflict);
+  EXPECT_TRUE((*node)->resolve("fraud", "live"));
+}
+
 TEST_F(NodeTest, CallsOfWhatIsNotThereAreCountedApartAndCostNothing) {
   EXPECT_EQ(node->call("fraud").error.code, Code::not_found);
   ASSERT_TRUE(node->deploy(order("fraud")));

@@ -1,6 +1,7 @@
 // One function as the node holds it: the catalog's value and how far each version has come.
 #pragma once
 #include <map>
+#include <set>
 
 #include "control/node.h"
 
@@ -15,6 +16,12 @@ struct Node::Entry {
   domain::Function function;
   std::map<int, Stage> stages;           // by version number; absent: ready or serving, by whether it is compiled
 
+  // Changes on their way to the disk: an alias must not come to name a version that goes, in either order.
+  std::multiset<int> naming;
+  std::set<int> leaving;
+
+  // Whether an alias may be so.
+  [[nodiscard]] Result<void> check_weights(const std::vector<domain::Weight>& weights) const;
   domain::Version* version(int number) {
     for (domain::Version& v : function.versions)
       if (v.number == number) return &v;
