@@ -53,7 +53,9 @@ Result<Fd> make_memfd(const char* name, std::uint64_t size) {
 }
 
 Result<void> seal(const Fd& memfd) {
-  if (::fcntl(memfd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+  // Not F_SEAL_WRITE: to be sure that no device writes either, the kernel waits until nobody else holds any of the pages, which takes
+  // 130 us on an idle machine, 12 ms on a busy one, and fails with EBUSY at times.
+  if (::fcntl(memfd.get(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
     return fail(os_error("F_ADD_SEALS"));
   return {};
 }
@@ -61,7 +63,7 @@ Result<void> seal(const Fd& memfd) {
 bool is_sealed(int fd, std::uint64_t size) {
   const int seals = ::fcntl(fd, F_GET_SEALS);
   struct stat status {};
-  return seals >= 0 && (seals & F_SEAL_WRITE) && (seals & F_SEAL_SHRINK) && ::fstat(fd, &status) == 0 &&
+  return seals >= 0 && (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) && (seals & F_SEAL_SHRINK) && ::fstat(fd, &status) == 0 &&
          status.st_size >= 0 && static_cast<std::uint64_t>(status.st_size) >= size;
 }
 

@@ -39,9 +39,10 @@ class Fd {
 
 // Memory as a file, sized, zero, sealable. Grows on touch; nothing on disk.
 [[nodiscard]] Result<Fd> make_memfd(const char* name, std::uint64_t size);
-// No more writing, shrinking or growing. Fails while a writable mapping exists.
+// No more writing, shrinking or growing, for whoever gets it. A writable mapping from before stays one: whoever seals drops his.
 [[nodiscard]] Result<void> seal(const Fd& memfd);
-// True if it is a memfd sealed against shrinking and writing, of at least this size: safe to map and read.
+// True if it is a memfd sealed against shrinking and writing, of at least this size: safe to map and read. Who sealed it may still write
+// by a mapping that he kept: bytes of a stranger are read once, or copied.
 [[nodiscard]] bool is_sealed(int fd, std::uint64_t size);
 
 [[nodiscard]] Result<Fd> make_eventfd();           // non-blocking, close on exec

@@ -12,9 +12,9 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from world import MODELS, check, is_sanitized, until  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 from node import Node, descendants, rss, zygote_of  # noqa: E402
+from world import MODELS, check, is_sanitized, until  # noqa: E402
 
 GROWTH_MAX = 2 << 20
 

@@ -12,9 +12,9 @@ import threading
 import time
 from pathlib import Path
 
+from node import Failed, Node, descendants, stat_fields
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "examples"))
-from node import Failed, Node, descendants, stat_fields  # noqa: E402
 
 MODELS = ROOT / "build/test-models"
 PATIENCE = 60  # seconds for what takes none on an idle machine: deadlines are for what never comes
