@@ -88,6 +88,11 @@ def cold():
             shown = ", ".join(f"{key} {median(s[key + '_ms'] for s in phases):.2f}" for key in ("sandbox", "map", "load"))
             say(f"cold start, template evicted, {name}", f"{median(ours):.2f} ms", "bare fork-map-run + 3 ms", median(ours) <= median(floors) + 3,
                 f"bare {median(floors):.2f} ms; ms by phase: {shown}")
+
+
+def kept():
+    with node_on(0, 1) as node:
+        deploy(node, "sentences")
         run = bare(0, artifact(node, "sentences"), 1, 32, 2, 1)["run_us"] / 1e3
         message, kept = request_for("sentences"), []
         keep_template(node, "sentences")
@@ -210,7 +215,7 @@ def deploys():
                 f"first answer, by the model as uploaded while it is compiled: {first * 1e3:.0f} ms more")
 
 
-ALL = {f.__name__: f for f in (tabular, sentences, cold, burst, hundred, shared, idle, cycles, deploys)}
+ALL = {f.__name__: f for f in (tabular, sentences, cold, kept, burst, hundred, shared, idle, cycles, deploys)}
 
 if __name__ == "__main__":
     names = sys.argv[1:] or list(ALL)
