@@ -110,10 +110,10 @@ Result<void> describe(const Context& context, const std::string& function) {
   }
   if (const Json starts = f.value("cold_starts", Json::array()); !starts.empty()) {
     print_heading(context, "latest starts");
-    Table table({"AT", "VERSION", "FROM", "SANDBOX", "MAP", "LOAD", "WARM", "TOTAL"});
+    Table table({"AT", "VERSION", "FROM", "SANDBOX", "MAP", "LOAD", "WARM", "TOTAL", "FIRST ANSWER"});
     for (const Json& s : starts)
       table.add({clock_of(s.value("at", "")), std::to_string(s.value("version", 0)), s.value("origin", ""), ms_at(s, "sandbox_ms"),
-                 ms_at(s, "map_ms"), ms_at(s, "load_ms"), ms_at(s, "warm_ms"), ms_at(s, "total_ms")});
+                 ms_at(s, "map_ms"), ms_at(s, "load_ms"), ms_at(s, "warm_ms"), ms_at(s, "total_ms"), ms_at(s, "first_answer_ms")});
     print(table.text(terminal));
   }
   if (const Json decisions = f.value("decisions", Json::array()); !decisions.empty()) {

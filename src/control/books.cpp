@@ -88,6 +88,11 @@ void Books::log(FunctionId function, int version, std::uint64_t process, std::st
 void Books::decided(VersionId version, DecisionView view) { remember(decisions_[version], std::move(view)); }
 void Books::started(VersionId version, ColdStartView view) { remember(cold_starts_[version], std::move(view)); }
 
+void Books::first_answer(VersionId version, std::uint64_t process, Duration since_decision) {
+  for (ColdStartView& start : cold_starts_[version])
+    if (start.process == process) start.first_answer = since_decision;
+}
+
 void Books::forget(VersionId version) {
   counters_.erase(version);
   decisions_.erase(version);

@@ -46,6 +46,7 @@ class Books {
   void log(FunctionId function, int version, std::uint64_t process, std::string_view level, std::string_view text);
   void decided(VersionId version, DecisionView view);
   void started(VersionId version, ColdStartView view);
+  void first_answer(VersionId version, std::uint64_t process, Duration since_decision);
   void forget(VersionId version);
 
   Counters& counters(VersionId version) { return counters_[version]; }

@@ -45,7 +45,7 @@ Result<void> Node::open() {
     auto entry = std::make_unique<Entry>();
     entry->function = std::move(function);
     for (const Version& v : entry->function.versions) {
-      versions_[v.id] = {entry.get(), v.number};
+      add_place(*entry, v);
       if (v.manifest.scaling.min > 0) scale_.keep_watch(v.id);
     }
     if (!entry->function.versions.empty()) routes_.set(name, route_of(entry->function));
@@ -166,19 +166,27 @@ void Node::remove(std::string_view function, Done<void> done) {
     Entry* gone = find(name);
     if (!removed || !gone || gone->function.id != id) return done(std::move(removed));
     routes_.remove(name);
-    for (const Version& v : gone->function.versions) forget_version(v.id);
+    for (const Version& v : gone->function.versions) forget_version(v);
     functions_.erase(name);
     collect_garbage();
     done({});
   });
 }
 
-void Node::forget_version(VersionId id) {
-  dispatcher_.forget(id);
-  fleet_.forget(id);
-  scale_.forget(id);
-  books_.forget(id);
-  versions_.erase(id);
+void Node::add_place(Entry& entry, const Version& version) {
+  versions_[version.id] = {&entry, version.number};
+  same_source_[source_of(version)].insert(version.id);
+}
+
+void Node::forget_version(const Version& version) {
+  dispatcher_.forget(version.id);
+  fleet_.forget(version.id);
+  scale_.forget(version.id);
+  books_.forget(version.id);
+  versions_.erase(version.id);
+  const auto same = same_source_.find(source_of(version));
+  same->second.erase(version.id);
+  if (same->second.empty()) same_source_.erase(same);
 }
 
 void Node::collect_garbage() {
@@ -207,8 +215,8 @@ void Node::remove_version(std::string_view function, int number, Done<void> done
     Entry& owner = *at->second.entry;
     owner.leaving.erase(at->second.number);
     if (!removed) return done(std::move(removed));
+    forget_version(*owner.version(at->second.number));
     std::erase_if(owner.function.versions, [id](const Version& v) { return v.id == id; });
-    forget_version(id);
     refresh(owner);
     collect_garbage();
     done({});
@@ -316,8 +324,12 @@ void Node::on_started(const instances::Process& process) {
   books_.started(plan.version, {.at = turn_.wall, .version = plan.number,
                                 .origin = process.is_template ? "template" : std::string(instances::name(process.origin)),
                                 .sandbox = process.report.sandbox, .map = process.report.map, .load = process.report.load,
-                                .warm = process.report.warm, .total = turn_.now - process.asked});
+                                .warm = process.report.warm, .total = turn_.now - process.asked, .process = process.id.number});
   scale_.keep_watch(plan.version);
+}
+
+void Node::on_first_answer(const instances::Process& process) {
+  books_.first_answer(process.group->plan.version, process.id.number, turn_.now - process.asked);
 }
 
 void Node::on_start_error(const instances::Group& group, bool is_template, const Error& error) {

@@ -7,10 +7,12 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "base/turn.h"
 #include "control/books.h"
 #include "control/control.h"
+#include "control/detail/joined.h"
 #include "control/plan.h"
 #include "control/price.h"
 #include "control/scale_loop.h"
@@ -80,6 +82,7 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
 
   // FleetObserver
   void on_started(const instances::Process& process) override;
+  void on_first_answer(const instances::Process& process) override;
   void on_start_error(const instances::Group& group, bool is_template, const Error& error) override;
   void on_ended(const instances::Process& process, const instances::Death& death) override;
   void on_log(const instances::Group* group, ProcessId process, std::string_view line) override;
@@ -94,6 +97,9 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   Locate locate();
   void refresh(Entry& entry);            // routes and the fleet's plans follow the catalog
   void prepare(VersionId version);       // what it lacks on this machine: compiled, measured
+  // What another version of the same model has: what its check said; its compiled file, as measured if the limits are the same.
+  const domain::Version* checked_elsewhere(const domain::Version& version);
+  std::optional<domain::Compiled> compiled_elsewhere(const domain::Version& version);
   void compile(VersionId version);
   void not_compiled(VersionId version, std::string_view level, const std::string& why);
   void tune(VersionId version);
@@ -107,7 +113,8 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   std::optional<Books::Name> name_of(VersionId version);
   void commit_version(DeployOrder order, domain::Version version, Done<VersionView> done);
   void store_alias(Entry& entry, domain::Alias alias, Done<domain::Alias> done);
-  void forget_version(VersionId id);
+  void add_place(Entry& entry, const domain::Version& version);
+  void forget_version(const domain::Version& version);
   void collect_garbage();
 
   const Turn& turn_;
@@ -124,6 +131,8 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   std::map<std::string, std::unique_ptr<Entry>, std::less<>> functions_;
   struct Place { Entry* entry; int number; };
   std::unordered_map<VersionId, Place> versions_;
+  std::unordered_map<std::string, std::unordered_set<VersionId>> same_source_;
+  Joined compiling_, tuning_;
   std::unordered_map<std::uint64_t, std::shared_ptr<store::Upload>> uploads_;
   std::uint64_t uploads_made_ = 0;
 };

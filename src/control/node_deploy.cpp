@@ -84,6 +84,12 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
       return done(VersionView{newest, stage_of(*entry, newest), true});
     }
   }
+  if (const Version* known = checked_elsewhere(version)) {
+    version.signature = known->signature;
+    version.notes = known->notes;
+    version.template_allowed = known->template_allowed;
+    return commit_version(std::move(order), std::move(version), std::move(done));
+  }
   const auto check = job_order(Role::check, name, version, locate());
   auto commit = [this, order = std::move(order), version = std::move(version),
                  done = std::move(done)](Result<instances::ReadyReport> report) mutable {
@@ -99,11 +105,7 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
 }
 
 void Node::commit_version(DeployOrder order, Version version, Done<VersionView> done) {
-  // The same model compiled before for this machine serves at once.
-  if (Entry* entry = find(version.manifest.name)) {
-    for (const Version& other : entry->function.versions)
-      if (other.files == version.files && is_compiled_for(other, options_.compile_key)) version.compiled = other.compiled;
-  }
+  version.compiled = compiled_elsewhere(version);
   auto work = [this, version, alias = std::move(order.alias)] {
     return store_.catalog().add_version(version.manifest.name, version, alias);
   };
@@ -121,7 +123,7 @@ void Node::commit_version(DeployOrder order, Version version, Done<VersionView> 
     entry->function.aliases = std::move(stored->aliases);
     entry->function.versions.push_back(added);
     std::ranges::sort(entry->function.versions, {}, &Version::number);
-    versions_[added.id] = {entry.get(), added.number};
+    add_place(*entry, added);
     refresh(*entry);
     prepare(added.id);
     if (added.manifest.scaling.min > 0) scale_.keep_watch(added.id);
@@ -137,9 +139,34 @@ void Node::prepare(VersionId id) {
   const Version& version = *entry->version(number);
   if (is_compiled_for(version, options_.compile_key)) {
     if (version.compiled->tuning.cold_first_ns == 0) tune(id);
+  } else if (const auto known = compiled_elsewhere(version)) {
+    set_stage(id, Stage::compiling);
+    keep_compiled(id, *known, known->tuning.cold_first_ns == 0);
   } else if (version.compile_error.empty()) {
     compile(id);
   }
+}
+
+const Version* Node::checked_elsewhere(const Version& version) {
+  const auto same = same_source_.find(source_of(version));
+  return same == same_source_.end() ? nullptr : find(*same->second.begin());
+}
+
+std::optional<domain::Compiled> Node::compiled_elsewhere(const Version& version) {
+  const auto same = same_source_.find(source_of(version));
+  if (same == same_source_.end()) return std::nullopt;
+  std::optional<domain::Compiled> found;
+  for (const VersionId id : same->second) {
+    const Version& other = *find(id);
+    if (other.id == version.id || !is_compiled_for(other, options_.compile_key)) continue;
+    const bool measured = other.compiled->tuning.cold_first_ns != 0 && limits_of(other) == limits_of(version);
+    if (!found || measured) found = other.compiled;
+    if (measured) break;
+    found->tuning = {.template_allowed = false};
+  }
+  // It may have no other name when this one comes to the disk: asked for now, it is no garbage until then.
+  if (found && !store_.artifacts().has(found->sha256)) return std::nullopt;
+  return found;
 }
 
 // It serves as uploaded, and says why in `compile_error`.
@@ -154,29 +181,37 @@ void Node::not_compiled(VersionId id, std::string_view level, const std::string&
 void Node::compile(VersionId id) {
   Version* version = find(id);
   if (!version) return;
-  auto output = store_.artifacts().new_file();
-  if (!output) return not_compiled(id, "error", output.error().message);
   set_stage(id, Stage::compiling);
+  const std::string source = source_of(*version);
+  if (!compiling_.join(source, id)) return;
+  const auto give_up = [this, source](std::string_view level, const Error& error) {
+    for (const VersionId each : compiling_.take(source)) not_compiled(each, level, error.message);
+  };
+  auto output = store_.artifacts().new_file();
+  if (!output) return give_up("error", output.error());
   instances::StartOrder order = job_order(Role::compile, version->manifest.name, *version, locate());
   order.output = *output;
   const Instant begun = turn_.now;
-  fleet_.run_job(std::move(order), [this, id, begun, file = *output](Result<instances::ReadyReport> report) {
+  fleet_.run_job(std::move(order), [this, source, begun, give_up, file = *output](Result<instances::ReadyReport> report) {
     if (!report) {
       store_.artifacts().drop_file(file);
-      not_compiled(id, "warning", report.error().message);
-      behind(catalog_work_, kCatalogBusy,
-             [this, id, text = report.error().message] { return store_.catalog().set_compile_error(id, text); }, nullptr);
+      for (const VersionId each : compiling_.take(source)) {
+        not_compiled(each, "warning", report.error().message);
+        behind(catalog_work_, kCatalogBusy,
+               [this, each, text = report.error().message] { return store_.catalog().set_compile_error(each, text); }, nullptr);
+      }
       return;
     }
     const auto took = static_cast<std::uint64_t>((turn_.now - begun).count());
     behind(bulk_work_, kDiskBusy, [this, file] { return store_.artifacts().adopt(file); },
-           [this, id, file, took](Result<domain::FileRef> adopted) {
+           [this, source, file, took, give_up](Result<domain::FileRef> adopted) {
       if (!adopted) {
         store_.artifacts().drop_file(file);
-        return not_compiled(id, "error", "the compiled model was not kept: " + adopted.error().message);
+        return give_up("error", {adopted.error().code, "the compiled model was not kept: " + adopted.error().message});
       }
-      keep_compiled(id, {.key = options_.compile_key, .sha256 = adopted->sha256, .size = adopted->size, .compile_ns = took,
-                         .tuning = {.template_allowed = false}}, true);
+      for (const VersionId each : compiling_.take(source))
+        keep_compiled(each, {.key = options_.compile_key, .sha256 = adopted->sha256, .size = adopted->size, .compile_ns = took,
+                             .tuning = {.template_allowed = false}}, true);
     });
   });
 }
@@ -201,20 +236,25 @@ void Node::tune(VersionId id) {
   const Version* version = find(id);
   if (!version || !version->compiled) return;
   set_stage(id, Stage::tuning);
+  const std::string what = source_of(*version) + limits_of(*version);
+  if (!tuning_.join(what, id)) return;
   instances::StartOrder order = job_order(Role::tune, version->manifest.name, *version, locate());
   order.files = {{version->manifest.model, locate()(version->compiled->sha256), version->compiled->size}};
   order.compiled = true;
-  fleet_.run_job(std::move(order), [this, id](Result<instances::ReadyReport> report) {
-    Version* v = find(id);
-    if (!v || !v->compiled) return;
-    auto tuning = report ? domain::parse_tuning_result(report->result) : Result<domain::Tuning>(fail(report.error()));
-    if (!tuning) {
-      books_.log(v->function, v->number, 0, "warning", "not measured, defaults serve: " + tuning.error().message);
-      return set_stage(id, Stage::ready);
+  fleet_.run_job(std::move(order), [this, what](Result<instances::ReadyReport> report) {
+    const auto tuning = report ? domain::parse_tuning_result(report->result) : Result<domain::Tuning>(fail(report.error()));
+    for (const VersionId each : tuning_.take(what)) {
+      const Version* v = find(each);
+      if (!v || !v->compiled) continue;
+      if (!tuning) {
+        books_.log(v->function, v->number, 0, "warning", "not measured, defaults serve: " + tuning.error().message);
+        set_stage(each, Stage::ready);
+        continue;
+      }
+      domain::Compiled compiled = *v->compiled;
+      compiled.tuning = *tuning;
+      keep_compiled(each, std::move(compiled), false);
     }
-    domain::Compiled compiled = *v->compiled;
-    compiled.tuning = *tuning;
-    keep_compiled(id, std::move(compiled), false);
   });
 }
 

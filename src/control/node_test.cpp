@@ -57,6 +57,52 @@ TEST_F(NodeTest, AnUnchangedDeploySaysTheStageThatTheViewSays) {
   EXPECT_EQ(stage_in_view("fraud"), Stage::ready);
 }
 
+TEST_F(NodeTest, TheSameModelIsCheckedCompiledAndMeasuredOnce) {
+  ASSERT_TRUE(node->deploy(order("fraud")));
+  ASSERT_EQ(node->deploy(order("joins"))->stage, Stage::compiling);
+  node->play(10s);
+  EXPECT_EQ(stage_in_view("fraud"), Stage::ready);
+  EXPECT_EQ(stage_in_view("joins"), Stage::ready);
+  EXPECT_EQ(node->deploy(order("later"))->stage, Stage::ready);
+  const auto started = [&](domain::Role role) { return node->launcher().started[role]; };
+  EXPECT_EQ(started(domain::Role::check), 1);
+  EXPECT_EQ(started(domain::Role::compile), 1);
+  EXPECT_EQ(started(domain::Role::tune), 1);
+  const auto later = (*node)->describe("later")->function.versions[0];
+  EXPECT_EQ(later.compiled, (*node)->describe("fraud")->function.versions[0].compiled);
+  EXPECT_EQ(later.signature, (*node)->describe("fraud")->function.versions[0].signature);
+
+  DeployOrder larger = order("larger");
+  larger.manifest = "resources: {cpu: 2}";
+  EXPECT_EQ(node->deploy(std::move(larger))->stage, Stage::tuning) << "how it runs depends on what it may use";
+  node->play(10s);
+  EXPECT_EQ(stage_in_view("larger"), Stage::ready);
+  EXPECT_EQ(started(domain::Role::compile), 1);
+  EXPECT_EQ(started(domain::Role::tune), 2);
+
+  ASSERT_TRUE(node->deploy(order("other", "another model")));
+  node->play(10s);
+  EXPECT_EQ(started(domain::Role::check), 2);
+  EXPECT_EQ(started(domain::Role::compile), 2);
+
+  options.node.compile_key = "engine/another-machine";
+  restart();
+  for (const char* name : {"fraud", "joins", "later"}) ASSERT_TRUE(node->call(name).ok);
+  node->play(10s);
+  EXPECT_EQ(stage_in_view("later"), Stage::ready);
+  EXPECT_EQ(started(domain::Role::compile), 1);
+}
+
+TEST_F(NodeTest, WhoCompilesMayBeDeletedMeanwhile) {
+  ASSERT_TRUE(node->deploy(order("fraud")));
+  ASSERT_TRUE(node->deploy(order("joins")));
+  ASSERT_TRUE(node->wait<void>([&](Done<void> done) { (*node)->remove("fraud", std::move(done)); }));
+  ASSERT_EQ(stage_in_view("joins"), Stage::compiling);
+  node->play(10s);
+  EXPECT_EQ(stage_in_view("joins"), Stage::ready);
+  ASSERT_TRUE(node->call("joins").ok);
+}
+
 TEST_F(NodeTest, WhatCanNotBeCompiledServesAndSaysWhy) {
   node->launcher().compiles = false;
   ASSERT_TRUE(node->deploy(order("fraud")));

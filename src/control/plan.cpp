@@ -20,6 +20,8 @@ std::vector<instances::ModelFile> files_of(const Version& version, const Locate&
   return files;
 }
 
+int threads_of(const Version& version) { return static_cast<int>(std::max(1.0, std::floor(version.manifest.resources.cpu))); }
+
 instances::StartOrder order_of(Role role, const std::string& name, const Version& version) {
   return {.role = role, .model_name = name, .version_number = version.number, .batches = version.signature.batches,
           .labels = version.manifest.labels, .rows_max = version.manifest.batch.rows_max, .batch_wait = version.manifest.batch.wait_max,
@@ -27,6 +29,16 @@ instances::StartOrder order_of(Role role, const std::string& name, const Version
 }
 
 }  // namespace
+
+std::string source_of(const Version& version) {
+  std::string source = version.manifest.model + '\n';
+  for (const domain::FileRef& file : version.files) source += file.path + '\n' + file.sha256 + '\n';
+  return source;
+}
+
+std::string limits_of(const Version& version) {
+  return std::to_string(version.manifest.resources.memory.count) + " bytes, " + std::to_string(threads_of(version)) + " threads";
+}
 
 bool is_compiled_for(const Version& version, std::string_view compile_key) {
   return version.compiled && version.compiled->key == compile_key;
@@ -66,7 +78,7 @@ instances::StartOrder job_order(Role role, const std::string& function_name, con
   for (const auto& file : order.files) model.count += file.size.count;
   // Checking and compiling hold the model several times over: as read, as a graph, as optimised, as written.
   order.memory_max.count = std::max(order.memory_max.count, (512_MiB).count + 6 * model.count);
-  order.threads = static_cast<int>(std::max(1.0, std::floor(version.manifest.resources.cpu)));
+  order.threads = threads_of(version);
   order.time_max = std::chrono::minutes(role == Role::check ? 2 : 10);
   return order;
 }

@@ -12,6 +12,9 @@ namespace mayfly::control {
 
 using Locate = std::function<std::string(std::string_view sha256)>;  // where an artifact lies on the disk
 
+// Versions of one source are compiled to the same file; of these, those with the same limits are measured alike.
+[[nodiscard]] std::string source_of(const domain::Version& version);
+[[nodiscard]] std::string limits_of(const domain::Version& version);
 // `compile_key` is this machine's: a flat file of another is not used.
 [[nodiscard]] bool is_compiled_for(const domain::Version& version, std::string_view compile_key);
 [[nodiscard]] instances::VersionPlan plan_of(const std::string& function_name, const domain::Version& version, std::string_view compile_key,

@@ -25,6 +25,7 @@ class TestLauncher final : public instances::Launcher {
   TestLauncher(std::uint64_t seed, const Turn& turn, instances::LauncherEvents& events, const instances::FakeBehaviour& behaviour)
       : fake(seed, turn, events, behaviour) {}
   void start(ProcessId process, const instances::StartOrder& order) override {
+    ++started[order.role];
     if (order.role == domain::Role::compile && compiles) std::ofstream(order.output) << "compiled " << order.model_name;
     fake.start(process, order);
   }
@@ -37,6 +38,7 @@ class TestLauncher final : public instances::Launcher {
   instances::Usage measure(ProcessId process) override { return fake.measure(process); }
 
   bool compiles = true;                            // false: its file is missing
+  std::map<domain::Role, int> started;
   instances::FakeLauncher fake;
 };
 

@@ -222,7 +222,8 @@ Json to_json(const control::FunctionView& view) {
                       {"map_ms", to_ms(start.map)},
                       {"load_ms", to_ms(start.load)},
                       {"warm_ms", to_ms(start.warm)},
-                      {"total_ms", to_ms(start.total)}});
+                      {"total_ms", to_ms(start.total)},
+                      {"first_answer_ms", start.first_answer == Duration() ? Json() : Json(to_ms(start.first_answer))}});
   out["versions"] = std::move(versions);
   out["decisions"] = std::move(decisions);
   out["cold_starts"] = std::move(starts);

@@ -145,7 +145,8 @@ TEST(Json, OfAFunctionWholeAndInShort) {
                              .stages = {control::Stage::ready},
                              .instances = 1};
   view.decisions = {{.at = at(0), .version = 2, .before = 0, .after = 1, .reason = "one waited"}};
-  view.cold_starts = {{.at = at(0), .version = 2, .origin = "fork", .total = std::chrono::microseconds(2500)}};
+  view.cold_starts = {{.at = at(0), .version = 2, .origin = "fork", .total = std::chrono::microseconds(2500)},
+                      {.first_answer = std::chrono::microseconds(9500)}};
   const Json brief = summary_to_json(view);
   EXPECT_EQ(brief["latest"], 2);
   EXPECT_EQ(brief["stage"], "ready");
@@ -155,6 +156,8 @@ TEST(Json, OfAFunctionWholeAndInShort) {
   EXPECT_EQ(whole["versions"].size(), 1u);
   EXPECT_EQ(whole["decisions"][0]["reason"], "one waited");
   EXPECT_EQ(whole["cold_starts"][0]["total_ms"], 2.5);
+  EXPECT_TRUE(whole["cold_starts"][0]["first_answer_ms"].is_null()) << "none yet";
+  EXPECT_EQ(whole["cold_starts"][1]["first_answer_ms"], 9.5);
   EXPECT_TRUE(summary_to_json({})["latest"].is_null());
 }
 

@@ -270,7 +270,7 @@ void Fleet::on_reply(ProcessId id, Reply&& reply) {
   --process.outstanding;
   process.blocked = false;
   process.last_used = turn_.now;
-  ++process.answered;
+  if (++process.answered == 1) observer_->on_first_answer(process);
   // Told CPU can't be more than there was time for.
   const Duration most = (turn_.now - process.ready_at + 1s) * std::max(1, process.report.threads);
   const Duration told = std::clamp(Duration(static_cast<Duration::rep>(reply.head.cpu_ns)), Duration{}, most);

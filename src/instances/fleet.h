@@ -88,6 +88,7 @@ class FleetUser {
 class FleetObserver {
  public:
   virtual void on_started(const Process& process) = 0;                     // ready: report and times are set
+  virtual void on_first_answer(const Process& process) = 0;
   virtual void on_start_error(const Group& group, bool is_template, const Error& error) = 0;
   virtual void on_ended(const Process& process, const Death& death) = 0;
   virtual void on_log(const Group* group, ProcessId process, std::string_view line) = 0;  // group is null for jobs

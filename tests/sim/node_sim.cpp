@@ -166,6 +166,7 @@ class Simulation final : serve::ReplySink, serve::DispatcherEvents, instances::F
     require(at != calls_.end(), "a usage record of a call that nobody made");
     require(++at->second.records == 1, "two usage records of one call");
   }
+  void on_first_answer(const instances::Process&) override {}
   void on_started(const instances::Process&) override {}
   void on_start_error(const instances::Group&, bool, const Error&) override {}
   void on_ended(const instances::Process&, const instances::Death&) override {}
