@@ -103,6 +103,25 @@ TEST_F(NodeTest, WhoCompilesMayBeDeletedMeanwhile) {
   ASSERT_TRUE(node->call("joins").ok);
 }
 
+TEST_F(NodeTest, InstancesOfTheModelAsUploadedGiveWayToTheCompiledOne) {
+  DeployOrder kept = order("fraud");
+  kept.manifest = "scaling: {min: 2}";
+  ASSERT_TRUE(node->deploy(std::move(kept)));
+  ASSERT_TRUE(node->call("fraud").ok);
+  EXPECT_EQ((*node)->instances()[0].origin, "upload");
+  for (int i = 0; i < 500; ++i) {
+    ASSERT_TRUE(node->call("fraud").ok);  // nobody notices
+    node->play(10ms);
+    EXPECT_LE(node->launcher().fake.alive(), 2u + 1 + 1 + 1) << "two, a successor, one that drains, and a job or a template";
+  }
+  int instances = 0;
+  for (const InstanceView& view : (*node)->instances()) {
+    instances += view.role == "instance";
+    EXPECT_NE(view.origin, "upload");
+  }
+  EXPECT_EQ(instances, 2);
+}
+
 TEST_F(NodeTest, WhatCanNotBeCompiledServesAndSaysWhy) {
   node->launcher().compiles = false;
   ASSERT_TRUE(node->deploy(order("fraud")));

@@ -58,6 +58,7 @@ instances::VersionPlan plan_of(const std::string& function_name, const Version& 
   const domain::Tuning& tuning = compiled.tuning;
   plan.instance.files = {{version.manifest.model, locate(compiled.sha256), compiled.size}};
   plan.instance.compiled = true;
+  plan.replaces_uploaded = tuning.cold_first_ns != 0;
   plan.instance.pack_weights = tuning.pack_cold;
   plan.instance.large_pages = tuning.large_pages;
   plan.instance.threads = tuning.threads;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <tuple>
+#include <utility>
 
 #include "base/assert.h"
 
@@ -35,7 +36,7 @@ std::string_view name(State state) {
 }
 
 int Group::count(State state) const {
-  return static_cast<int>(std::ranges::count_if(instances, [state](const Process* p) { return p->state == state; }));
+  return static_cast<int>(std::ranges::count_if(instances, [&](const Process* p) { return p->state == state && p != successor; }));
 }
 
 Group& Fleet::define(VersionPlan plan) {
@@ -96,6 +97,7 @@ void Fleet::want(Group& group, int instances) {
 void Fleet::settle(Group& group) {
   if (turn_.now >= group.retry_at)
     for (int missing = group.wanted - group.alive(); missing > 0; --missing) start_instance(group);
+  if (group.successor && group.alive() > group.wanted) stop(*std::exchange(group.successor, nullptr));
   for (int surplus = group.alive() - group.wanted; surplus > 0; --surplus) {
     // Idle ones first, of these the one from the artifact before forks (which run better), then the one idle longest.
     Process* victim = nullptr;
@@ -174,8 +176,9 @@ Instant Fleet::tick() {
   for (auto& [version, group] : groups_) {
     if (group->retry_at > turn_.now) {
       next = std::min(next, group->retry_at);
-    } else if (group->wanted > group->alive()) {
-      settle(*group);
+    } else {
+      if (group->wanted > group->alive()) settle(*group);
+      renew(*group);
     }
   }
   if (turn_.now - measured_at_ >= kMeasureEvery) {
@@ -224,22 +227,30 @@ void Fleet::on_ready(ProcessId id, const ReadyReport& report) {
   observer_->on_started(process);
   if (process.state == State::draining) return;  // no longer wanted: its stop or kill is on its way
   process.state = State::ready;
-  if (process.is_template) {
-    replace_cold_instances(group);
-    return;
-  }
+  if (process.is_template) return renew(group);
   process.credit = std::clamp(report.credit, 1, group.plan.concurrency_max.value_or(1024));
+  if (group.successor == &process) {
+    group.successor = nullptr;
+    if (Process* old = find_outdated(group); old && group.alive() > group.wanted) stop(*old);
+  }
+  renew(group);
   user_->on_instance_ready(process);
 }
 
-// Instances that started from the artifact run without packed weights: for each that is ready, a fork
-// takes its place, and it drains once the fork is there (settle() prefers it as the victim).
-void Fleet::replace_cold_instances(Group& group) {
-  if (!group.plan.forks_run_better) return;
-  const auto cold = std::ranges::count_if(group.instances, [](const Process* p) {
-    return p->state == State::ready && p->origin != Origin::fork;
+// Ready, and would start better today: from the compiled file, or with packed weights from the template.
+Process* Fleet::find_outdated(Group& group) {
+  const bool forks = group.plan.forks_run_better && group.template_ready(), file = group.plan.replaces_uploaded;
+  const auto old = std::ranges::find_if(group.instances, [&](const Process* p) {
+    return p->state == State::ready && ((file && p->origin == Origin::upload) || (forks && p->origin != Origin::fork));
   });
-  for (auto i = cold; i > 0; --i) start_instance(group);
+  return old == group.instances.end() ? nullptr : *old;
+}
+
+// One at a time; its successor is there before it drains.
+void Fleet::renew(Group& group) {
+  if (group.successor || turn_.now < group.retry_at || !find_outdated(group)) return;
+  start_instance(group);
+  group.successor = group.instances.back();
 }
 
 void Fleet::start_failed(Group& group, bool is_template, const Error& error) {
@@ -260,6 +271,7 @@ void Fleet::on_failed(ProcessId id, const Error& error) {
   Process& process = *processes_.at(id);
   const bool wanted = process.state == State::starting;
   process.state = State::draining;
+  if (process.group->successor == &process) process.group->successor = nullptr;
   if (wanted) start_failed(*process.group, process.is_template, error);
 }
 
@@ -297,6 +309,7 @@ void Fleet::on_gone(ProcessId id, const Death& death) {
   Group& group = *process->group;
   const State state = process->state;
   process->state = State::draining;
+  if (group.successor == process.get()) group.successor = nullptr;
   if (process->is_template) group.template_ = nullptr;
   else std::erase(group.instances, process.get());
   process->cpu = std::max(process->cpu, death.cpu);

@@ -35,7 +35,8 @@ struct VersionPlan {
   int number = 0;
   StartOrder instance;                    // from the artifact (or the model as uploaded)
   std::optional<StartOrder> template_;    // absent: this version has none
-  bool forks_run_better = false;          // packed weights: replace instances from the artifact once the template stands
+  bool forks_run_better = false;          // packed weights: instances from the artifact give way once the template stands
+  bool replaces_uploaded = false;         // compiled and measured: instances of the model as uploaded give way
   std::optional<int> concurrency_max;     // the manifest's limit on credit
 };
 
@@ -61,6 +62,7 @@ struct Group {                            // the processes of one version
   VersionPlan plan;
   std::vector<Process*> instances;        // starting, ready and draining
   Process* template_ = nullptr;
+  Process* successor = nullptr;           // starts to take the place of one that would start better today; not counted
   int wanted = 0;
   int failures = 0;                       // starts that failed in a row
   Instant retry_at{};
@@ -159,7 +161,8 @@ class Fleet final : public LauncherEvents {
   void start_instance(Group& group);
   void settle(Group& group);                // makes what is there follow `wanted`
   void start_failed(Group& group, bool is_template, const Error& error);
-  void replace_cold_instances(Group& group);
+  Process* find_outdated(Group& group);
+  void renew(Group& group);
   void measure(Process& process);
   void drop_if_done(Group& group);
   void start_jobs();
