@@ -118,7 +118,7 @@ def growth():
         seen = {}
         for _ in range(40):
             time.sleep(0.25)
-            node.command("scale", "sentences", "1")  # it has work for two: the next decision adds one
+            node.post("/api/functions/sentences/scale", '{"instances": 1}')  # it has work for two: the next decision adds one
             seen |= {start["at"]: start for start in node.get("/api/functions/sentences")["cold_starts"]}
         load.join()
         grown = [s["first_answer_ms"] for s in seen.values() if s["origin"] == "fork" and s["first_answer_ms"]]

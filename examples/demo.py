@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from node import Failed, Node, binary_infer, check, elapsed
+from node import Failed, Node, check, elapsed
+from tensors import binary_infer
 
 EXAMPLES = Path(__file__).resolve().parent
 MODELS = EXAMPLES.parent / "build" / "models"

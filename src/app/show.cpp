@@ -113,7 +113,8 @@ Result<void> describe(const Context& context, const std::string& function) {
     Table table({"AT", "VERSION", "FROM", "SANDBOX", "MAP", "LOAD", "WARM", "TOTAL", "FIRST ANSWER"});
     for (const Json& s : starts)
       table.add({clock_of(s.value("at", "")), std::to_string(s.value("version", 0)), s.value("origin", ""), ms_at(s, "sandbox_ms"),
-                 ms_at(s, "map_ms"), ms_at(s, "load_ms"), ms_at(s, "warm_ms"), ms_at(s, "total_ms"), ms_at(s, "first_answer_ms")});
+                 ms_at(s, "map_ms"), ms_at(s, "load_ms"), ms_at(s, "warm_ms"), ms_at(s, "total_ms"),
+                 s.value("first_answer_ms", Json()).is_number() ? ms_at(s, "first_answer_ms") : "-"});
     print(table.text(terminal));
   }
   if (const Json decisions = f.value("decisions", Json::array()); !decisions.empty()) {

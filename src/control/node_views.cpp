@@ -148,10 +148,13 @@ void Node::usage(std::string_view function, WallTime since, WallTime until, Done
          [this, since, until, done = std::move(done)](Result<std::vector<store::UsageSum>> sums) mutable {
     if (!sums) return done(fail(sums.error()));
     Names names;
-    for (const auto& [name, entry] : functions_) names[entry->function.id.number] = name;
-    std::vector<FunctionId> gone;
     for (const store::UsageSum& sum : *sums)
-      if (sum.function && !names.contains(sum.function.number)) gone.push_back(sum.function);
+      if (sum.function) names[sum.function.number] = "(deleted)";
+    std::vector<FunctionId> gone;
+    for (const auto& [name, entry] : functions_)
+      if (const auto used = names.find(entry->function.id.number); used != names.end()) used->second = name;
+    for (const auto& [number, name] : names)
+      if (name == "(deleted)") gone.push_back({number});
     if (gone.empty()) return done(report_of(*sums, names, since, until));
     auto work = [this, gone, names = std::move(names)]() -> Result<Names> {
       Names all = names;
@@ -170,9 +173,8 @@ void Node::usage(std::string_view function, WallTime since, WallTime until, Done
 UsageReport Node::report_of(const std::vector<store::UsageSum>& sums, const Names& names, WallTime since, WallTime until) {
   UsageReport report{.since = since, .until = until, .currency = options_.prices.currency};
   for (const store::UsageSum& sum : sums) {
-    const auto name = names.find(sum.function.number);
     if (!sum.function) report.unknown_calls += sum.invocations;
-    else report.sums.push_back(priced(sum, name != names.end() ? name->second : "(deleted)", since, until));
+    else report.sums.push_back(priced(sum, names.at(sum.function.number), since, until));
   }
   std::ranges::sort(report.sums, {}, [](const UsageSum& s) { return std::pair(s.function, s.version); });
   return report;

@@ -11,42 +11,18 @@ The functions of tiny_model.py lie in the folder in which the commands run.
 import argparse
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from tiny_model import write_functions
-
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "examples"))
+from node import Node  # noqa: E402
+from tiny_model import write_functions  # noqa: E402
+
 TIMEOUT = 60
-
-
-class Node:
-    def __init__(self, binary, folder):
-        self.log = open(Path(folder) / "node.log", "w+")
-        self.process = subprocess.Popen([binary, "serve", "--listen", "127.0.0.1:0", "--data", str(Path(folder) / "data")],
-                                        stdout=self.log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
-        end = time.monotonic() + 30
-        while not (found := re.search(r"listening on (http://\S+)", self.text())):
-            if time.monotonic() > end or self.process.poll() is not None:
-                raise SystemExit(f"the node does not say where it listens:\n{self.text()}")
-            time.sleep(0.02)
-        self.url = found.group(1)
-
-    def text(self):
-        return Path(self.log.name).read_text(errors="replace")
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(40)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-            return "none within 40 s after SIGTERM"
 
 
 def read_case(path):
@@ -97,12 +73,13 @@ def main():
             write_functions(Path(folder) / "work")
             (Path(folder) / "bin").mkdir()
             os.symlink(binary, Path(folder) / "bin" / "mayfly")
-            node = Node(binary, folder)
+            node = Node(binary)
             environment = {"PATH": f"{folder}/bin:{os.environ['PATH']}", "HOME": folder, "MAYFLY_URL": node.url, "LC_ALL": "C.UTF-8", "TERM": "xterm"}
             begun = time.monotonic()
             failures = run_case(path, environment, Path(folder) / "work")
             if (status := node.stop()) != 0:
-                failures.append(f"{path}: the node's exit status is {status}:\n{node.text()[-2000:]}")
+                failures.append(f"{path}: the node's exit status is {status}:\n" + "\n".join(node.lines[-20:]) + "\n")
+            node.kill()
             print(f"{path.stem}: {'failed' if failures else 'ok'}, {time.monotonic() - begun:.1f} s")
             print("".join(failures), end="")
             failed += bool(failures)
