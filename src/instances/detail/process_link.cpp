@@ -55,9 +55,11 @@ void ProcessLink::close() {
   open_ = false;
 }
 
-void ProcessLink::finish() {
+bool ProcessLink::finish() {
   if (open_) take_frames();
+  const bool was_open = open_;
   close();
+  return was_open;
 }
 
 bool ProcessLink::send(const Request& request) {
@@ -119,8 +121,7 @@ bool ProcessLink::read_packet() {
   }
   if (packet->size == 0) {
     if (in_frames_) return false;  // told again once the ring is read
-    finish();
-    owner_.link_closed(*this);
+    if (finish()) owner_.link_closed(*this);
     return false;
   }
   take_packet({reinterpret_cast<const char*>(buffer.data()), packet->size}, std::move(*packet));

@@ -30,8 +30,9 @@ class LinkOwner {
   virtual void link_failed(ProcessLink& link, const Error& error) = 0;
   virtual void link_reply(ProcessLink& link, Reply&& reply) = 0;
   virtual void link_log(ProcessLink& link, std::string_view line) = 0;
-  virtual void link_broken(ProcessLink& link, const std::string& how) = 0;  // at most once
-  virtual void link_closed(ProcessLink& link) = 0;                          // at most once: its end is closed
+  // One of both, at most once, and nothing after it.
+  virtual void link_broken(ProcessLink& link, const std::string& how) = 0;
+  virtual void link_closed(ProcessLink& link) = 0;                          // its end is closed
 
  protected:
   ~LinkOwner() = default;
@@ -76,7 +77,7 @@ class ProcessLink {
   };
 
   ProcessLink(os::Loop& loop, LinkOwner& owner) : loop_(loop), owner_(owner) {}
-  void finish();                  // delivers what is left in the ring, then listens no more
+  bool finish();                  // delivers what is left in the ring, then listens no more; false: that broke the link
   void read_control();
   bool read_packet();             // false: nothing more now, or the link is closed
   void take_packet(std::string_view bytes, os::Packet&& packet);
