@@ -3,10 +3,10 @@
 
     tools/tidy.py [ROOT]
 
-C++ (src, tests, bench): banned calls, lengths, headers that explain themselves. Pages: dead links and paths. The table of
+C++ (src, tests, bench): banned calls, lengths, headers that explain themselves. Pages: dead links, paths and names of code. The table of
 SPECIFICATION.md: each promise names a test that exists. Every text file: no control characters, no blanks at the ends.
 """
-import pathlib, re, subprocess, sys
+import functools, pathlib, re, subprocess, sys
 
 FILE_LINES, LINE_LENGTH, HEADER_LINES = 500, 140, (1, 14)
 
@@ -107,6 +107,26 @@ def check_page(root, file, text):
         for target in re.findall(r"`((?:src|tests|tools|docs|bench|examples|api|console)/[\w./-]+)`", line):
             if not (root / target).exists() and not list(root.glob(target + ".*")):
                 yield number, f"the path '{target}' does not exist: name the file as it is called now"
+        if "decisions" not in file.parts:  # a record tells what was
+            yield from ((number, what) for what in check_names_of_code(root, line))
+
+
+@functools.cache
+def words_of(file):
+    return set(re.findall(r"\w+", file.read_text(errors="replace")))
+
+
+def check_names_of_code(root, line):
+    """`serve/routes` is a file below src/, `Fleet::want` a member that some file there has beside its class."""
+    for target in re.findall(r"`(\w+/[\w./]+)`", line):
+        folder = root / "src" / target.partition("/")[0]
+        if folder.is_dir() and not (root / "src" / target).exists() and not list((root / "src").glob(target + ".*")):
+            yield f"no file 'src/{target}': name the file as it is called now"
+    for scope, member in re.findall(r"`(?:\w+::)*(\w+)::(\w+)`", line):
+        code = [file for file in (root / "src").rglob("*") if file.suffix in {".h", ".cpp"}]
+        if scope != "std" and not any({scope, member} <= words_of(file) for file in code):
+            yield f"nothing below src/ is called '{scope}::{member}': write it as it is called now"
+
 
 
 def gtests_of(root, files):

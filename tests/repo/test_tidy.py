@@ -67,6 +67,13 @@ class Tidy(unittest.TestCase):
         self.only("does not exist", README_md="See `src/none.cpp`.\n")
         self.assertEqual(offences(README_md="See [this](docs/a.md#x), `docs/a.md`, [that](https://example.org).\n", docs__a_md="a\n"), [])
 
+    def test_pages_name_code_as_it_is_called(self):
+        code = dict(src__serve__routes_h=HEADER + "class Routes { void resolve(); };\n")
+        self.only("no file 'src/serve/route'", README_md="See `serve/route`.\n", **code)
+        self.only("'Routes::pick'", README_md="See `serve::Routes::pick`.\n", **code)
+        self.assertEqual(offences(README_md="`serve/routes`, `serve/routes.h`, `application/json`, `Routes::resolve`, `std::move`.\n", **code), [])
+        self.assertEqual(offences(docs__decisions__a_md="It was `serve/route`, with `Routes::pick`.\n", **code), [])
+
     def test_promises_name_tests(self):
         table = "| promise | test |\n| --- | --- |\n| at most `3` | %s |\n"
         code = dict(src__serve__a_test_cpp="TEST(Queue, IsBounded) {}\nTEST_F(Lane, is_fair) {}\n", tests__cases__a_case="$ mayfly list\n")
