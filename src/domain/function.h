@@ -22,7 +22,7 @@ struct FileRef {
   friend bool operator==(const FileRef&, const FileRef&) = default;
 };
 
-// How instances of a version run the model; measured at deploy (worker/tune.h) and kept with the artifact.
+// How instances of a version run the model; measured at deploy (worker/jobs.h) and kept with the artifact.
 struct Tuning {
   bool pack_weights = true;    // in the template; the cold tier never packs unless pack_cold
   bool pack_cold = false;      // packing pays off even for one cold run (static int8 convolutions)
@@ -39,7 +39,7 @@ struct Tuning {
 
 // The model compiled for one engine version and CPU.
 struct Compiled {
-  std::string key;        // engine version, CPU features and options; see worker/compile.h
+  std::string key;        // engine version, CPU features and options; see domain/compile_key.h
   std::string sha256;     // the artifact: one flat file, mapped in place
   Bytes size;
   std::uint64_t compile_ns = 0;

@@ -44,7 +44,7 @@ enum class MessageKind : std::uint32_t {
 enum class Role : std::uint32_t {
   instance = 1,  // load without packing (unless tuned otherwise), serve
   template_ = 2, // load as tuned, run once on made-up input, wait for forks
-  check = 3,     // is it a model? -> signature (worker/check.h)
+  check = 3,     // is it a model? -> signature (worker/jobs.h)
   compile = 4,   // -> one flat file, written to the descriptor after the model's files
   tune = 5,      // measure -> domain::Tuning
   probe = 6,     // tests only: tries to leave the sandbox and reports what it managed

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <set>
+#include <sstream>
+
 #include "base/random.h"
 
 namespace mayfly::domain {
@@ -87,6 +91,32 @@ TEST(Manifest, ErrorsNameTheLineAndTheNearestWord) {
   EXPECT_EQ(refusal("labels: cat"), "line 1: labels: a list is wanted: [first, second, …]");
   EXPECT_EQ(refusal("resources: 5"), "line 1: resources is a list of 'key: value', not '5'");
   EXPECT_EQ(refusal("- a"), "line 1: a manifest is a list of 'key: value', not a list");
+}
+
+// Every key by its full name, as the errors about an unknown one list them.
+void collect_keys(const std::string& section, std::set<std::string>& into) {
+  const std::string unknown = "zzzzzzzzzz: 1";
+  std::string yaml = unknown;
+  for (std::string rest = section; !rest.empty(); rest = rest.substr(0, rest.rfind('.') == rest.npos ? 0 : rest.rfind('.')))
+    yaml = rest.substr(rest.rfind('.') + 1) + ": {" + yaml + "}";
+  const std::string message = refusal(yaml);
+  const std::size_t at = message.find("; valid: ");
+  if (at == message.npos) {
+    into.insert(section);
+    return;
+  }
+  std::istringstream names(message.substr(at + 9));
+  for (std::string name; std::getline(names >> std::ws, name, ',');) collect_keys(section.empty() ? name : section + "." + name, into);
+}
+
+TEST(Manifest, ThePageListsEveryKey) {
+  std::ifstream in(MAYFLY_SOURCE_DIR "/docs/manifest.md");
+  std::set<std::string> listed, known;
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("| `") && line.find("` |") != std::string::npos) listed.insert(line.substr(3, line.find("` |") - 3));
+  collect_keys("", known);
+  EXPECT_EQ(listed, known);
+  EXPECT_TRUE(known.contains("scaling.target.p99"));
 }
 
 TEST(Manifest, ImpossibleTogether) {
