@@ -35,6 +35,8 @@ test: all venv
 	@$(PYTHON) examples/get_models.py fraud
 	@echo "make: memory after 1,000 cycles of load, infer and unload, in the release build"
 	@$(PYTHON) tests/faults/cycles.py --mayfly build/mayfly
+	@echo "make: calls for more memory than there is, which a sanitizer would end, in the release build"
+	@$(PYTHON) tests/faults/run.py --mayfly build/mayfly a_call_that_allocates
 	@echo "make: tritonclient as the real client, against the release build"
 	@$(PYTHON) tests/clients/test_tritonclient.py --mayfly build/mayfly
 
