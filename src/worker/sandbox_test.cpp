@@ -194,7 +194,7 @@ TEST_F(SandboxTest, DeniedCallsFailAndAreLogged) {
     all += errno_of(::kill(-1, SIGKILL)) + ", ";
     all += errno_of(::mount("x", "/tmp", "tmpfs", 0, nullptr)) + ", ";
     all += errno_of(::unshare(CLONE_NEWUSER)) + ", ";
-    all += errno_of(::setuid(0));
+    all += errno_of(::syscall(SYS_setuid, 0));  // not the C library's, which tells the threads of a sanitizer first
     return all;
   }), "Operation not permitted, Operation not permitted, Operation not permitted, Operation not permitted, Operation not permitted, "
       "Operation not permitted, Operation not permitted");
@@ -233,14 +233,15 @@ TEST_F(SandboxTest, ATemplateForksSiblingsThatOutliveIt) {
   EXPECT_EQ(answer->bytes, "child of init");
   EXPECT_GT(answer->pid, 0);
   EXPECT_EQ(os::process_facts(answer->pid)->parent, sandbox.init_pid);
-  EXPECT_EQ(os::process_facts(answer->pid)->pid_inside, 3);
+  const int inside = os::process_facts(answer->pid)->pid_inside;
+  EXPECT_GT(inside, 2);
   auto ended = receive(sandbox.status);
   ASSERT_TRUE(ended);
   EXPECT_EQ(read_as<domain::ProcessEnded>(ended->bytes).pid, 2);
   sandbox.control.reset();  // the child ends, and with it the sandbox
   ended = receive(sandbox.status);
   ASSERT_TRUE(ended);
-  EXPECT_EQ(read_as<domain::ProcessEnded>(ended->bytes).pid, 3);
+  EXPECT_EQ(read_as<domain::ProcessEnded>(ended->bytes).pid, inside);
   ended = receive(sandbox.status);
   ASSERT_TRUE(ended);
   EXPECT_TRUE(ended->closed);
