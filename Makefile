@@ -2,6 +2,7 @@
 # make demo     … and run the main job on real input: deploy three real models, call them, stop (examples/demo.py)
 # make test     … build with sanitizers, run every test
 # make faults   … faults of a whole node, with what waits for minutes, against the release build (tests/faults)
+# make tsan     … the same tests with the thread sanitizer
 # make bench    … measure the promised numbers against their floors (bench/run.py)
 # make clean    remove what was built, keep what was fetched
 SHELL := /bin/bash
@@ -45,8 +46,12 @@ faults: all venv
 	@$(PYTHON) tests/models/make_models.py build/test-models
 	@$(PYTHON) tests/faults/run.py --slow --mayfly build/mayfly
 
-tsan: setup
-	@cmake --preset tsan && cmake --build build/tsan && ctest --test-dir build/tsan --output-on-failure
+# Every test once more, with the thread sanitizer: the whole node under faults included.
+tsan: venv
+	@cmake --preset tsan >build/configure-tsan.log 2>&1 || { cat build/configure-tsan.log; exit 1; }
+	@cmake --build build/tsan
+	@$(PYTHON) tests/models/make_models.py build/test-models
+	@TSAN_OPTIONS=halt_on_error=1 ctest --test-dir build/tsan --output-on-failure
 
 # The promised numbers, each beside its floor (docs/measurements.md). About 15 minutes; needs wrk as the load.
 bench: all venv

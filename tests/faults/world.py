@@ -43,7 +43,7 @@ def until(look, text, seconds=PATIENCE):
 
 def is_sanitized(binary):
     with open(binary, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(b"__asan_init") >= 0
+        return content.find(b"__asan_init") >= 0 or content.find(b"__tsan_init") >= 0
 
 
 def ticks(pid):
