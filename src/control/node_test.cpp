@@ -261,6 +261,23 @@ TEST_F(NodeTest, TheLogNamesTheTraceOfACall) {
   EXPECT_EQ((*lines)[2].json.find("trace_id"), std::string::npos) << (*lines)[2].json;
 }
 
+// However it came to it: a limit, a lie about its ring, a signal. The reason is the launcher's.
+TEST_F(NodeTest, TheLogSaysWhyAnInstanceEnded) {
+  ASSERT_TRUE(node->deploy(order("fraud")));
+  instances::FakeBehaviour dying = options.behaviour;
+  dying.run_dies = 1;
+  node->launcher().fake.set(dying);
+  const auto answer = node->call("fraud");
+  ASSERT_FALSE(answer.ok);
+  const auto lines = (*node)->logs("fraud", 0, 10);
+  const auto said = std::ranges::find_if(*lines, [](const LogLine& line) { return line.json.contains("the instance ended: "); });
+  ASSERT_NE(said, lines->end());
+  const std::size_t at = said->json.find("ended: ") + 7;
+  const std::string reason = said->json.substr(at, said->json.find('"', at) - at);
+  EXPECT_FALSE(reason.empty());
+  EXPECT_NE(answer.error.message.find(reason), std::string::npos) << answer.error.message << "; the log: " << said->json;
+}
+
 TEST_F(NodeTest, UsageOutlivesAFunctionUnderItsName) {
   ASSERT_TRUE(node->deploy(order("fraud")));
   ASSERT_TRUE(node->call("fraud").ok);

@@ -3,6 +3,7 @@ import glob
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -52,6 +53,26 @@ def test_a_second_node_on_the_same_data(world):
                           timeout=60)
     check(done.returncode == 1 and world.node.data in done.stderr, f"it is refused: {done.stderr.strip()}", done)
     world.answers("the first node goes on: a function")
+
+
+def test_a_node_that_stands_still(world):
+    """Stopped for longer than a deadline, as on a machine that was suspended: what is over is told, the rest is answered."""
+    world.deploy(world.write("stands", "resources: {timeout: 60s, cpu: 1}\nscaling: {min: 1, max: 1, concurrency: 1}", MODELS / "loops.onnx"))
+    until(lambda: any(p["state"] == "ready" for p in world.instances("stands").values()), "an instance")
+    held = Call(world.node, "stands", {"x": [1]}, {"X-Mayfly-Timeout": "2s"})
+    until(lambda: any(p["in_flight"] for p in world.instances("stands").values()), "a call runs")
+    os.kill(world.node.process.pid, signal.SIGSTOP)
+    try:
+        late = [Call(world.node, "add", {"x": [[i, 0, 0]]}) for i in range(5)]
+        time.sleep(4)
+        check(not any(call.reply for call in late), "nobody is answered by a node that stands still")
+    finally:
+        os.kill(world.node.process.pid, signal.SIGCONT)
+    reply = held.answer()
+    check(reply.status == 504, "the call whose time was over meanwhile is told so", reply)
+    check(all(call.answer().json == {"y": [[i + 1, 2, 3]]} for i, call in enumerate(late)), "the calls that came meanwhile are answered")
+    check(Call(world.node, "stands", {"x": [0]}).answer().status == 200, "the next call is answered")
+    world.run("delete", "stands", "--yes")
 
 
 def groups_of(pid):

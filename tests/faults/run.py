@@ -6,7 +6,8 @@
 Runs every test_… function of the modules below, or those named; each prints what it checks: who caused a fault gets a clear error, and
 another function on the same node goes on answering. --slow adds what waits for minutes. The last line is "N passed, N failed, N
 skipped"; the exit status is 0 only if none failed. Deadlines are generous and nothing is asserted about time. Jumps of the clock are
-not made here: the node reads it in one place (src/os), and tests/sim makes them.
+not made here: the node reads it in one place (src/os/clock.h), and tests/sim/control_sim.cpp makes them. That the node itself stands
+still for a while is made here.
 """
 import argparse
 import resource

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 
 #include "node.h"
 
@@ -46,6 +48,32 @@ TEST(Escape, NothingThatAHostileModelTriesWorks) {
   for (const char* call : {"openat", "socket", "kill", "fork", "clone", "execve", "ptrace",
                            "process_vm_readv", "mount", "setuid", "unshare", "bpf"})
     EXPECT_TRUE(node.heard[id].log.contains(std::string("tried ") + call + "\n")) << call << " is not in the log:\n" << node.heard[id].log;
+}
+
+int processes_called(const std::string& name) {
+  int found = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    std::string comm;
+    found += std::getline(std::ifstream(entry.path() / "comm"), comm) && comm == name;
+  }
+  return found;
+}
+
+TEST(Escape, ForksWithoutEndComeToTheLimitAndEndWithTheirSandbox) {
+  Node node({.blanks = 1});
+  if (!node.launcher->note().empty()) GTEST_SKIP() << node.launcher->note();
+  ASSERT_EQ(processes_called("fork-bomb"), 0) << "of another run";
+  const ProcessId other = node.start(domain::Role::instance, "echo");
+  ASSERT_TRUE(node.ready(other));
+  const ProcessId id = node.start(domain::Role::check, "forks");
+  ASSERT_TRUE(node.ready(id)) << node.heard[id].error.message << node.heard[id].death.reason;
+  EXPECT_GT(processes_called("fork-bomb"), 1);
+  EXPECT_LT(processes_called("fork-bomb"), 200);
+  EXPECT_TRUE(node.until([&] { return node.heard[id].log.contains(" failed: Resource temporarily unavailable\n"); })) << node.heard[id].log;
+  ASSERT_TRUE(node.send(other, "still"));
+  EXPECT_TRUE(node.replies(other, 1)) << "its neighbour is not disturbed";
+  ASSERT_TRUE(node.gone(id));
+  EXPECT_TRUE(node.until([] { return processes_called("fork-bomb") == 0; }));
 }
 
 TEST(Escape, NothingIsLeftASecondAfterTheNodeWasKilled) {

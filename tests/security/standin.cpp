@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -57,6 +58,18 @@ void say_hello(int control) {
     if (at == MAP_FAILED) std::abort();
     std::memset(at, 1, 1 << 20);
   }
+}
+
+// A job may fork (its measurement of a template does): without end it comes to a limit. Its children hold on to all it had.
+void fork_without_end() {
+  ::prctl(PR_SET_NAME, "fork-bomb");
+  int made = 0;
+  for (;; ++made) {
+    const long child = ::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (child < 0) break;
+    if (child == 0) for (;;) ::poll(nullptr, 0, -1);
+  }
+  std::fprintf(stderr, "fork %d failed: %s\n", made + 1, std::strerror(errno));
 }
 
 class Instance {
@@ -204,6 +217,11 @@ void run_standin(os::Fd control) {
   if (name == "refuses") return say(control.get(), domain::FailedMessage{.head = {domain::MessageKind::failed, 0}, .code = 1},
            "not a model");
   if (name == "bad credit") return say(control.get(), domain::ReadyMessage{.head = {domain::MessageKind::ready, 0}, .credit = 0});
+  if (name == "forks") {
+    if (!worker::apply_role_filter(domain::Role::check)) ::_exit(5);
+    fork_without_end();
+    return say(control.get(), domain::ReadyMessage{.head = {domain::MessageKind::ready, 0}, .credit = 1}, "forked");
+  }
   if (name == "job") return say(control.get(), domain::ReadyMessage{.head = {domain::MessageKind::ready, 0}, .credit = 1},
            R"({"result": 1})");
   if (load.role == domain::Role::template_) run_template(control.get());
