@@ -112,8 +112,8 @@ std::optional<Books::Name> Node::name_of(VersionId version) {
 bool Node::has_artifact(std::string_view sha256) { return store_.artifacts().has(sha256); }
 
 Result<std::uint64_t> Node::begin_upload() {
-  constexpr std::size_t kUploadsMax = 64;
-  if (uploads_.size() >= kUploadsMax) return fail(Code::exhausted, "64 uploads run already: wait for one to end");
+  if (uploads_.size() >= kUploadsMax)
+    return fail(Code::exhausted, std::to_string(kUploadsMax) + " uploads run already, as many as this node takes: wait for one to end");
   TRY(auto upload, store_.artifacts().begin());
   uploads_.emplace(++uploads_made_, std::move(upload));
   return uploads_made_;

@@ -120,7 +120,7 @@ Result<std::vector<LogLine>> Node::logs(std::string_view function, std::uint64_t
     TRY(const Entry* entry, need(function));
     id = entry->function.id;
   }
-  return books_.lines(id, after, std::min<std::size_t>(count, 1000), [this](const domain::UsageRecord& r) -> Books::Name {
+  return books_.lines(id, after, count, [this](const domain::UsageRecord& r) -> Books::Name {
     if (const auto name = name_of(VersionId{r.version})) return *name;
     for (const auto& [name, entry] : functions_)
       if (entry->function.id.number == r.function) return {name, static_cast<int>(r.version_number)};
