@@ -213,6 +213,7 @@ void ZygoteLauncher::cancel(ProcessId id, Ticket ticket) {
   if (!process || process->stage != Stage::ready) return;
   process->link->cancel(ticket);
   if (!process->link->in_flush) to_wake_.push_back(process->link.get());
+  os::signal_process(process->pidfd, domain::kCancelSignal, ticket.number);  // it may run already, and read no frame until it has
   process->link->in_flush = true;
 }
 

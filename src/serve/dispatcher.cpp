@@ -241,7 +241,7 @@ void Dispatcher::cancel(Ticket ticket) {
       slot->lane->load.level(turn_.now, slot->lane->waiting + slot->lane->in_flight);
       release(index);
       return;
-    case Step::running:  // the instance still holds it: the slot stays until its reply
+    case Step::running:  // the instance still holds it, and is told to stop: the slot stays until its reply
       close_record(*slot, &kLeft);
       slot->step = Step::orphaned;
       slot->sink = nullptr;
@@ -291,6 +291,7 @@ void Dispatcher::on_reply(Process& process, Reply&& reply) {
   InvocationReply answered{.version = static_cast<int>(slot->record.version_number)};
   note_timing(*slot, process, reply.head, answered.phases);
   if (slot->step == Step::orphaned) {
+    process.cpu_told -= Duration(static_cast<Duration::rep>(reply.head.cpu_ns));  // its record is closed: the process's overhead
     release(index);
   } else if (reply.head.code != 0) {
     constexpr std::size_t kMessageSize = 4096;

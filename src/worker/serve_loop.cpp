@@ -31,6 +31,8 @@ std::uint64_t ns(Duration d) { return static_cast<std::uint64_t>(d.count()); }
 constexpr const char* kNoMemory =
     "the request needs more memory than this instance may use: send less at a time, or raise resources.memory";
 
+constexpr const char* kStopped = "stopped while it ran: whoever asked had left, or its time was over";
+
 // A request that asks for more memory than there is fails alone.
 template <class Call>
 auto within_memory(const Call& call) -> decltype(call()) {
@@ -58,7 +60,7 @@ bool joinable(const domain::Signature& signature) {
 ServeLoop::ServeLoop(Model& model, int control, os::Ring in, os::Ring out, ServeOptions options)
     : model_(model), control_(control), in_(std::move(in)), out_(std::move(out)), options_(std::move(options)),
       batches_(options_.batches && joinable(model.signature())), version_text_(std::to_string(options_.version_number)),
-      decoder_(model.signature()), may_spin_(os::usable_cores() > 1) {
+      decoder_(model.signature()), watch_(model), may_spin_(os::usable_cores() > 1) {
   joined_.resize(model.signature().inputs.size());
   joined_inputs_.resize(model.signature().inputs.size());
   part_.resize(model.signature().outputs.size());
@@ -282,9 +284,13 @@ void ServeLoop::run_batch() {
 void ServeLoop::run_alone(Work& work) {
   const Instant begun = os::monotonic_now();
   const auto outputs = within_memory([&] { return model_.run(work.request.inputs); });
+  watch_.add(work.head.ticket);
+  watch_.begin();
   const Duration run = os::monotonic_now() - begun;
+  const bool stopped = watch_.end();
   cpu_batch_ = cpu_since_last();
   if (!outputs) return refuse(work, explain_run_failure(outputs.error()), cpu_batch_);
+  if (!outputs && stopped) return refuse(work, {Code::cancelled, kStopped}, cpu_batch_);
   answer(work, *outputs, run, work.request.rows, 0);
 }
 
@@ -311,11 +317,20 @@ Result<std::span<const TensorView>> ServeLoop::run_joined(std::size_t count, std
 
 void ServeLoop::run_together(std::size_t count) {
   std::int64_t rows = 0;
-  for (std::size_t i = 0; i < count; ++i) rows += waiting_[i].request.rows;
+  for (std::size_t i = 0; i < count; ++i) {
+    rows += waiting_[i].request.rows;
+    watch_.add(waiting_[i].head.ticket);
+  }
   const Instant begun = os::monotonic_now();
   const auto outputs = within_memory([&] { return run_joined(count, rows); });
+  watch_.begin();
   const Duration run = os::monotonic_now() - begun;
+  const bool stopped = watch_.end();
   if (!outputs) {  // one of them may be to blame: each on its own
+  if (!outputs && stopped) {
+    for (std::size_t i = 0; i < count; ++i) refuse(waiting_[i], {Code::cancelled, kStopped}, cpu_since_last());
+    return;
+  }
     for (std::size_t i = 0; i < count; ++i) run_alone(waiting_[i]);
     return;
   }
