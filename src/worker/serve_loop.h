@@ -82,7 +82,7 @@ class ServeLoop {
   Decoder decoder_;
   RunWatch watch_;
   std::deque<Work> waiting_;
-  std::vector<std::pair<std::string, DecodeMemory>> spare_;  // used again
+  std::vector<Work> spare_;    // answered; their memory is used again
   std::deque<std::pair<std::uint64_t, os::Fd>> large_bodies_;
   std::vector<std::vector<std::byte>> joined_;
   std::vector<TensorView> joined_inputs_, part_;
