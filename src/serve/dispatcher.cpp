@@ -348,14 +348,16 @@ void Dispatcher::expire(std::uint32_t index) {
   const auto limit = std::to_string(to_us(slot.deadline - slot.call.arrived) / 1000) + " ms";
   if (slot.step == Step::waiting) {
     unlink(lane, index);
-    fail_slot(index, {Code::deadline_exceeded, "no instance took the call within its time limit of " + limit});
+    fail_slot(index, {Code::deadline_exceeded, "no instance took the call within its time limit of " + limit +
+                      " (resources.timeout, or the caller's own): allow more time, or more instances (scaling.max)"});
     lane.load.level(turn_.now, lane.waiting + lane.in_flight);
     return;
   }
   Process* process = slot.process;
   const Ticket ticket = ticket_of(index);
   ReplySink* sink = slot.sink;
-  const Error error{Code::deadline_exceeded, "no answer within the time limit of " + limit + " (resources.timeout, or the caller's own)"};
+  const Error error{Code::deadline_exceeded, "no answer within the time limit of " + limit +
+                    " (resources.timeout, or the caller's own): send less at a time, or allow more"};
   close_record(slot, &error);
   slot.step = Step::orphaned;
   slot.sink = nullptr;
@@ -397,7 +399,7 @@ void Dispatcher::forget(VersionId version) {
   while (lane->first) {
     const std::uint32_t index = lane->first;
     unlink(*lane, index);
-    fail_slot(index, {Code::not_found, "this version was deleted while the call waited"});
+    fail_slot(index, {Code::not_found, "this version was deleted while the call waited: call another"});
   }
   lane->group = nullptr;  // the lane leaves at a tick once nothing runs there
 }
