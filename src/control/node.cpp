@@ -112,8 +112,8 @@ std::optional<Books::Name> Node::name_of(VersionId version) {
 bool Node::has_artifact(std::string_view sha256) { return store_.artifacts().has(sha256); }
 
 Result<std::uint64_t> Node::begin_upload() {
-  constexpr std::size_t kUploadsMax = 64;
-  if (uploads_.size() >= kUploadsMax) return fail(Code::exhausted, "64 uploads run already: wait for one to end");
+  if (uploads_.size() >= kUploadsMax)
+    return fail(Code::exhausted, std::to_string(kUploadsMax) + " uploads run already, as many as this node takes: wait for one to end");
   TRY(auto upload, store_.artifacts().begin());
   uploads_.emplace(++uploads_made_, std::move(upload));
   return uploads_made_;
@@ -140,19 +140,21 @@ void Node::abort_upload(std::uint64_t upload) { uploads_.erase(upload); }  // th
 
 Result<void> Node::Entry::check_weights(const std::vector<domain::Weight>& weights) const {
   if (weights.empty() || weights.size() > 16)
-    return fail(Code::invalid_argument, "an alias has 1 to 16 weights, not " + std::to_string(weights.size()));
+    return fail(Code::invalid_argument, std::to_string(weights.size()) + " weights: an alias has 1 to 16, name so many versions");
   double sum = 0;
   for (const domain::Weight& w : weights) {
     if (!std::ranges::any_of(function.versions, [&](const Version& v) { return v.number == w.version; }))
       return fail(Code::not_found, "function '" + function.name + "' has no version " + std::to_string(w.version));
     const std::string version = "version " + std::to_string(w.version);
-    if (leaving.contains(w.version)) return fail(Code::conflict, version + " is being deleted");
-    if (!(w.share >= 0 && w.share <= 1)) return fail(Code::invalid_argument, "the share of " + version + " is not between 0 and 1");
+    if (leaving.contains(w.version)) return fail(Code::conflict, version + " is being deleted: name another");
+    if (!(w.share >= 0 && w.share <= 1))
+      return fail(Code::invalid_argument, "the share of " + version + " is " + std::to_string(w.share) + ": write a number from 0 to 1");
     if (std::ranges::count(weights, w.version, &domain::Weight::version) > 1)
-      return fail(Code::invalid_argument, version + " is named twice");
+      return fail(Code::invalid_argument, version + " is named twice: name each version once");
     sum += w.share;
   }
-  if (sum < 0.999 || sum > 1.001) return fail(Code::invalid_argument, "the shares add up to " + std::to_string(sum) + ", not to 1");
+  if (sum < 0.999 || sum > 1.001)
+    return fail(Code::invalid_argument, "the shares add up to " + std::to_string(sum) + ": they must add up to 1");
   return {};
 }
 
@@ -205,7 +207,7 @@ void Node::remove_version(std::string_view function, int number, Done<void> done
   if ((*entry)->function.versions.size() == 1)
     return done(fail(Code::conflict, "version " + std::to_string(number) + " is the only one: delete the function"));
   if ((*entry)->naming.contains(number))
-    return done(fail(Code::conflict, "an alias is being moved to version " + std::to_string(number)));
+    return done(fail(Code::conflict, "an alias is being moved to version " + std::to_string(number) + ": move it elsewhere first"));
   const VersionId id = version->id;
   (*entry)->leaving.insert(number);
   behind(catalog_work_, kCatalogBusy, [this, id] { return store_.catalog().remove_version(id); },
@@ -257,7 +259,8 @@ void Node::rollback(std::string_view function, std::string_view alias, Done<doma
   if (!entry) return done(fail(entry.error()));
   const domain::Alias* known = (*entry)->alias(alias);
   if (!known) return done(fail(Code::not_found, "function '" + (*entry)->function.name + "' has no alias '" + std::string(alias) + "'"));
-  if (known->before.empty()) return done(fail(Code::conflict, "alias '" + known->name + "' has pointed nowhere else before"));
+  if (known->before.empty())
+    return done(fail(Code::conflict, "alias '" + known->name + "' has pointed nowhere else before: name a version"));
   if (const auto sound = (*entry)->check_weights(known->before); !sound)
     return done(fail(Code::conflict, "can't roll back: " + sound.error().message));
   store_alias(**entry, {.name = known->name, .weights = known->before, .before = known->weights}, std::move(done));
@@ -284,7 +287,7 @@ void Node::remove_alias(std::string_view function, std::string_view alias, Done<
 Result<void> Node::scale(std::string_view function, int instances, bool evict) {
   TRY(Entry* entry, need(function));
   if (instances < 0 || instances > 1000)
-    return fail(Code::invalid_argument, std::to_string(instances) + " instances: 0 to 1000 are possible");
+    return fail(Code::invalid_argument, std::to_string(instances) + " instances: write a number from 0 to 1000");
   std::vector<int> numbers;
   if (const domain::Alias* live = entry->alias("live"))
     for (const domain::Weight& w : live->weights) numbers.push_back(w.version);

@@ -22,6 +22,8 @@
 
 namespace mayfly::control {
 
+constexpr std::size_t kUploadsMax = 64;  // at a time
+
 // Work that may block: runs elsewhere, in order within one line, then `done` runs here.
 // False: too much waits already.
 using Background = std::function<bool(std::function<void()> work, std::function<void()> done)>;

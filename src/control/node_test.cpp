@@ -278,6 +278,33 @@ TEST_F(NodeTest, TheLogSaysWhyAnInstanceEnded) {
   EXPECT_NE(answer.error.message.find(reason), std::string::npos) << answer.error.message << "; the log: " << said->json;
 }
 
+TEST_F(NodeTest, UploadsAtATimeHaveALimit) {
+  std::vector<std::uint64_t> running;
+  for (std::size_t i = 0; i < kUploadsMax; ++i) running.push_back((*node)->begin_upload().value());
+  const auto refused = (*node)->begin_upload();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::exhausted);
+  EXPECT_EQ(refused.error().message, "64 uploads run already, as many as this node takes: wait for one to end");
+  for (const std::uint64_t number : {running.front(), running.back()})
+    EXPECT_TRUE(node->wait<void>([&](Done<void> done) { (*node)->append_upload(number, "bytes", std::move(done)); }));
+  (*node)->abort_upload(running.front());
+  EXPECT_TRUE((*node)->begin_upload());
+  EXPECT_FALSE((*node)->begin_upload());
+  EXPECT_TRUE(node->wait<domain::FileRef>([&](Done<domain::FileRef> done) { (*node)->finish_upload(running.back(), std::move(done)); }));
+  EXPECT_TRUE((*node)->begin_upload());
+}
+
+TEST_F(NodeTest, TheLastTenThousandLinesAreRemembered) {
+  for (int i = 1; i <= 10'050; ++i) (*node)->on_log(nullptr, {}, "line " + std::to_string(i));
+  const auto all = (*node)->logs("", 0, 20'000);
+  ASSERT_EQ(all->size(), 10'000u);
+  EXPECT_NE(all->front().json.find("\"line 51\""), std::string::npos) << all->front().json;
+  EXPECT_NE(all->back().json.find("\"line 10050\""), std::string::npos) << all->back().json;
+  const auto some = (*node)->logs("", 0, 3);
+  ASSERT_EQ(some->size(), 3u);
+  EXPECT_EQ(some->back().json, all->back().json);
+}
+
 TEST_F(NodeTest, UsageOutlivesAFunctionUnderItsName) {
   ASSERT_TRUE(node->deploy(order("fraud")));
   ASSERT_TRUE(node->call("fraud").ok);

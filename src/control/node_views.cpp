@@ -120,7 +120,7 @@ Result<std::vector<LogLine>> Node::logs(std::string_view function, std::uint64_t
     TRY(const Entry* entry, need(function));
     id = entry->function.id;
   }
-  return books_.lines(id, after, std::min<std::size_t>(count, 1000), [this](const domain::UsageRecord& r) -> Books::Name {
+  return books_.lines(id, after, count, [this](const domain::UsageRecord& r) -> Books::Name {
     if (const auto name = name_of(VersionId{r.version})) return *name;
     for (const auto& [name, entry] : functions_)
       if (entry->function.id.number == r.function) return {name, static_cast<int>(r.version_number)};
@@ -143,7 +143,7 @@ void Node::usage(std::string_view function, WallTime since, WallTime until, Done
     if (!entry) return done(fail(entry.error()));
     id = (*entry)->function.id;
   }
-  if (until <= since) return done(fail(Code::invalid_argument, "the span ends before it begins: since must be before until"));
+  if (until <= since) return done(fail(Code::invalid_argument, "the span ends before it begins: give a 'since' that is before 'until'"));
   behind(bulk_work_, "the disk is too busy: try again", [this, id, since, until] { return store_.usage().query(id, since, until); },
          [this, since, until, done = std::move(done)](Result<std::vector<store::UsageSum>> sums) mutable {
     if (!sums) return done(fail(sums.error()));

@@ -25,7 +25,7 @@ struct RequestHead {
   std::uint64_t json_size = 0;    // v2_binary: bytes of JSON at the start of the body; else body_size
   WireFormat format{};
   std::uint8_t in_memfd = 0;      // 1: the body is in the next BodyMessage's memfd, not behind this head
-  std::uint8_t cancelled = 0;     // 1: no body; drop the waiting request `ticket` if it has not begun
+  std::uint8_t cancelled = 0;     // 1: no body; drop the waiting request `ticket`; one that runs: kCancelSignal (domain/link.h)
   std::uint8_t reserved[29] = {};
 };
 static_assert(sizeof(RequestHead) == 64 && std::is_trivially_copyable_v<RequestHead>);

@@ -15,6 +15,9 @@
 
 namespace mayfly::domain {
 
+// Beside a cancel frame (domain/frame.h), with its ticket as the signal's value: for a call that runs already. A real-time one:
+// those queue, so that none is lost to another.
+constexpr int kCancelSignal = 40;
 constexpr int kFilesMax = 64;            // model and external data files of one version
 constexpr std::size_t kPathMax = 240;
 constexpr std::size_t kLabelsMax = 60 * 1024;  // bytes of class names in a LoadOrder; more are left out

@@ -19,6 +19,7 @@ namespace mayfly::gateway {
 
 constexpr std::uint64_t kArtifactMax = std::uint64_t{64} << 30;  // bytes of one upload
 constexpr std::size_t kLogCountMax = 10'000;                     // lines of one answer
+constexpr std::size_t kFollowedMax = 1'000;                      // lines that a follower is given at a time; older ones it misses
 constexpr std::size_t kFollowersMax = 256;                       // answers kept open
 constexpr Duration kFollowEvery = std::chrono::milliseconds(200);
 

@@ -101,7 +101,7 @@ void ControlApi::feed_followers() {
 bool ControlApi::feed(Follower& follower) {
   if (!follower.to.alive()) return false;
   if (follower.to.unsent() > kUnsentMax) return true;
-  const auto lines = control_.logs(follower.function, follower.after, kLogCountMax);
+  const auto lines = control_.logs(follower.function, follower.after, kFollowedMax);
   if (!lines) {  // the function was deleted
     follower.to.end();
     return false;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 
@@ -283,6 +284,56 @@ TEST_F(ControlApiTest, LogsAreLinesAndFollowGoesOn) {
   EXPECT_EQ(more.find("\"a\":3}"), std::string::npos) << "no line comes twice";
   control.deleted = true;
   EXPECT_NE(read(fd, "0\r\n\r\n").find("0\r\n\r\n"), std::string::npos) << "it ends with the function";
+}
+
+TEST_F(ControlApiTest, AnAnswerHasTenThousandLinesAtMost) {
+  for (std::uint64_t i = 1; i <= 10'001; ++i) control.lines.push_back({i, R"({"a":1})"});
+  const Answer all = ask("GET", "/api/logs?count=10000");
+  EXPECT_EQ(all.status, 200);
+  EXPECT_EQ(std::ranges::count(all.text, '\n'), 10'000);
+  EXPECT_TRUE(all.text.starts_with("{\"sequence\":2,"));
+  const Answer refused = ask("GET", "/api/logs?count=10001");
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_EQ(refused.json()["error"]["message"], "'count' is '10001': write a whole number from 0 to 10000");
+}
+
+TEST_F(ControlApiTest, AnswersThatFollowHaveALimit) {
+  control.lines = {{1, R"({"a":1})"}};
+  std::vector<os::Fd> followers;
+  for (std::size_t i = 0; i < kFollowersMax; ++i) {
+    followers.push_back(open());
+    send(followers.back(), "GET /api/logs?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    ASSERT_NE(read(followers.back(), "\"a\":1}").find("\"a\":1}"), std::string::npos) << i;
+  }
+  const Answer refused = ask("GET", "/api/logs?follow=1");
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(refused.json()["error"]["message"], "256 answers with follow=1 are open already: close one, or ask without follow");
+  EXPECT_EQ(ask("GET", "/api/logs").status, 200);
+  control.lines.push_back({2, R"({"a":2})"});
+  for (const os::Fd& follower : followers) ASSERT_NE(read(follower, "\"a\":2}").find("\"a\":2}"), std::string::npos);
+  followers.pop_back();
+  Answer again = refused;
+  const Instant end = loop.refresh_now() + std::chrono::seconds(5);
+  while (again.status == 429 && loop.now() < end) {  // that one left is noticed when the others are next looked at
+    const os::Fd fd = open();
+    send(fd, "GET /api/logs?follow=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+    again.status = std::stoi(read(fd, "\r\n\r\n").substr(9, 3));
+  }
+  EXPECT_EQ(again.status, 200);
+}
+
+TEST_F(ControlApiTest, AnArtifactHas64GiBAtMost) {
+  const os::Fd fd = open();
+  send(fd, "PUT /api/artifacts HTTP/1.1\r\nHost: x\r\nContent-Length: 68719476737\r\n\r\n");
+  const std::string refused = read(fd);
+  EXPECT_TRUE(refused.starts_with("HTTP/1.1 413 ")) << refused;
+  EXPECT_NE(refused.find("a body of 68.7 GB; at most 68.7 GB are taken here: send less at a time"), std::string::npos) << refused;
+  EXPECT_EQ(control.calls, std::vector<std::string>()) << "nothing of it was begun";
+  const os::Fd fits = open();
+  send(fits, "PUT /api/artifacts HTTP/1.1\r\nHost: x\r\nContent-Length: 68719476736\r\n\r\nthe first bytes");
+  for (int i = 0; i < 1000 && control.uploads.empty(); ++i) loop.turn(milliseconds(1));
+  EXPECT_EQ(control.uploads[1], "the first bytes");
+  EXPECT_EQ(ask("PUT", "/api/artifacts", "small").status, 200);
 }
 
 TEST_F(ControlApiTest, DrainEndsWhatIsFollowed) {

@@ -107,8 +107,10 @@ void HttpServer::run_queued() {
 }
 
 void HttpServer::schedule_sweep(Instant earliest) {
+  const Instant at = std::max(earliest, loop_.now()) + kSweepGrain;
+  if (at >= sweep_at_) return;                          // never put off: whoever goes on would keep the others'
   loop_.cancel(sweep_timer_);
-  sweep_at_ = std::max(earliest, loop_.now()) + kSweepGrain;
+  sweep_at_ = at;
   sweep_timer_ = loop_.at(sweep_at_, [this] { sweep(); });
 }
 

@@ -36,7 +36,7 @@ struct HttpLimits {
   Duration body_stall_max = std::chrono::seconds(30);    // without a byte of an expected body
   Duration body_max = std::chrono::minutes(10);          // first byte of a request to the last of its body
   Duration upload_max = std::chrono::hours(6);           // … of a streamed upload
-  Duration answer_max = std::chrono::minutes(20);        // a handler's time; functions have shorter timeouts of their own
+  Duration answer_max = std::chrono::minutes(20);        // a handler's time, then 504; functions have shorter timeouts of their own
   Duration write_stall_max = std::chrono::seconds(30);   // without the client reading a byte of its answer
   std::uint64_t bodies_max = std::uint64_t{2} << 30;     // bytes of bodies over 64 KiB being received, all connections together
   std::uint64_t untaken_max = 4 << 20;                   // of one upload, see Responder::taken()
@@ -45,7 +45,7 @@ struct HttpLimits {
 
 // For handlers on the fast path that must know how their answer went; see HttpServer::own().
 struct ExchangeOwner {
-  // The client left before it was answered. Nothing more is called.
+  // The client left before it was answered, or was told that it took too long. Nothing more is called.
   virtual void on_gone() = 0;
   // The last byte of the answer was handed to the kernel, or the client left before; maybe from inside reply().
   virtual void on_sent(Instant when, std::uint64_t bytes) = 0;

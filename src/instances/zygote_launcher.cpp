@@ -174,7 +174,8 @@ void ZygoteLauncher::begin(Process& process, Duration ready_max) {
   ++starting_;
   loop_.cancel(process.deadline);
   process.deadline = loop_.after(ready_max, [this, &process, ready_max] {
-    end(process, (is_job(process.role) ? "ran longer than its limit of " : "did not become ready within ") + to_text(ready_max));
+    end(process, is_job(process.role) ? "ran longer than its limit of " + to_text(ready_max) + ": give a model that ends sooner"
+                                      : "did not become ready within " + to_text(ready_max) + ": a smaller model loads sooner");
   });
 }
 
@@ -217,6 +218,7 @@ void ZygoteLauncher::cancel(ProcessId id, Ticket ticket) {
   Process* process = find(id);
   if (!process || process->stage != Stage::ready) return;
   process->link->cancel(ticket);
+  os::signal_process(process->pidfd, domain::kCancelSignal, ticket.number);  // it may run already, and read no frame until it has
   if (!process->link->in_flush) to_wake_.push_back(process->link.get());
   process->link->in_flush = true;
 }

@@ -102,6 +102,14 @@ bool signal_process(const Fd& pidfd, int signal) {
   return pidfd && ::syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0) == 0;
 }
 
+bool signal_process(const Fd& pidfd, int signal, std::uint64_t value) {
+  siginfo_t info{};
+  info.si_signo = signal;
+  info.si_code = SI_QUEUE;
+  info.si_value.sival_ptr = reinterpret_cast<void*>(value);
+  return pidfd && ::syscall(SYS_pidfd_send_signal, pidfd.get(), signal, &info, 0) == 0;
+}
+
 Result<ProcessFacts> process_facts(int pid) {
   // Read in one go: it is on the way of every fork.
   const Fd fd(::open(("/proc/" + std::to_string(pid) + "/status").c_str(), O_RDONLY | O_CLOEXEC));

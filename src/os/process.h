@@ -1,6 +1,7 @@
 // Other processes, as the kernel shows them: start one, watch it, end it, look at what it uses. Pids are
 // held as pidfds where it matters: a pidfd never comes to mean another process.
 #pragma once
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -34,6 +35,8 @@ void end(Child& child);
 [[nodiscard]] Result<Fd> open_process(int pid);
 // False where it has ended already.
 bool signal_process(const Fd& pidfd, int signal);
+// A real-time signal with a value (si_value.sival_ptr). False also where too many wait already.
+bool signal_process(const Fd& pidfd, int signal, std::uint64_t value);
 
 struct ProcessFacts {
   int parent = 0;        // pid

@@ -241,7 +241,7 @@ void Dispatcher::cancel(Ticket ticket) {
       slot->lane->load.level(turn_.now, slot->lane->waiting + slot->lane->in_flight);
       release(index);
       return;
-    case Step::running:  // the instance still holds it: the slot stays until its reply
+    case Step::running:  // the instance still holds it, and is told to stop: the slot stays until its reply
       close_record(*slot, &kLeft);
       slot->step = Step::orphaned;
       slot->sink = nullptr;
@@ -291,6 +291,7 @@ void Dispatcher::on_reply(Process& process, Reply&& reply) {
   InvocationReply answered{.version = static_cast<int>(slot->record.version_number)};
   note_timing(*slot, process, reply.head, answered.phases);
   if (slot->step == Step::orphaned) {
+    process.cpu_told -= Duration(static_cast<Duration::rep>(reply.head.cpu_ns));  // its record is closed: the process's overhead
     release(index);
   } else if (reply.head.code != 0) {
     constexpr std::size_t kMessageSize = 4096;
@@ -347,14 +348,16 @@ void Dispatcher::expire(std::uint32_t index) {
   const auto limit = std::to_string(to_us(slot.deadline - slot.call.arrived) / 1000) + " ms";
   if (slot.step == Step::waiting) {
     unlink(lane, index);
-    fail_slot(index, {Code::deadline_exceeded, "no instance took the call within its time limit of " + limit});
+    fail_slot(index, {Code::deadline_exceeded, "no instance took the call within its time limit of " + limit +
+                      " (resources.timeout, or the caller's own): allow more time, or more instances (scaling.max)"});
     lane.load.level(turn_.now, lane.waiting + lane.in_flight);
     return;
   }
   Process* process = slot.process;
   const Ticket ticket = ticket_of(index);
   ReplySink* sink = slot.sink;
-  const Error error{Code::deadline_exceeded, "no answer within the time limit of " + limit + " (resources.timeout, or the caller's own)"};
+  const Error error{Code::deadline_exceeded, "no answer within the time limit of " + limit +
+                    " (resources.timeout, or the caller's own): send less at a time, or allow more"};
   close_record(slot, &error);
   slot.step = Step::orphaned;
   slot.sink = nullptr;
@@ -396,7 +399,7 @@ void Dispatcher::forget(VersionId version) {
   while (lane->first) {
     const std::uint32_t index = lane->first;
     unlink(*lane, index);
-    fail_slot(index, {Code::not_found, "this version was deleted while the call waited"});
+    fail_slot(index, {Code::not_found, "this version was deleted while the call waited: call another"});
   }
   lane->group = nullptr;  // the lane leaves at a tick once nothing runs there
 }

@@ -65,7 +65,8 @@ Result<void> compile_model(Engine& engine, ModelData data, int output, std::uint
   const auto size = static_cast<std::uint64_t>(status.st_size);
   if (size_max && size > size_max)
     return fail(Code::exhausted,
-                "the compiled model has " + to_text(Bytes{size}) + ", more than the " + to_text(Bytes{size_max}) + " that it may");
+                "the compiled model has " + to_text(Bytes{size}) + ", more than the " + to_text(Bytes{size_max}) +
+                    " that it may: it is served as uploaded");
   TRY(os::Mapping compiled, os::map_file(file.get(), size, os::Access::read));
   for (std::uint64_t at = 0; at < size;) {
     const ssize_t written = ::pwrite(output, compiled.data() + at, size - at, static_cast<off_t>(at));

@@ -85,6 +85,7 @@ struct Model::Inside {
       : api(interface),
         session(interface.ReleaseSession),
         memory(interface.ReleaseMemoryInfo),
+        run_options(interface.ReleaseRunOptions),
         input_values(interface),
         output_values(interface) {}
 
@@ -101,7 +102,7 @@ struct Model::Inside {
   Result<TensorView> view_map(OrtValue* sequence, std::size_t index);
   Result<TensorView> view_strings(OrtValue* value, TensorView tensor, std::size_t index);
   OrtStatus* run(Values& inputs, Values& outs) {
-    OrtStatus* status = run_with(nullptr, inputs, outs);
+    OrtStatus* status = run_with(run_options.get(), inputs, outs);
     if (status && is_out_of_memory(api.GetErrorMessage(status))) shrink(inputs, outs);
     return status;
   }
@@ -115,6 +116,7 @@ struct Model::Inside {
   ModelData data;                      // mapped as long as the session lives
   Owned<OrtSession> session;
   Owned<OrtMemoryInfo> memory;
+  Owned<OrtRunOptions> run_options;
   OrtAllocator* allocator = nullptr;
   domain::Signature signature;
   std::vector<std::string> notes;
@@ -136,6 +138,9 @@ Model::Model(std::unique_ptr<Inside> inside) : inside_(std::move(inside)) {}
 Model::~Model() = default;
 const domain::Signature& Model::signature() const { return inside_->signature; }
 const std::vector<std::string>& Model::notes() const { return inside_->notes; }
+// Neither fails: the engine writes a flag.
+void Model::stop() { [[maybe_unused]] const auto* status = inside_->api.RunOptionsSetTerminate(inside_->run_options.get()); }
+void Model::go_on() { [[maybe_unused]] const auto* status = inside_->api.RunOptionsUnsetTerminate(inside_->run_options.get()); }
 
 namespace {
 
@@ -208,6 +213,7 @@ Result<std::unique_ptr<Model>> Model::load(Engine& engine, ModelData data, const
     return fail(explain_load_failure(take_error(api, status)));
   ORT_TRY(api, CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, inside->memory.out()));
   ORT_TRY(api, GetAllocatorWithDefaultOptions(&inside->allocator));
+  ORT_TRY(api, CreateRunOptions(inside->run_options.out()));
   TRY_VOID(inside->describe());
   return std::unique_ptr<Model>(new Model(std::move(inside)));  // the constructor is private: make_unique can't
 }

@@ -51,6 +51,11 @@ class Model {
   // into the outputs of the run before.
   [[nodiscard]] Result<std::span<const TensorView>> run(std::span<const TensorView> inputs);
 
+  // Makes the run under way, and each that follows, fail between two operators, until go_on(). A signal handler may call it: the
+  // engine writes one flag.
+  void stop();
+  void go_on();
+
  private:
   struct Inside;
   explicit Model(std::unique_ptr<Inside> inside);

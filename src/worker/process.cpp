@@ -22,6 +22,7 @@
 #include "worker/made_up.h"
 #include "worker/model.h"
 #include "worker/probe.h"
+#include "worker/run_watch.h"
 #include "worker/seccomp.h"
 #include "worker/serve_loop.h"
 
@@ -194,6 +195,7 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
 }
 
 [[noreturn]] void run_role(Engine& engine, os::Fd& control) {
+  hold_cancel_signal();
   say_hello(control.get());
   Received got = receive_order(control.get());
   const Instant begun = os::monotonic_now();

@@ -31,6 +31,8 @@ std::uint64_t ns(Duration d) { return static_cast<std::uint64_t>(d.count()); }
 constexpr const char* kNoMemory =
     "the request needs more memory than this instance may use: send less at a time, or raise resources.memory";
 
+constexpr const char* kStopped = "stopped while it ran: whoever asked had left, or its time was over";
+
 // A request that asks for more memory than there is fails alone.
 template <class Call>
 auto within_memory(const Call& call) -> decltype(call()) {
@@ -58,7 +60,7 @@ bool joinable(const domain::Signature& signature) {
 ServeLoop::ServeLoop(Model& model, int control, os::Ring in, os::Ring out, ServeOptions options)
     : model_(model), control_(control), in_(std::move(in)), out_(std::move(out)), options_(std::move(options)),
       batches_(options_.batches && joinable(model.signature())), version_text_(std::to_string(options_.version_number)),
-      decoder_(model.signature()), may_spin_(os::usable_cores() > 1) {
+      decoder_(model.signature()), watch_(model), may_spin_(os::usable_cores() > 1) {
   joined_.resize(model.signature().inputs.size());
   joined_inputs_.resize(model.signature().inputs.size());
   part_.resize(model.signature().outputs.size());
@@ -149,25 +151,28 @@ bool ServeLoop::intake() {
 
 bool ServeLoop::accept(std::span<const std::byte> frame) {
   if (frame.size() < sizeof(RequestHead)) return false;
-  Work work;
-  std::memcpy(&work.head, frame.data(), sizeof work.head);
-  if (work.head.cancelled) {
-    const auto at = std::ranges::find(waiting_, work.head.ticket, [](const Work& w) { return w.head.ticket; });
+  RequestHead head;
+  std::memcpy(&head, frame.data(), sizeof head);
+  if (head.cancelled) {
+    const auto at = std::ranges::find(waiting_, head.ticket, [](const Work& w) { return w.head.ticket; });
     if (at != waiting_.end()) {
       refuse(*at, {Code::cancelled, "cancelled before it began"});
       waiting_.erase(at);
     }
     return true;
   }
+  Work work;
+  if (!spare_.empty()) {
+    work = std::move(spare_.back());
+    spare_.pop_back();
+  }
+  work.head = head;
   work.begun = os::monotonic_now();
+  work.decode = {};
   if (work.head.in_memfd) {
     if (!take_large_body(work)) return false;
   } else {
     const auto body = frame.subspan(sizeof(RequestHead));
-    if (!spare_.empty()) {
-      std::tie(work.body, work.memory) = std::move(spare_.back());
-      spare_.pop_back();
-    }
     work.body.resize(body.size() + os::kPadding);
     if (!body.empty()) std::memcpy(work.body.data(), body.data(), body.size());
   }
@@ -178,12 +183,11 @@ bool ServeLoop::accept(std::span<const std::byte> frame) {
   const std::span<const std::byte> body = work.large
       ? std::span<const std::byte>(work.large.data(), work.head.body_size)
       : std::as_bytes(std::span(work.body)).first(work.body.size() - os::kPadding);
-  auto decoded = within_memory([&] { return decoder_.decode(work.head.format, body, work.head.json_size, work.memory); });
+  const auto decoded = within_memory([&] { return decoder_.decode(head.format, body, head.json_size, work.memory, work.request); });
   if (!decoded) {
     refuse(work, decoded.error());
     return true;
   }
-  work.request = std::move(*decoded);
   work.decode = os::monotonic_now() - work.begun;
   // Views into the body stay good: with its padding a body is too long for a string's inner buffer, so moving it moves no bytes.
   waiting_.push_back(std::move(work));
@@ -273,17 +277,20 @@ void ServeLoop::run_batch() {
   else run_together(count);
   for (std::size_t i = 0; i < count; ++i) {
     Work& done = waiting_.front();
-    if (!done.body.empty() && done.body.size() <= domain::kInlineMax + os::kPadding && spare_.size() < kSpareMax)
-      spare_.emplace_back(std::move(done.body), std::move(done.memory));
+    if (!done.head.in_memfd && spare_.size() < kSpareMax) spare_.push_back(std::move(done));
     waiting_.pop_front();
   }
 }
 
 void ServeLoop::run_alone(Work& work) {
   const Instant begun = os::monotonic_now();
+  watch_.add(work.head.ticket);
+  watch_.begin();
   const auto outputs = within_memory([&] { return model_.run(work.request.inputs); });
+  const bool stopped = watch_.end();
   const Duration run = os::monotonic_now() - begun;
   cpu_batch_ = cpu_since_last();
+  if (!outputs && stopped) return refuse(work, {Code::cancelled, kStopped}, cpu_batch_);
   if (!outputs) return refuse(work, explain_run_failure(outputs.error()), cpu_batch_);
   answer(work, *outputs, run, work.request.rows, 0);
 }
@@ -311,10 +318,19 @@ Result<std::span<const TensorView>> ServeLoop::run_joined(std::size_t count, std
 
 void ServeLoop::run_together(std::size_t count) {
   std::int64_t rows = 0;
-  for (std::size_t i = 0; i < count; ++i) rows += waiting_[i].request.rows;
+  for (std::size_t i = 0; i < count; ++i) {
+    rows += waiting_[i].request.rows;
+    watch_.add(waiting_[i].head.ticket);
+  }
   const Instant begun = os::monotonic_now();
+  watch_.begin();
   const auto outputs = within_memory([&] { return run_joined(count, rows); });
+  const bool stopped = watch_.end();
   const Duration run = os::monotonic_now() - begun;
+  if (!outputs && stopped) {
+    for (std::size_t i = 0; i < count; ++i) refuse(waiting_[i], {Code::cancelled, kStopped}, cpu_since_last());
+    return;
+  }
   if (!outputs) {  // one of them may be to blame: each on its own
     for (std::size_t i = 0; i < count; ++i) run_alone(waiting_[i]);
     return;

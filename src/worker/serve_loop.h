@@ -3,8 +3,8 @@
 // (ReadyMessage::credit); the node never sends more.
 //
 // Promises: one reply for each request, in whatever order; a bad request fails alone, also within a batch; what is
-// cancelled or past its deadline before it began is answered without being run; CPU told in replies
-// adds up to what this process used since it was ready.
+// cancelled or past its deadline before it began is answered without being run; a run whose calls were all cancelled
+// is stopped where the engine can (worker/run_watch.h); CPU told in replies adds up to what this process used since it was ready.
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -18,6 +18,7 @@
 #include "os/ring.h"
 #include "worker/codec.h"
 #include "worker/model.h"
+#include "worker/run_watch.h"
 
 namespace mayfly::worker {
 
@@ -79,8 +80,9 @@ class ServeLoop {
   bool batches_;
   const std::string version_text_;
   Decoder decoder_;
+  RunWatch watch_;
   std::deque<Work> waiting_;
-  std::vector<std::pair<std::string, DecodeMemory>> spare_;  // used again
+  std::vector<Work> spare_;    // answered; their memory is used again
   std::deque<std::pair<std::uint64_t, os::Fd>> large_bodies_;
   std::vector<std::vector<std::byte>> joined_;
   std::vector<TensorView> joined_inputs_, part_;

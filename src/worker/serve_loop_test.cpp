@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 
 #include "base/random.h"
+#include "domain/link.h"
 #include "os/process.h"
 #include "worker/test_models.h"
 #include "worker/test_node.h"
@@ -170,6 +171,31 @@ TEST(ServeLoop, overdue_and_cancelled_are_answered_without_a_run) {
   EXPECT_EQ(replies.at(2).head.code, static_cast<int>(Code::cancelled));
   EXPECT_EQ(replies.at(3).head.code, 0);
   EXPECT_EQ(replies.at(3).head.batch_rows, 1U);
+}
+
+TEST(ServeLoop, a_run_that_nobody_waits_for_is_stopped) {
+  SKIP_WITHOUT_MODELS();
+  Instance instance("loops");
+  const os::Fd process = os::open_process(instance.pid()).value();
+  const auto cancel = [&](std::uint64_t ticket) {
+    instance.node().cancel(ticket);
+    instance.node().wake();
+    ASSERT_TRUE(os::signal_process(process, domain::kCancelSignal, ticket));
+  };
+  instance.node().send({.ticket = 1, .body = R"({"x": [1]})"});  // without end
+  while (os::process_cpu(instance.pid()) < 300ms) ::usleep(1000);
+  cancel(99);  // another's, or one that was answered
+  EXPECT_FALSE(instance.node().reply(100ms));
+  cancel(1);
+  const auto reply = instance.node().reply();
+  ASSERT_TRUE(reply);
+  EXPECT_EQ(reply->head.ticket, 1u);
+  EXPECT_EQ(reply->head.code, static_cast<int>(Code::cancelled)) << reply->body;
+  EXPECT_GT(reply->head.cpu_ns, 0u);
+  instance.node().send({.ticket = 2, .body = R"({"x": [0]})"});
+  EXPECT_EQ(instance.node().reply()->head.code, 0) << "the same instance goes on";
+  cancel(3);  // while nothing runs
+  EXPECT_EQ(instance.stop(), kStopped);
 }
 
 TEST(ServeLoop, large_bodies_come_and_go_in_memfds) {

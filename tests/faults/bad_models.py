@@ -61,7 +61,7 @@ def calls_itself():
 def test_a_model_that_calls_itself(world):
     path = world.folder / "recursive.onnx"
     save(calls_itself(), path)
-    world.refused(path, "'recursive.onnx'", "recursive")
+    world.refused(path, "'recursive.onnx'", "calls itself (mine:F -> mine:F)", "export it without recursion")
     world.answers()
 
 

@@ -124,7 +124,7 @@ TEST(Launcher, StartsThatFailSayWhy) {
   EXPECT_EQ(node.heard[crashed].death.reason, "killed by signal 6 (Aborted)");
   const ProcessId silent = node.start(domain::Role::instance, "never ready");
   ASSERT_TRUE(node.gone(silent));
-  EXPECT_EQ(node.heard[silent].death.reason, "did not become ready within 300 ms");
+  EXPECT_EQ(node.heard[silent].death.reason, "did not become ready within 300 ms: a smaller model loads sooner");
   const ProcessId greedy = node.start(domain::Role::instance, "bad credit");
   ASSERT_TRUE(node.gone(greedy));
   EXPECT_EQ(node.heard[greedy].death.reason, "broke the protocol: a credit of 0");
@@ -144,7 +144,7 @@ TEST(Launcher, AJobGivesItsResultAndEnds) {
   ASSERT_TRUE(node.gone(id));
   const ProcessId slow = node.start(domain::Role::compile, "never ready", [](auto& order) { order.time_max = 200ms; });
   ASSERT_TRUE(node.gone(slow));
-  EXPECT_EQ(node.heard[slow].death.reason, "ran longer than its limit of 200 ms");
+  EXPECT_EQ(node.heard[slow].death.reason, "ran longer than its limit of 200 ms: give a model that ends sooner");
 }
 
 TEST(Launcher, MemoryWithoutEndIsEndedByTheLimit) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/units.h"
+
 namespace mayfly::gateway::detail {
 namespace {
 
@@ -110,13 +112,28 @@ void Connection::expire() {
   deadline_ = Instant::never();
   switch (state_) {
     case State::head:
-      return refuse_and_close(408, {Code::deadline_exceeded, "the request's headers did not come in time"}, "");
+      return refuse_and_close(408, {Code::deadline_exceeded, "the request's headers did not come in time: " +
+          to_text(server_.limits_.head_max) + " at most (http.head_max); send them at once"}, "");
     case State::body:
-      return refuse_and_close(408, {Code::deadline_exceeded, "the request's body did not come in time; bytes must keep coming"},
-          path_of_body());
+      return refuse_and_close(408, late_body(), path_of_body());
+    case State::answering: {
+      if (ExchangeOwner* owner = std::exchange(owner_, nullptr)) owner->on_gone();
+      return refuse_and_close(504, {Code::deadline_exceeded, "no answer within the " + to_text(server_.limits_.answer_max) +
+          " that one may take (http.answer_max): ask for less at a time"}, "");
+    }
     default:
       return close();
   }
+}
+
+Error Connection::late_body() const {
+  const HttpLimits& limits = server_.limits_;
+  if (now() < pending_->body_until)
+    return {Code::deadline_exceeded, "the request's body did not come in time: nothing of it for " + to_text(limits.body_stall_max) +
+        " (http.body_stall_max); bytes must keep coming"};
+  return {Code::deadline_exceeded, "the request's body did not come in time: all of it within " +
+      (pending_->sink ? to_text(limits.upload_max) + " (http.upload_max)" : to_text(limits.body_max) + " (http.body_max)") +
+      "; send it faster, or less at a time"};
 }
 
 void Connection::refuse_and_close(int status, const Error& error, std::string_view path) {

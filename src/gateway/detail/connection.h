@@ -123,6 +123,7 @@ class Connection final : public os::Watcher {
 
   // Output (connection.cpp).
   Responder responder() const { return server_.responder_of(slot_, serial_); }
+  [[nodiscard]] Error late_body() const;                // which of its limits passed
   void refuse(int status, const Error& error, std::string_view path);
   void refuse_and_close(int status, const Error& error, std::string_view path);
   void write_head(int status, std::string_view content_type, std::string_view lines, std::uint64_t length);

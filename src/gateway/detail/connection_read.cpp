@@ -116,7 +116,7 @@ Connection::Next Connection::start_request(const RequestHead& head, std::string_
   }
   if (head.length > *limit) {
     refuse(413, {Code::invalid_argument, "a body of " + to_text(Bytes{head.length}) + "; at most " + to_text(Bytes{*limit}) +
-        " are taken here"}, request.path);
+        " are taken here: send less at a time"}, request.path);
     return state_ == State::idle ? Next::again : Next::stop;
   }
   const bool is_here = !head.chunked && head.length <= input.size() - used;
@@ -227,7 +227,8 @@ bool Connection::grow_body(std::uint64_t bytes) {
   const std::uint64_t more = p.body_got + bytes - std::min(p.counted, p.body_got + bytes);
   if (server_.bodies_ + more > server_.limits_.bodies_max) {
     refuse_and_close(503, {Code::exhausted, "bodies of " + to_text(Bytes{server_.bodies_}) +
-        " are being received already: try again later"}, path_of_body());
+        " are being received already, with this one they would pass the node's " + to_text(Bytes{server_.limits_.bodies_max}) +
+        " (http.bodies_max): try again later"}, path_of_body());
     return false;
   }
   server_.bodies_ += more;
@@ -315,7 +316,7 @@ std::size_t Connection::feed_body(std::string_view bytes) {
       case ChunkDecoder::Step::data:
         if (pending_->body_got + out.data.size() > pending_->body_max) {
           refuse_and_close(413, {Code::invalid_argument, "the body is larger than the " + to_text(Bytes{pending_->body_max}) +
-              " that are taken here"}, path_of_body());
+              " that are taken here: send less at a time"}, path_of_body());
           return bytes.size();
         }
         if (!store_body(out.data) || ended()) return bytes.size();

@@ -14,8 +14,17 @@ std::string between(std::string_view text, std::string_view before, std::string_
   return std::string(rest.substr(0, rest.find(after)));
 }
 
-// "/onnxruntime_src/…/model.cc:192 onnxruntime::Model::Model(…) What is wrong" -> "What is wrong"
+// "[ONNXRuntimeError] : 10 : INVALID_GRAPH : What is wrong" -> "What is wrong", and so
+// "/onnxruntime_src/…/model.cc:192 onnxruntime::Model::Model(…) What is wrong"
 std::string_view without_source(std::string_view text) {
+  constexpr std::string_view kTag = "[ONNXRuntimeError] : ", kBehind = " : ";
+  if (text.starts_with(kTag)) {
+    for (int part = 0; part < 3; ++part) {
+      const std::size_t end = text.find(kBehind);
+      if (end != std::string_view::npos) text.remove_prefix(end + kBehind.size());
+    }
+    return text;
+  }
   if (!text.starts_with("/onnxruntime_src/")) return text;
   const std::size_t end = text.find(") ");
   return end == std::string_view::npos ? text : text.substr(end + 2);
@@ -48,6 +57,9 @@ Error explain_load_failure(Error error) {
   if (text.find("MLDataType for: ") != std::string_view::npos)
     return say(Code::unimplemented, "the model uses values of type " + between(text, "MLDataType for: ", " is not") +
                                         ", which this engine can't compute with: export it without");
+  if (text.find("must not be recursive") != std::string_view::npos)
+    return say(Code::invalid_argument, "a function of the model calls itself (" + between(text, "Cycle detected: ", "\n") +
+                                           "): export it without recursion");
   error.message = "the engine can't load it: " + std::string(without_source(text));
   while (!error.message.empty() && error.message.back() == '\n') error.message.pop_back();
   return error;
