@@ -32,6 +32,18 @@ bool numeric(std::string_view text) {
   return digits > 0 && columns_of(text.substr(digits)) <= 4 && text.find_first_of(":-", digits) == std::string_view::npos;
 }
 
+// Bytes of the character that `text` begins with; 0 where a terminal may take it for an order: control characters, those from
+// U+0080 to U+009F among them, and what is not UTF-8, which some terminals read as these.
+std::size_t plain_character(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  if (byte(0) < 0x80) return byte(0) >= 0x20 && byte(0) != 0x7f ? 1 : 0;
+  const std::size_t size = byte(0) < 0xc2 ? 0 : byte(0) < 0xe0 ? 2 : byte(0) < 0xf0 ? 3 : byte(0) < 0xf5 ? 4 : 0;
+  if (size == 0 || size > text.size()) return 0;
+  for (std::size_t i = 1; i < size; ++i)
+    if ((byte(i) & 0xc0) != 0x80) return 0;
+  return byte(0) == 0xc2 && byte(1) < 0xa0 ? 0 : size;
+}
+
 }  // namespace
 
 Terminal Terminal::detect() {
@@ -127,15 +139,16 @@ std::string clock_of(std::string_view rfc3339) {
 
 std::string printable(std::string_view text) {
   std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte != 0x7f) {
-      out += c;
+  while (!text.empty()) {
+    const std::size_t size = plain_character(text);
+    if (size > 0) {
+      out += text.substr(0, size);
     } else {
       char escape[8];
-      std::snprintf(escape, sizeof escape, "\\x%02x", byte);
+      std::snprintf(escape, sizeof escape, "\\x%02x", static_cast<unsigned char>(text[0]));
       out += escape;
     }
+    text.remove_prefix(std::max<std::size_t>(size, 1));
   }
   return out;
 }

@@ -55,7 +55,10 @@ TEST(Text, Numbers) {
 
 TEST(Text, WhatOthersWroteCannotDriveTheTerminal) {
   EXPECT_EQ(printable("a\x1b[2Jb\n\x7f"), "a\\x1b[2Jb\\x0a\\x7f");
-  EXPECT_EQ(printable("wört"), "wört");
+  EXPECT_EQ(printable("wört → 日本 😀"), "wört → 日本 😀");
+  EXPECT_EQ(printable("\xc2\x9b" "2J"), "\\xc2\\x9b2J") << "CSI in one character";
+  EXPECT_EQ(printable("\x9b" "2J"), "\\x9b2J") << "and in one byte";
+  EXPECT_EQ(printable("\xc3(\xe2\x82"), "\\xc3(\\xe2\\x82") << "not UTF-8";
   EXPECT_EQ(clock_of("2026-11-24T05:46:03.123456Z"), "2026-11-24 05:46:03");
   EXPECT_EQ(clock_of(""), "");
 }
