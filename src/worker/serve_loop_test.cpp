@@ -263,8 +263,11 @@ TEST(ServeLoop, waits_for_a_fuller_batch_if_told_to) {
 TEST(ServeLoop, a_batch_that_does_not_fill_runs_at_its_time) {
   SKIP_WITHOUT_MODELS();
   Instance instance("add", {.model_name = "m", .version_number = 1, .rows_max = 32, .batch_wait = 100ms});
+  instance.freeze();
+  for (std::uint64_t i = 1; i <= 3; ++i) ASSERT_TRUE(instance.node().write({.ticket = i, .body = add_body(1)}));
+  instance.node().wake();
   const Instant begun = os::monotonic_now();
-  for (std::uint64_t i = 1; i <= 3; ++i) instance.node().send({.ticket = i, .body = add_body(1)});
+  instance.thaw();
   for (const auto& [ticket, reply] : instance.node().replies(3)) EXPECT_EQ(reply.head.batch_rows, 3U);
   EXPECT_GE(os::monotonic_now() - begun, 100ms);
 }
