@@ -42,8 +42,7 @@ Group& Fleet::define(VersionPlan plan) {
   std::unique_ptr<Group>& group = groups_[plan.version];
   if (!group) group = std::make_unique<Group>();
   group->plan = std::move(plan);
-  group->failures = 0;  // the new way of starting deserves a new try
-  group->retry_at = {};
+  group->pause = group->template_pause = {};  // the new way of starting deserves a new try
   next_tick_ = std::min(next_tick_, turn_.now);
   return *group;
 }
@@ -94,7 +93,7 @@ void Fleet::want(Group& group, int instances) {
 }
 
 void Fleet::settle(Group& group) {
-  if (turn_.now >= group.retry_at)
+  if (turn_.now >= group.pause.until)
     for (int missing = group.wanted - group.alive(); missing > 0; --missing) start_instance(group);
   for (int surplus = group.alive() - group.wanted; surplus > 0; --surplus) {
     // Idle ones first, of these the one from the artifact before forks (which run better), then the one idle longest.
@@ -110,7 +109,7 @@ void Fleet::settle(Group& group) {
 }
 
 void Fleet::want_template(Group& group) {
-  if (!group.plan.template_ || group.template_ || group.forgotten || turn_.now < group.retry_at) return;
+  if (!group.plan.template_ || group.template_ || group.forgotten || turn_.now < group.template_pause.until) return;
   Process& process = add(group, true, group.plan.template_->compiled ? Origin::artifact : Origin::upload);
   launcher_->start(process.id, *group.plan.template_);
 }
@@ -172,8 +171,8 @@ Instant Fleet::tick() {
   if (turn_.now < next_tick_) return next_tick_;  // called every turn of the loop: nothing is walked before it is due
   Instant next = processes_.empty() ? Instant::never() : turn_.now + kMeasureEvery;
   for (auto& [version, group] : groups_) {
-    if (group->retry_at > turn_.now) {
-      next = std::min(next, group->retry_at);
+    if (group->pause.until > turn_.now) {
+      next = std::min(next, group->pause.until);
     } else if (group->wanted > group->alive()) {
       settle(*group);
     }
@@ -220,7 +219,7 @@ void Fleet::on_ready(ProcessId id, const ReadyReport& report) {
   process.ready_at = turn_.now;
   process.last_used = turn_.now;
   process.memory = report.private_memory;
-  group.failures = 0;
+  (process.is_template ? group.template_pause : group.pause).failures = 0;
   observer_->on_started(process);
   if (process.state == State::draining) return;  // no longer wanted: its stop or kill is on its way
   process.state = State::ready;
@@ -243,13 +242,12 @@ void Fleet::replace_cold_instances(Group& group) {
 }
 
 void Fleet::start_failed(Group& group, bool is_template, const Error& error) {
-  ++group.failures;
-  const int doublings = std::min(group.failures - 1, 16);
-  group.retry_at = turn_.now + std::min(kRetryMax, kRetryFirst * (1 << doublings));
-  next_tick_ = std::min(next_tick_, group.retry_at);
-  group.last_failure = error;
+  Group::Pause& pause = is_template ? group.template_pause : group.pause;
+  const int doublings = std::min(pause.failures++, 16);
+  pause.until = turn_.now + std::min(kRetryMax, kRetryFirst * (1 << doublings));
+  next_tick_ = std::min(next_tick_, pause.until);
   observer_->on_start_error(group, is_template, error);
-  if (!is_template && group.count(State::ready) == 0) user_->on_start_failed(group, error);
+  if (!is_template && group.alive() == 0) user_->on_start_failed(group, error);
 }
 
 void Fleet::on_failed(ProcessId id, const Error& error) {

@@ -62,9 +62,11 @@ struct Group {                            // the processes of one version
   std::vector<Process*> instances;        // starting, ready and draining
   Process* template_ = nullptr;
   int wanted = 0;
-  int failures = 0;                       // starts that failed in a row
-  Instant retry_at{};
-  Error last_failure;
+  struct Pause {
+    int failures = 0;                     // starts that failed in a row
+    Instant until{};
+  };
+  Pause pause, template_pause;            // a template that fails holds up no instance
   bool forgotten = false;                 // leaves when its last process has
 
   int count(State state) const;

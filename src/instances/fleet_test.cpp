@@ -283,6 +283,36 @@ TEST_F(FleetTest, ANewWayOfStartingIsTriedAtOnce) {
   EXPECT_EQ(group.count(State::ready), 1);
 }
 
+TEST_F(FleetTest, AStartThatFailsWhileAnotherIsUnderWayFailsNobody) {
+  behave([](FakeBehaviour& b) { b.start_fails = 1; });
+  Group& group = define();
+  want(group, 1);
+  behave([](FakeBehaviour& b) { b.start = {40ms, 40ms}; });
+  want(group, 2);
+  world.play(30ms);
+  EXPECT_EQ(world.diary.start_errors.size(), 1U);
+  EXPECT_TRUE(user.failed.empty()) << "the other will take what waits";
+  world.play(10ms);
+  EXPECT_EQ(group.count(State::ready), 1);
+}
+
+TEST_F(FleetTest, ATemplateThatCannotStartHoldsUpNoInstance) {
+  Group& group = define_with_template();
+  want(group, 1);
+  world.play(20ms);
+  behave([](FakeBehaviour& b) { b.start_fails = 1; });
+  for (int i = 0; i < 10; ++i) {
+    want_template(group);
+    world.play(1s);
+  }
+  EXPECT_EQ(world.diary.start_errors.size(), 6U) << "after 0, 1, 2, 3, 4 and 6 s: a pause of its own";
+  EXPECT_TRUE(user.failed.empty());
+  world.launcher.set(steady());
+  want(group, 2);
+  world.play(20ms);
+  EXPECT_EQ(group.count(State::ready), 2);
+}
+
 TEST_F(FleetTest, AForgottenVersionAnswersWhatItHoldsAndLeavesWithItsLastProcess) {
   Group& group = define_with_template();
   want(group, 1);
