@@ -228,17 +228,26 @@ void Fleet::on_ready(ProcessId id, const ReadyReport& report) {
     return;
   }
   process.credit = std::clamp(report.credit, 1, group.plan.concurrency_max.value_or(1024));
+  if (process.origin == Origin::fork) retire_cold_instance(group);
   user_->on_instance_ready(process);
 }
 
 // Instances that started from the artifact run without packed weights: for each that is ready, a fork
-// takes its place, and it drains once the fork is there (settle() prefers it as the victim).
+// takes its place, and it drains once the fork is there.
 void Fleet::replace_cold_instances(Group& group) {
   if (!group.plan.forks_run_better) return;
   const auto cold = std::ranges::count_if(group.instances, [](const Process* p) {
     return p->state == State::ready && p->origin != Origin::fork;
   });
   for (auto i = cold; i > 0; --i) start_instance(group);
+}
+
+void Fleet::retire_cold_instance(Group& group) {
+  if (!group.plan.forks_run_better || group.alive() <= group.wanted) return;
+  Process* cold = nullptr;
+  for (Process* p : group.instances)
+    if (p->state == State::ready && p->origin != Origin::fork && (!cold || p->outstanding < cold->outstanding)) cold = p;
+  if (cold) stop(*cold);
 }
 
 void Fleet::start_failed(Group& group, bool is_template, const Error& error) {

@@ -161,6 +161,7 @@ class Fleet final : public LauncherEvents {
   void settle(Group& group);                // makes what is there follow `wanted`
   void start_failed(Group& group, bool is_template, const Error& error);
   void replace_cold_instances(Group& group);
+  void retire_cold_instance(Group& group);
   void measure(Process& process);
   void drop_if_done(Group& group);
   void start_jobs();

@@ -190,6 +190,21 @@ TEST_F(FleetTest, AVersionHasOneTemplateAndKeepsItsInstancesWhenThatLeaves) {
   EXPECT_TRUE(group.template_ready());
 }
 
+TEST_F(FleetTest, AForkTakesThePlaceOfAColdInstanceWhereForksRunBetter) {
+  user.greedy = true;  // the cold one is at work all the time
+  Group& group = define_with_template(true);
+  want(group, 2);
+  world.play(20ms);
+  want_template(group);
+  world.play(99ms);
+  EXPECT_EQ(group.count(State::ready), 2);
+  world.play(200ms);
+  ASSERT_EQ(group.instances.size(), 2U);
+  for (const Process* p : group.instances) EXPECT_EQ(p->origin, Origin::fork);
+  EXPECT_EQ(world.diary.started.size(), 5U) << "two cold ones, the template, one fork for each";
+  for (const auto& end : world.diary.ended) EXPECT_EQ(end.death.reason, "stopped") << "it answered what it held";
+}
+
 TEST_F(FleetTest, AnInstanceThatEndsIsToldOnceAndReplacedWhileItIsWanted) {
   Group& group = define();
   want(group, 1);
