@@ -12,7 +12,7 @@ using namespace std::chrono_literals;
 
 constexpr Duration kRetryFirst = 100ms, kRetryMax = 30s;
 constexpr Duration kMeasureEvery = 1s;
-constexpr int kMeasuredAtOnce = 32;         // a look costs the kernel a walk over the process's pages
+constexpr std::size_t kMeasuredAtOnce = 32;  // a look costs the kernel a walk over the process's pages
 
 }  // namespace
 
@@ -179,19 +179,24 @@ Instant Fleet::tick() {
   }
   if (turn_.now - measured_at_ >= kMeasureEvery) {
     measured_at_ = turn_.now;
-    int left = kMeasuredAtOnce;
-    for (auto& [id, process] : processes_) {
-      // What neither worked nor is new has not changed.
-      if (process->state == State::ready && (process->memory.count == 0 || process->last_used + 2 * kMeasureEvery > turn_.now)) {
-        measure(*process);
-        if (--left == 0) break;
-      }
-    }
+    measure_some();
   }
   return next_tick_ = processes_.empty() ? next : std::min(next, turn_.now + kMeasureEvery);  // settle() may have started some
 }
 
+// Of those at work, the ones that were looked at longest ago: what neither worked nor is new has not changed.
+void Fleet::measure_some() {
+  std::vector<Process*> due;
+  for (auto& [id, p] : processes_)
+    if (p->state == State::ready && (p->memory.count == 0 || p->last_used + 2 * kMeasureEvery > turn_.now)) due.push_back(p.get());
+  const std::size_t count = std::min(due.size(), kMeasuredAtOnce);
+  std::ranges::partial_sort(due, due.begin() + static_cast<std::ptrdiff_t>(count), {},
+                            [](const Process* p) { return std::pair(p->measured_at, p->id); });
+  for (std::size_t i = 0; i < count; ++i) measure(*due[i]);
+}
+
 void Fleet::measure(Process& process) {
+  process.measured_at = turn_.now;
   const Usage usage = launcher_->measure(process.id);
   if (usage.memory.count) process.memory = usage.memory;
   process.cpu = std::max(process.cpu, usage.cpu);

@@ -48,6 +48,7 @@ struct Process {
   State state = State::starting;
   Origin origin{};
   Instant asked, ready_at, last_used;     // last_used: its last reply
+  Instant measured_at;
   bool blocked = false;                   // its ring was full; until its next reply
   int credit = 0, outstanding = 0;
   std::uint64_t answered = 0;
@@ -162,6 +163,7 @@ class Fleet final : public LauncherEvents {
   void start_failed(Group& group, bool is_template, const Error& error);
   void replace_cold_instances(Group& group);
   void retire_cold_instance(Group& group);
+  void measure_some();
   void measure(Process& process);
   void drop_if_done(Group& group);
   void start_jobs();

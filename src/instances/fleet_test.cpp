@@ -357,6 +357,14 @@ TEST_F(FleetTest, MemoryIsWhatItsProcessesWereMeasuredToTake) {
   EXPECT_EQ(fleet.memory_used(), 4_MiB);
 }
 
+TEST_F(FleetTest, EachOneAtWorkIsMeasuredHoweverManyThereAre) {
+  user.greedy = true;
+  Group& group = define();
+  want(group, 100);
+  world.play(5s);
+  for (const Process* p : group.instances) EXPECT_GE(p->cpu, 500ms) << p->id.number;
+}
+
 TEST_F(FleetTest, NobodyLooksAtAFleetWithoutProcesses) {
   Group& group = define();
   want(group, 1);
