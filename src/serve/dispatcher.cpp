@@ -149,13 +149,12 @@ Ticket Dispatcher::invoke(Invocation&& call, ReplySink& sink) {
 
 bool Dispatcher::give(Lane& lane, std::uint32_t index) {
   Slot& slot = slots_[index];
+  const instances::Request request{.ticket = ticket_of(index), .deadline = slot.deadline, .format = slot.call.format,
+                                   .json_size = slot.call.json_size, .body = slot.call.body, .body_memfd = slot.call.body_memfd.get(),
+                                   .body_size = body_bytes(slot.call)};
   Process* process = fleet_.pick(*lane.group);
+  while (process && !fleet_.send(*process, request)) process = fleet_.pick(*lane.group);  // one whose ring is full is not picked again
   if (!process) return false;
-  const bool inline_body = !slot.call.body_memfd;
-  if (!fleet_.send(*process, {.ticket = ticket_of(index), .deadline = slot.deadline, .format = slot.call.format,
-                              .json_size = slot.call.json_size, .body = slot.call.body, .body_memfd = slot.call.body_memfd.get(),
-                              .body_size = inline_body ? slot.call.body.size() : slot.call.body_size}))
-    return false;
   slot.step = Step::running;
   slot.process = process;
   slot.given = turn_.now;

@@ -175,6 +175,24 @@ TEST(Dispatcher, CallsLeaveInOrderOfTheirArrival) {
   EXPECT_EQ(node.client.order, calls);
 }
 
+TEST(Dispatcher, WhereOneRingIsFullAnotherInstanceTakesTheCall) {
+  FakeBehaviour behaviour = steady(8);
+  behaviour.ring = behaviour.batch_max = 2;
+  TestServing node(behaviour);
+  instances::Group& group = node.add();
+  node.warm(group, 2);
+  node.call();
+  node.world.fleet.flush();  // the first runs one
+  for (int i = 0; i < 3; ++i) node.call();
+  node.world.fleet.flush();  // the other runs two
+  for (int i = 0; i < 2; ++i) node.call();
+  ASSERT_EQ(group.instances[0]->outstanding, 3);  // two of them in its ring, which is full
+  ASSERT_EQ(group.instances[1]->outstanding, 3);  // one of them
+  node.call();
+  EXPECT_EQ(group.instances[1]->outstanding, 4);
+  EXPECT_EQ(node.lane().waiting, 0);
+}
+
 TEST(Dispatcher, AFullQueueRefusesAndSaysWhatToDo) {
   TestServing node;
   node.add({.queue_max = 3});
