@@ -379,7 +379,7 @@ Instant Dispatcher::tick() {
     if (until <= turn_.now) silent.push_back(slot.process);
     else next = std::min(next, until);
   }
-  std::ranges::sort(silent);
+  std::ranges::sort(silent, {}, &Process::id);  // and not by address: the same run ends the same
   const auto repeated = std::ranges::unique(silent);
   silent.erase(repeated.begin(), repeated.end());
   for (Process* process : silent) fleet_.kill(*process);

@@ -321,6 +321,21 @@ TEST(Dispatcher, AnInstanceThatAnswersOthersIsNotSilent) {
   EXPECT_EQ(node.dispatcher.in_flight(), 0U);
 }
 
+TEST(Dispatcher, SilentInstancesAreKilledInTheOrderOfTheirNumbers) {
+  FakeBehaviour behaviour = steady();
+  behaviour.run_hangs = 1;
+  TestServing node(behaviour);
+  instances::Group& group = node.add();
+  node.warm(group, 20);
+  for (int round = 0; round < 3; ++round) {  // later ones take the places of those that went
+    for (int i = 0; i < 20; ++i) node.call("fraud", 100ms);
+    node.play(2s);
+  }
+  const auto& ended = node.world.diary.ended;
+  ASSERT_EQ(ended.size(), 60U);
+  EXPECT_TRUE(std::ranges::is_sorted(ended, {}, [](const auto& end) { return end.process; }));
+}
+
 // Clients that leave, instances that die -----------------------------------------------------------
 
 TEST(Dispatcher, AClientThatLeavesWhileItsCallWaitsIsForgotten) {
