@@ -101,6 +101,7 @@ autoscale::Observation ScaleLoop::observe(const Group& group, serve::Lane* lane,
   if (!lane) return seen;
   serve::Load& load = lane->load;
   seen.waiting = lane->waiting;
+  seen.oldest_wait = dispatcher_.oldest_wait(*lane);
   seen.in_flight = lane->in_flight;
   seen.arrivals = load.arrivals;
   seen.last_active = std::max({seen.last_active, load.last_arrival, load.last_end});

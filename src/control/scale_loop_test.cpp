@@ -160,6 +160,16 @@ TEST_F(ScaleLoopTest, ByHandIsAtOnceAndIsKeptLikeACall) {
   EXPECT_EQ(alive(kA), 0);
 }
 
+// Its time is not known before the first answer: then a wait that outlasts a start is the measure.
+TEST_F(ScaleLoopTest, WhoWaitsForASlowFirstRunGetsAnotherInstance) {
+  behave([](auto& b) { b.run = {10s, 10s}; });
+  node.call("a");
+  node.play(1s);
+  const Ticket second = node.call("a");
+  node.play(10s + 500ms);
+  EXPECT_TRUE(node.answered(second)) << reasons(kA);
+}
+
 TEST_F(ScaleLoopTest, AVersionThatIsGoneIsLookedAtOnceMore) {
   node.call("a");
   node.play(1s);
