@@ -160,6 +160,20 @@ TEST_F(ScaleLoopTest, ByHandIsAtOnceAndIsKeptLikeACall) {
   EXPECT_EQ(alive(kA), 0);
 }
 
+TEST_F(ScaleLoopTest, ByHandEndsWhatABurstHadAskedFor) {
+  behave([](auto& b) { b.run = {100ms, 100ms}; });
+  node.call("a");
+  node.play(1s);  // measured
+  for (int i = 0; i < 100; ++i) node.call("a");
+  node.play(5s);
+  ASSERT_EQ(alive(kA), 4);
+  set_count(kA, 1);
+  behave([](auto& b) { b.run = {500ms, 500ms}; });
+  node.call("a");  // is at work when the next decision comes
+  node.play(1s);
+  EXPECT_EQ(alive(kA), 1) << reasons(kA);
+}
+
 // Its time is not known before the first answer: then a wait that outlasts a start is the measure.
 TEST_F(ScaleLoopTest, WhoWaitsForASlowFirstRunGetsAnotherInstance) {
   behave([](auto& b) { b.run = {10s, 10s}; });
