@@ -60,9 +60,9 @@ Instant Node::tick() {
 }
 
 Instant Node::end_turn() {
-  tick();
+  tick();               // first: a call whose time is over raises no demand, and word of it leaves with the flush
   dispatcher_.flush();  // may raise demand, and with it a tick that is nearer than the last answer
-  return tick();
+  return tick();        // nothing is due twice in a turn: this one only says when the next is
 }
 
 Node::Entry* Node::find(std::string_view function) {

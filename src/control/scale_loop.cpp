@@ -49,7 +49,9 @@ void ScaleLoop::on_demand(serve::Lane& lane) {
 void ScaleLoop::set_count(VersionId version, int instances) {
   keep_watch(version);
   Watched& watched = watched_[version];
-  watched.memory = {};  // by hand: what the windows remember would bring back what was just removed
+  // By hand: what the windows remember would bring back what was just removed. What has come until now is no burst either.
+  const serve::Lane* lane = dispatcher_.find_lane(version);
+  watched.memory = {.arrivals = lane ? lane->load.arrivals : 0};
   Group* group = group_of_(version);
   if (!group) return;
   const int before = group->alive();
@@ -101,6 +103,7 @@ autoscale::Observation ScaleLoop::observe(const Group& group, serve::Lane* lane,
   if (!lane) return seen;
   serve::Load& load = lane->load;
   seen.waiting = lane->waiting;
+  seen.oldest_wait = dispatcher_.oldest_wait(*lane);
   seen.in_flight = lane->in_flight;
   seen.arrivals = load.arrivals;
   seen.last_active = std::max({seen.last_active, load.last_arrival, load.last_end});

@@ -13,9 +13,11 @@
 
 #include "base/assert.h"
 #include "base/random.h"
+#include "base/test_turn.h"
 #include "control/node.h"
 #include "domain/job_results.h"
 #include "instances/fake_launcher.h"
+#include "serve/test_serving.h"
 
 namespace mayfly::control {
 
@@ -59,21 +61,6 @@ struct TestNodeOptions {
   Duration work_max = std::chrono::milliseconds(5);  // of one piece of background work
 };
 
-// A client that takes each reply and says that it was sent.
-class TestClient final : public serve::ReplySink {
- public:
-  struct Answer {
-    bool ok = false;
-    Error error;
-    int version = 0;
-  };
-  void on_reply(Ticket ticket, serve::InvocationReply&& reply) override {
-    const bool added = answers.emplace(ticket, Answer{reply.ok, reply.error, reply.version}).second;
-    ASSERT(added, "a call has one reply");
-  }
-  std::map<Ticket, Answer> answers;
-};
-
 class TestNode {
  public:
   TestNode(Turn& turn, const TestNodeOptions& options)
@@ -97,10 +84,10 @@ class TestNode {
       const Instant task = agenda_.empty() ? Instant::never() : agenda_.begin()->first;
       const Instant next = std::min({launcher_.fake.next_wakeup(), next_tick_, task});
       if (next > until) break;
-      jump(std::max(turn_.now, next));
+      jump(turn_, std::max(turn_.now, next));
       turn();
     }
-    jump(until);
+    jump(turn_, until);
   }
   void play(Duration span) { play(turn_.now + span); }
   void turn() {
@@ -132,8 +119,8 @@ class TestNode {
   }
 
   // A call from beginning to end.
-  TestClient::Answer call(const std::string& function, const std::string& qualifier = "", serve::TraceId trace = {}) {
-    TestClient client;
+  serve::TestClient::Answer call(const std::string& function, const std::string& qualifier = "", serve::TraceId trace = {}) {
+    serve::TestClient client;
     const Ticket ticket =
         node_.invoker().invoke({.function = function, .qualifier = qualifier, .body = "{}", .arrived = turn_.now,
                                 .request_id_high = 0x0011223344556677, .request_id_low = 0x8899aabbccddeeff, .trace = trace}, client);
@@ -183,11 +170,6 @@ class TestNode {
       return true;
     };
   }
-  void jump(Instant to) {
-    turn_.wall.since_epoch += std::chrono::microseconds(to_us(to.since_boot) - to_us(turn_.now.since_boot));
-    turn_.now = to;
-  }
-
   Turn& turn_;
   Random random_;
   const Duration work_max_;

@@ -53,7 +53,7 @@ void FakeLauncher::fork(ProcessId child, ProcessId from) {
   const Process* parent = find(from);
   begin_start(child, domain::Role::instance, behaviour_.fork, behaviour_.memory);
   // A template that left meanwhile: the order goes nowhere.
-  if (!parent || parent->doomed) die(child, turn_.now, "its template is gone", false);
+  if (!parent || parent->doomed) die(child, turn_.now, {.reason = "its template is gone"});
 }
 
 void FakeLauncher::begin_start(ProcessId id, domain::Role role, Span span, Bytes memory) {
@@ -62,9 +62,9 @@ void FakeLauncher::begin_start(ProcessId id, domain::Role role, Span span, Bytes
   most_alive_ = std::max(most_alive_, static_cast<int>(processes_.size()));
   note(1, id.number);
   const Instant done = turn_.now + within(span);
-  if (random_.chance(behaviour_.start_fails)) schedule(done, {What::failed, id, "not a model that it knows"});
-  else if (random_.chance(behaviour_.start_dies)) die(id, done, "killed by signal 11 (segmentation fault)", false);
-  else if (random_.chance(behaviour_.start_hangs)) die(id, turn_.now + behaviour_.start_hang, "not ready in time", false);
+  if (random_.chance(behaviour_.start_fails)) schedule(done, {What::failed, id, {.reason = "not a model that it knows"}});
+  else if (random_.chance(behaviour_.start_dies)) crash(id, done);
+  else if (random_.chance(behaviour_.start_hangs)) die(id, turn_.now + behaviour_.start_hang, {.reason = "not ready in time"});
   else schedule(done, {What::ready, id});
 }
 
@@ -91,7 +91,7 @@ void FakeLauncher::flush() {
 void FakeLauncher::begin_run(ProcessId id, Process& process) {
   if (process.state != State::ready || process.doomed || process.hangs || !process.running.empty()) return;
   if (process.ring.empty()) {
-    if (process.stopping) die(id, turn_.now + 1ms, "stopped", true);
+    if (process.stopping) die(id, turn_.now + 1ms, {.reason = "stopped", .asked = true});
     return;
   }
   for (int i = behaviour_.batch_max; i > 0 && !process.ring.empty(); --i) {
@@ -102,7 +102,7 @@ void FakeLauncher::begin_run(ProcessId id, Process& process) {
   ++runs_;
   if (random_.chance(behaviour_.run_hangs)) { process.hangs = true; return; }
   const Instant done = turn_.now + within(behaviour_.run);
-  if (random_.chance(behaviour_.run_dies)) die(id, done, "killed by signal 11 (segmentation fault)", false);
+  if (random_.chance(behaviour_.run_dies)) crash(id, done);
   else schedule(done, {What::done, id});
 }
 
@@ -140,17 +140,24 @@ void FakeLauncher::stop(ProcessId id) {
   Process* process = find(id);
   if (!process || process->doomed) return;
   process->stopping = true;
-  if (process->state == State::starting || process->role == domain::Role::template_) die(id, turn_.now + 1ms, "stopped", true);
-  else begin_run(id, *process);
+  const bool works = process->state == State::ready && process->role != domain::Role::template_;
+  if (works) begin_run(id, *process);
+  else die(id, turn_.now + 1ms, {.reason = "stopped", .asked = true});
 }
 
-void FakeLauncher::kill(ProcessId id) { die(id, turn_.now + 1ms, "killed", true); }
+void FakeLauncher::kill(ProcessId id) { die(id, turn_.now + 1ms, {.reason = "killed", .asked = true}); }
 
-void FakeLauncher::die(ProcessId id, Instant when, std::string reason, bool asked) {
+void FakeLauncher::crash(ProcessId id, Instant when) {
+  const bool memory = behaviour_.out_of_memory;
+  die(id, when, {.reason = memory ? "exceeded its memory limit" : "killed by signal 11 (segmentation fault)", .out_of_memory = memory});
+}
+
+void FakeLauncher::die(ProcessId id, Instant when, Death death) {
   Process* process = find(id);
   if (!process) return;
   // A kill overtakes a death that is planned for later; what comes second for an id finds nobody.
-  if (asked || !process->doomed) schedule(std::max(when, turn_.now), {What::gone, id, std::move(reason), asked});
+  const bool asked = death.asked;
+  if (asked || !process->doomed) schedule(std::max(when, turn_.now), {What::gone, id, std::move(death)});
   if (asked || when <= turn_.now) process->doomed = true;
 }
 
@@ -168,16 +175,16 @@ void FakeLauncher::deliver(const Event& event) {
       if (process->doomed) return;
       process->state = State::ready;
       const bool job = process->role != domain::Role::instance && process->role != domain::Role::template_;
-      if (job) die(event.process, turn_.now + 1ms, "done", false);
+      if (job) die(event.process, turn_.now + 1ms, {.reason = "done"});
       events_.on_ready(event.process, {.credit = behaviour_.credit, .load = 1ms, .cpu = 1ms, .private_memory = process->memory,
                                        .result = job ? behaviour_.job_result : std::string()});
       return;
     }
     case What::failed:
       if (process->doomed) return;
-      die(event.process, turn_.now + 1ms, "exited with status 1", false);
+      die(event.process, turn_.now + 1ms, {.reason = "exited with status 1"});
       process->doomed = true;
-      events_.on_failed(event.process, {Code::invalid_argument, event.reason});
+      events_.on_failed(event.process, {Code::invalid_argument, event.death.reason});
       return;
     case What::done:
       if (process->doomed) return;
@@ -186,7 +193,8 @@ void FakeLauncher::deliver(const Event& event) {
       begin_run(event.process, *process);
       return;
     case What::gone: {
-      const Death death{.reason = event.reason, .asked = event.asked, .cpu = process->cpu};
+      Death death = event.death;
+      death.cpu = process->cpu;
       processes_.erase(event.process);
       events_.on_gone(event.process, death);
       return;

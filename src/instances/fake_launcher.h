@@ -39,6 +39,7 @@ struct FakeBehaviour {
   double start_dies = 0;
   double start_hangs = 0;              // for start_hang, then the launcher's own limit kills it
   double run_dies = 0;
+  bool out_of_memory = false;          // what dies had exceeded its memory
   double run_hangs = 0;                // until it is killed
   double lies = 0;                     // a reply to something that it does not hold
   double answers_twice = 0;
@@ -97,15 +98,15 @@ class FakeLauncher final : public Launcher {
   struct Event {
     What what{};
     ProcessId process;
-    std::string reason;
-    bool asked = false;
+    Death death;
   };
 
   void begin_start(ProcessId id, domain::Role role, Span span, Bytes memory);
   void begin_run(ProcessId id, Process& process);
   void end_run(ProcessId id, Process& process);
   void reply(ProcessId id, Ticket ticket, std::uint8_t code, const Process& process, int batch);
-  void die(ProcessId id, Instant when, std::string reason, bool asked);
+  void crash(ProcessId id, Instant when);
+  void die(ProcessId id, Instant when, Death death);
   void schedule(Instant when, Event event);
   void deliver(const Event& event);
   Process* find(ProcessId id);

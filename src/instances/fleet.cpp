@@ -13,7 +13,7 @@ using namespace std::chrono_literals;
 
 constexpr Duration kRetryFirst = 100ms, kRetryMax = 30s;
 constexpr Duration kMeasureEvery = 1s;
-constexpr int kMeasuredAtOnce = 32;         // a look costs the kernel a walk over the process's pages
+constexpr std::size_t kMeasuredAtOnce = 32;  // a look costs the kernel a walk over the process's pages
 
 }  // namespace
 
@@ -43,8 +43,7 @@ Group& Fleet::define(VersionPlan plan) {
   std::unique_ptr<Group>& group = groups_[plan.version];
   if (!group) group = std::make_unique<Group>();
   group->plan = std::move(plan);
-  group->failures = 0;  // the new way of starting deserves a new try
-  group->retry_at = {};
+  group->pause = group->template_pause = {};  // the new way of starting deserves a new try
   next_tick_ = std::min(next_tick_, turn_.now);
   return *group;
 }
@@ -95,7 +94,7 @@ void Fleet::want(Group& group, int instances) {
 }
 
 void Fleet::settle(Group& group) {
-  if (turn_.now >= group.retry_at)
+  if (turn_.now >= group.pause.until)
     for (int missing = group.wanted - group.alive(); missing > 0; --missing) start_instance(group);
   if (group.successor && group.alive() > group.wanted) stop(*std::exchange(group.successor, nullptr));
   for (int surplus = group.alive() - group.wanted; surplus > 0; --surplus) {
@@ -112,7 +111,7 @@ void Fleet::settle(Group& group) {
 }
 
 void Fleet::want_template(Group& group) {
-  if (!group.plan.template_ || group.template_ || group.forgotten || turn_.now < group.retry_at) return;
+  if (!group.plan.template_ || group.template_ || group.forgotten || turn_.now < group.template_pause.until) return;
   Process& process = add(group, true, group.plan.template_->compiled ? Origin::artifact : Origin::upload);
   launcher_->start(process.id, *group.plan.template_);
 }
@@ -174,8 +173,8 @@ Instant Fleet::tick() {
   if (turn_.now < next_tick_) return next_tick_;  // called every turn of the loop: nothing is walked before it is due
   Instant next = processes_.empty() ? Instant::never() : turn_.now + kMeasureEvery;
   for (auto& [version, group] : groups_) {
-    if (group->retry_at > turn_.now) {
-      next = std::min(next, group->retry_at);
+    if (group->pause.until > turn_.now) {
+      next = std::min(next, group->pause.until);
     } else {
       if (group->wanted > group->alive()) settle(*group);
       renew(*group);
@@ -183,19 +182,24 @@ Instant Fleet::tick() {
   }
   if (turn_.now - measured_at_ >= kMeasureEvery) {
     measured_at_ = turn_.now;
-    int left = kMeasuredAtOnce;
-    for (auto& [id, process] : processes_) {
-      // What neither worked nor is new has not changed.
-      if (process->state == State::ready && (process->memory.count == 0 || process->last_used + 2 * kMeasureEvery > turn_.now)) {
-        measure(*process);
-        if (--left == 0) break;
-      }
-    }
+    measure_some();
   }
   return next_tick_ = processes_.empty() ? next : std::min(next, turn_.now + kMeasureEvery);  // settle() may have started some
 }
 
+// Of those at work, the ones that were looked at longest ago: what neither worked nor is new has not changed.
+void Fleet::measure_some() {
+  std::vector<Process*> due;
+  for (auto& [id, p] : processes_)
+    if (p->state == State::ready && (p->memory.count == 0 || p->last_used + 2 * kMeasureEvery > turn_.now)) due.push_back(p.get());
+  const std::size_t count = std::min(due.size(), kMeasuredAtOnce);
+  std::ranges::partial_sort(due, due.begin() + static_cast<std::ptrdiff_t>(count), {},
+                            [](const Process* p) { return std::pair(p->measured_at, p->id); });
+  for (std::size_t i = 0; i < count; ++i) measure(*due[i]);
+}
+
 void Fleet::measure(Process& process) {
+  process.measured_at = turn_.now;
   const Usage usage = launcher_->measure(process.id);
   if (usage.memory.count) process.memory = usage.memory;
   process.cpu = std::max(process.cpu, usage.cpu);
@@ -223,7 +227,7 @@ void Fleet::on_ready(ProcessId id, const ReadyReport& report) {
   process.ready_at = turn_.now;
   process.last_used = turn_.now;
   process.memory = report.private_memory;
-  group.failures = 0;
+  (process.is_template ? group.template_pause : group.pause).failures = 0;
   observer_->on_started(process);
   if (process.state == State::draining) return;  // no longer wanted: its stop or kill is on its way
   process.state = State::ready;
@@ -237,30 +241,31 @@ void Fleet::on_ready(ProcessId id, const ReadyReport& report) {
   user_->on_instance_ready(process);
 }
 
-// Ready, and would start better today: from the compiled file, or with packed weights from the template.
+// Ready, and would start better today: from the compiled file, or with packed weights from the template. The least busy one.
 Process* Fleet::find_outdated(Group& group) {
   const bool forks = group.plan.forks_run_better && group.template_ready(), file = group.plan.replaces_uploaded;
-  const auto old = std::ranges::find_if(group.instances, [&](const Process* p) {
-    return p->state == State::ready && ((file && p->origin == Origin::upload) || (forks && p->origin != Origin::fork));
-  });
-  return old == group.instances.end() ? nullptr : *old;
+  Process* least = nullptr;
+  for (Process* p : group.instances) {
+    const bool outdated = (file && p->origin == Origin::upload) || (forks && p->origin != Origin::fork);
+    if (p->state == State::ready && outdated && (!least || p->outstanding < least->outstanding)) least = p;
+  }
+  return least;
 }
 
 // One at a time; its successor is there before it drains.
 void Fleet::renew(Group& group) {
-  if (group.successor || turn_.now < group.retry_at || !find_outdated(group)) return;
+  if (group.successor || turn_.now < group.pause.until || !find_outdated(group)) return;
   start_instance(group);
   group.successor = group.instances.back();
 }
 
 void Fleet::start_failed(Group& group, bool is_template, const Error& error) {
-  ++group.failures;
-  const int doublings = std::min(group.failures - 1, 16);
-  group.retry_at = turn_.now + std::min(kRetryMax, kRetryFirst * (1 << doublings));
-  next_tick_ = std::min(next_tick_, group.retry_at);
-  group.last_failure = error;
+  Group::Pause& pause = is_template ? group.template_pause : group.pause;
+  const int doublings = std::min(pause.failures++, 16);
+  pause.until = turn_.now + std::min(kRetryMax, kRetryFirst * (1 << doublings));
+  next_tick_ = std::min(next_tick_, pause.until);
   observer_->on_start_error(group, is_template, error);
-  if (!is_template && group.count(State::ready) == 0) user_->on_start_failed(group, error);
+  if (!is_template && group.alive() == 0) user_->on_start_failed(group, error);
 }
 
 void Fleet::on_failed(ProcessId id, const Error& error) {

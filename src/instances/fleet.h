@@ -49,6 +49,7 @@ struct Process {
   State state = State::starting;
   Origin origin{};
   Instant asked, ready_at, last_used;     // last_used: its last reply
+  Instant measured_at;
   bool blocked = false;                   // its ring was full; until its next reply
   int credit = 0, outstanding = 0;
   std::uint64_t answered = 0;
@@ -64,9 +65,11 @@ struct Group {                            // the processes of one version
   Process* template_ = nullptr;
   Process* successor = nullptr;           // starts to take the place of one that would start better today; not counted
   int wanted = 0;
-  int failures = 0;                       // starts that failed in a row
-  Instant retry_at{};
-  Error last_failure;
+  struct Pause {
+    int failures = 0;                     // starts that failed in a row
+    Instant until{};
+  };
+  Pause pause, template_pause;            // a template that fails holds up no instance
   bool forgotten = false;                 // leaves when its last process has
 
   int count(State state) const;
@@ -163,6 +166,7 @@ class Fleet final : public LauncherEvents {
   void start_failed(Group& group, bool is_template, const Error& error);
   Process* find_outdated(Group& group);
   void renew(Group& group);
+  void measure_some();
   void measure(Process& process);
   void drop_if_done(Group& group);
   void start_jobs();

@@ -149,13 +149,12 @@ Ticket Dispatcher::invoke(Invocation&& call, ReplySink& sink) {
 
 bool Dispatcher::give(Lane& lane, std::uint32_t index) {
   Slot& slot = slots_[index];
+  const instances::Request request{.ticket = ticket_of(index), .deadline = slot.deadline, .format = slot.call.format,
+                                   .json_size = slot.call.json_size, .body = slot.call.body, .body_memfd = slot.call.body_memfd.get(),
+                                   .body_size = body_bytes(slot.call)};
   Process* process = fleet_.pick(*lane.group);
+  while (process && !fleet_.send(*process, request)) process = fleet_.pick(*lane.group);  // one whose ring is full is not picked again
   if (!process) return false;
-  const bool inline_body = !slot.call.body_memfd;
-  if (!fleet_.send(*process, {.ticket = ticket_of(index), .deadline = slot.deadline, .format = slot.call.format,
-                              .json_size = slot.call.json_size, .body = slot.call.body, .body_memfd = slot.call.body_memfd.get(),
-                              .body_size = inline_body ? slot.call.body.size() : slot.call.body_size}))
-    return false;
   slot.step = Step::running;
   slot.process = process;
   slot.given = turn_.now;
@@ -383,7 +382,7 @@ Instant Dispatcher::tick() {
     if (until <= turn_.now) silent.push_back(slot.process);
     else next = std::min(next, until);
   }
-  std::ranges::sort(silent, {}, &Process::id);
+  std::ranges::sort(silent, {}, &Process::id);  // and not by address: the same run ends the same
   const auto repeated = std::ranges::unique(silent);
   silent.erase(repeated.begin(), repeated.end());
   for (Process* process : silent) fleet_.kill(*process);

@@ -76,6 +76,7 @@ class Dispatcher final : public Invoker, public instances::FleetUser {
   void for_each_lane(const std::function<void(Lane&)>& visit);
   void forget(VersionId version);          // fails what waits there; what runs finishes
   std::size_t in_flight() const { return live_; }
+  Duration oldest_wait(const Lane& lane) const { return lane.first ? turn_.now - slots_[lane.first].call.arrived : Duration{}; }
 
  private:
   enum class Step : std::uint8_t { free, waiting, running, orphaned, replied };

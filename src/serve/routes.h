@@ -34,7 +34,7 @@ class Routes {
   void set(std::string_view function, Route route) { routes_.insert_or_assign(std::string(function), std::move(route)); }
   void remove(std::string_view function);
 
-  // Error: not_found, naming the nearest function or the versions and aliases that there are.
+  // Error: not_found, with the versions and aliases that there are.
   [[nodiscard]] Result<const Target*> resolve(std::string_view function, std::string_view qualifier, Random& random) const;
 
  private:
