@@ -171,7 +171,6 @@ void ZygoteLauncher::start(ProcessId id, const StartOrder& order, int attempts) 
 void ZygoteLauncher::begin(Process& process, Duration ready_max) {
   process.stage = Stage::starting;
   process.asked = loop_.now();
-  ++starting_;
   loop_.cancel(process.deadline);
   process.deadline = loop_.after(ready_max, [this, &process, ready_max] {
     end(process, is_job(process.role) ? "ran longer than its limit of " + to_text(ready_max) + ": give a model that ends sooner"
@@ -274,7 +273,6 @@ void ZygoteLauncher::end(Process& process, std::string reason) {
 
 void ZygoteLauncher::close(Process& process) {
   if (process.stage == Stage::closing) return;
-  if (process.stage == Stage::starting) --starting_;
   process.link->close();
   process.stage = Stage::closing;
   loop_.cancel(process.deadline);

@@ -1,10 +1,10 @@
 // The real Launcher: processes in sandboxes (worker/sandbox.h), made by a zygote, a few of them ahead.
 //
 // It owns the zygote, the pool of blank sandboxes, and the node's end of every process; the loop drives it.
-// A start takes a blank sandbox, sets its limits and sends it its order; the pool is filled again once that
-// process is ready, or 5 ms later, so as not to compete with it. A process that breaks the protocol, never
-// becomes ready, or does not stop is killed, and its Death says why. When the node dies, everything that it
-// started dies within a second (init watches its status socket).
+// A start takes a blank sandbox, sets its limits and sends it its order; the pool is filled again 5 ms
+// later, so as not to compete with it. A process that breaks the protocol, never becomes ready, or does not stop
+// is killed, and its Death says why. When the node dies, everything that it started dies within a second (init
+// watches its status socket).
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -153,7 +153,6 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   std::vector<std::unique_ptr<Process>> dead_processes_;  // until no call into them can be under way
   std::vector<std::unique_ptr<Sandbox>> dead_sandboxes_;
   std::uint64_t sandboxes_made_ = 0;
-  int starting_ = 0;
   os::Loop::TimerId refill_, failing_, burying_;
   Duration refill_pause_{};                 // grows while blank sandboxes fail
 };

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "os/large_text.h"
 #include "worker/detail/ort.h"
 
 namespace mayfly::worker {
@@ -37,6 +38,8 @@ Result<std::unique_ptr<Engine>> Engine::open(const std::string& library) {
   if (!engine->library_)
     return fail(Code::not_found, "the engine's library can't be opened: " + std::string(::dlerror()) +
                                      "; run 'make', or name it with 'engine:' in the configuration");
+  // What can't be had here costs time and nothing else.
+  [[maybe_unused]] const auto moved = os::move_text_to_large_pages(path.substr(path.find_last_of('/') + 1));
   const auto base = reinterpret_cast<const OrtApiBase* (*)()>(::dlsym(engine->library_, "OrtGetApiBase"));
   if (!base) return fail(Code::invalid_argument, path + " is not an ONNX Runtime library: it has no OrtGetApiBase");
   engine->version_ = base()->GetVersionString();

@@ -13,7 +13,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr Duration kRefillWait = 5ms;             // after a start, unless it is ready before
+constexpr Duration kRefillWait = 5ms;             // after a start: neither it nor its first answer is to wait for what the next will need
 constexpr std::size_t kSpareLinks = 4;
 constexpr Duration kBlankMax = 10s;               // of a blank sandbox, to say hello
 constexpr Duration kJobEndMax = 5s;               // from a job's result to its end
@@ -79,12 +79,12 @@ int ZygoteLauncher::blanks_ready() const {
 }
 
 void ZygoteLauncher::refill_later() {
-  loop_.cancel(refill_);
+  if (refill_.number != 0) return;                // not put off: starts that keep coming would keep the pool empty
   refill_ = loop_.after(std::max(kRefillWait, refill_pause_), [this] { refill(); });
 }
 
 void ZygoteLauncher::refill() {
-  loop_.cancel(refill_);
+  refill_ = {};
   while (static_cast<int>(blanks_.size()) < options_.blanks) {
     auto blank = order_sandbox();
     if (!blank) return refill_later();
@@ -227,11 +227,9 @@ void ZygoteLauncher::link_ready(ProcessLink& link, const domain::ReadyMessage& r
   if (process.role == domain::Role::instance && ready.credit == 0) return link_broken(link, "a credit of 0");
   process.stage = Stage::ready;
   process.told = true;
-  --starting_;
   loop_.cancel(process.deadline);
   if (is_job(process.role))
     process.deadline = loop_.after(kJobEndMax, [this, &process] { end(process, "a job that did not end after its result"); });
-  if (starting_ == 0) refill_ = (loop_.cancel(refill_), loop_.after({}, [this] { refill(); }));
   const ReadyReport report{.credit = static_cast<int>(ready.credit), .threads = static_cast<int>(ready.threads),
                            .sandbox = std::max(Duration{}, process.hello_at - process.asked),
                            .map = Duration(ready.map_ns), .load = Duration(ready.load_ns), .warm = Duration(ready.warm_ns),
