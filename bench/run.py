@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from statistics import median
 
 from measure import BENCH, ROOT, SIZE, Client, artifact, bare, cpu_seconds, deploy, node_on, private_memory, request_for, to_zero, tree, \
@@ -174,6 +175,13 @@ def keep_template(node, name):
     to_zero(node, name, evict=False)
 
 
+def maps_artifact(pid):
+    try:
+        return "/artifacts/" in Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return False  # it ended
+
+
 def shared():
     with node_on(0, 1) as node:
         deploy(node, "sentences")
@@ -185,9 +193,8 @@ def shared():
                   lambda seen: len(seen) == 16 and all(p["origin"] == "fork" for p in seen), 60)
         wrk("0,1", 16, 4, node.url + "/v2/models/sentences/infer", v2_json("sentences"))
         time.sleep(1.5)
-        left_out = (node.process.pid, zygote_of(node))
         # Who has mapped the model; the template is the one with the packed weights.
-        holders = [pid for pid in tree(node) if pid not in left_out and rss(pid) > 20 << 20]
+        holders = [pid for pid in tree(node) if maps_artifact(pid)]
         *private, template = sorted(private_memory(pid) / 2**20 for pid in holders)
         answered = sum(p["answered"] > 0 for p in node.processes("sentences") if p["role"] == "instance")
         say("16 warm MiniLM instances: private memory", f"median {median(private):.1f} MiB, most {private[-1]:.1f} MiB", "3 MB each",

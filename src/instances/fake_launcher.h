@@ -38,6 +38,7 @@ struct FakeBehaviour {
   double start_fails = 0;              // says so itself
   double start_dies = 0;
   double start_hangs = 0;              // for start_hang, then the launcher's own limit kills it
+  double idle_dies = 0;                // as soon as it is ready
   double run_dies = 0;
   bool out_of_memory = false;          // what dies had exceeded its memory
   double run_hangs = 0;                // until it is killed

@@ -259,11 +259,15 @@ void Fleet::renew(Group& group) {
   group.successor = group.instances.back();
 }
 
-void Fleet::start_failed(Group& group, bool is_template, const Error& error) {
-  Group::Pause& pause = is_template ? group.template_pause : group.pause;
-  const int doublings = std::min(pause.failures++, 16);
+void Fleet::pause(Group::Pause& pause, int& times) {
+  const int doublings = std::min(times++, 16);
   pause.until = turn_.now + std::min(kRetryMax, kRetryFirst * (1 << doublings));
   next_tick_ = std::min(next_tick_, pause.until);
+}
+
+void Fleet::start_failed(Group& group, bool is_template, const Error& error) {
+  Group::Pause& own = is_template ? group.template_pause : group.pause;
+  pause(own, own.failures);
   observer_->on_start_error(group, is_template, error);
   if (!is_template && group.alive() == 0) user_->on_start_failed(group, error);
 }
@@ -287,7 +291,10 @@ void Fleet::on_reply(ProcessId id, Reply&& reply) {
   --process.outstanding;
   process.blocked = false;
   process.last_used = turn_.now;
-  if (++process.answered == 1) observer_->on_first_answer(process);
+  if (++process.answered == 1) {
+    process.group->pause.deaths = 0;
+    observer_->on_first_answer(process);
+  }
   // Told CPU can't be more than there was time for.
   const Duration most = (turn_.now - process.ready_at + 1s) * std::max(1, process.report.threads);
   const Duration told = std::clamp(Duration(static_cast<Duration::rep>(reply.head.cpu_ns)), Duration{}, most);
@@ -323,6 +330,9 @@ void Fleet::on_gone(ProcessId id, const Death& death) {
   if (state == State::starting)
     start_failed(group, process->is_template,
                  {death.out_of_memory ? Code::exhausted : Code::unavailable, "the instance ended while it started: " + death.reason});
+  // Nobody's call did it: started again at once it would end again at once.
+  else if (state == State::ready && !process->is_template && process->answered == 0 && process->outstanding == 0)
+    pause(group.pause, group.pause.deaths);
   if (!process->is_template) user_->on_instance_gone(*process, death);
   settle(group);
   drop_if_done(group);

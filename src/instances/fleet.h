@@ -5,7 +5,7 @@
 //
 // Promises: an instance is never given more than its credit, nothing before it is ready, nothing once
 // it drains; its end is told once, after which no reply of it comes; a failed start is told, and is
-// tried again only after a pause that doubles from 100 ms to 30 s.
+// tried again only after a pause that doubles from 100 ms to 30 s, and so is one that ends before anybody called it.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -67,6 +67,7 @@ struct Group {                            // the processes of one version
   int wanted = 0;
   struct Pause {
     int failures = 0;                     // starts that failed in a row
+    int deaths = 0;                       // instances that ended by themselves in a row, idle and before an answer
     Instant until{};
   };
   Pause pause, template_pause;            // a template that fails holds up no instance
@@ -164,6 +165,7 @@ class Fleet final : public LauncherEvents {
   void start_instance(Group& group);
   void settle(Group& group);                // makes what is there follow `wanted`
   void start_failed(Group& group, bool is_template, const Error& error);
+  void pause(Group::Pause& pause, int& times);
   Process* find_outdated(Group& group);
   void renew(Group& group);
   void measure_some();

@@ -286,6 +286,26 @@ TEST_F(FleetTest, AFailedStartIsTriedAgainAfterAPauseThatDoublesTo30s) {
   EXPECT_EQ(errors.size(), before + 2) << "what had worked begins at 100 ms again";
 }
 
+TEST_F(FleetTest, AnInstanceThatEndsBeforeAnybodyCallsIsTriedAgainAfterAPauseToo) {
+  behave([](FakeBehaviour& b) { b.idle_dies = 1; });
+  Group& group = define();
+  want(group, 1);
+  world.play(5min);
+  EXPECT_GE(world.diary.ended.size(), 12U);
+  EXPECT_LE(world.diary.ended.size(), 25U);
+  EXPECT_TRUE(user.failed.empty()) << "it had started";
+  world.launcher.set(steady());
+  world.play(31s);
+  ASSERT_EQ(group.count(State::ready), 1);
+  ASSERT_TRUE(send(*group.instances[0]));
+  world.play(100ms);
+  behave([](FakeBehaviour& b) { b.idle_dies = 1; });
+  const std::size_t before = world.diary.ended.size();
+  want(group, 2);
+  world.play(21ms + 100ms + 21ms);
+  EXPECT_EQ(world.diary.ended.size(), before + 2) << "an answer makes it begin at 100 ms again";
+}
+
 TEST_F(FleetTest, ANewWayOfStartingIsTriedAtOnce) {
   behave([](FakeBehaviour& b) { b.start_fails = 1; });
   Group& group = define();
