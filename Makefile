@@ -38,8 +38,9 @@ test: all venv
 	@$(PYTHON) tests/faults/cycles.py --mayfly build/mayfly
 	@echo "make: calls for more memory than there is, which a sanitizer would end, in the release build"
 	@$(PYTHON) tests/faults/run.py --mayfly build/mayfly a_call_that_allocates
-	@echo "make: tritonclient as the real client, against the release build"
+	@echo "make: tritonclient and boto3 as the real clients, against the release build"
 	@$(PYTHON) tests/clients/test_tritonclient.py --mayfly build/mayfly
+	@$(PYTHON) tests/clients/test_boto3.py --mayfly build/mayfly
 
 # What `make test` runs with sanitizers as the test `faults`, and a model whose check ends at its limit; four minutes.
 faults: all venv

@@ -40,6 +40,7 @@ constexpr int kDepthMax = 16;
 // One line of the log with its sequence put in: {"sequence": 12, …}. No newline.
 [[nodiscard]] std::string to_json_line(const control::LogLine& line);
 
+[[nodiscard]] Result<Json> parse_object(std::string_view body);  // whatever its keys
 [[nodiscard]] Result<Json> parse_body(std::string_view body, std::initializer_list<std::string_view> known);
 [[nodiscard]] Result<control::DeployOrder> parse_deploy(std::string_view body);
 [[nodiscard]] Result<std::vector<domain::Weight>> parse_weights(std::string_view body);

@@ -62,7 +62,7 @@ Result<domain::FileRef> parse_file(const Json& entry, std::size_t index) {
 
 }  // namespace
 
-Result<Json> parse_body(std::string_view body, std::initializer_list<std::string_view> known) {
+Result<Json> parse_object(std::string_view body) {
   if (body.size() > kBodyMax)
     return wrong("the body has " + std::to_string(body.size()) + " bytes: at most " + std::to_string(kBodyMax) + " are read");
   if (const int depth = depth_of(body); depth > kDepthMax)
@@ -72,6 +72,11 @@ Result<Json> parse_body(std::string_view body, std::initializer_list<std::string
     json = Json::parse(body);
   } catch (const Json::exception& e) { return wrong("the body is not JSON: " + std::string(e.what())); }
   if (!json.is_object()) return wrong("the body is " + std::string(json.type_name()) + ": write a JSON object");
+  return json;
+}
+
+Result<Json> parse_body(std::string_view body, std::initializer_list<std::string_view> known) {
+  TRY(Json json, parse_object(body));
   for (const auto& [key, value] : json.items()) {
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
     std::string names;

@@ -4,6 +4,7 @@
 
 #include "gateway/control_api.h"
 #include "gateway/inference.h"
+#include "gateway/lambda_api.h"
 #include "gateway/v2_models.h"
 
 namespace mayfly::gateway {
@@ -30,6 +31,7 @@ std::string metrics_of(const HttpServer& server) {
 
 // What the server itself refuses is said in the form of the protocol that was spoken.
 HttpReply error_form(int status, const Error& error, std::string_view path) {
+  if (lambda::is_path(path)) return lambda::error_reply(error, status);
   if (path != "/v2" && !path.starts_with("/v2/")) return plain_error_form(status, error, path);
   HttpReply reply = v2_error_reply(error);
   reply.status = status;
@@ -41,9 +43,10 @@ HttpReply error_form(int status, const Error& error, std::string_view path) {
 struct Gateway::Inside {
   Inside(os::Loop& loop, const Turn& turn, serve::Invoker& invoker, control::Control& control, GatewayOptions o)
       : options(std::move(o)), inference(invoker, control, server), models(control, [this] { return !server.draining(); }),
-        api(control, loop, turn), server(loop, router, options.limits, error_form) {
+        lambda_api(control), api(control, loop, turn), server(loop, router, options.limits, error_form) {
     inference.add_routes(router);
     models.add_routes(router);
+    lambda_api.add_routes(router);
     api.add_routes(router);
     router.add(Method::get, "/metrics", [this, &control](HttpRequest&, Responder to) {
       to.send({.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = control.metrics() + metrics_of(server)});
@@ -57,6 +60,7 @@ struct Gateway::Inside {
   Router router;
   Inference inference;
   V2Models models;
+  LambdaApi lambda_api;
   ControlApi api;
   HttpServer server;                             // last: it dies first, and tells the others who was waiting
 };

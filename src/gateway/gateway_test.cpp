@@ -153,6 +153,33 @@ class GatewayTest : public testing::Test {
   os::Fd client;
 };
 
+TEST_F(GatewayTest, LambdasInvoke) {
+  const std::string reply = ask("POST /2015-03-31/functions/fraud%3Alive/invocations", "X-Amz-Log-Type: Tail\r\n", "{}");
+  EXPECT_EQ(status_of(reply), 200);
+  EXPECT_EQ(invoker.last.function, "fraud");
+  EXPECT_EQ(invoker.last.qualifier, "live");
+  EXPECT_EQ(invoker.last.format, domain::WireFormat::plain_json);
+  EXPECT_EQ(header(reply, "X-Amz-Executed-Version"), "3");
+  EXPECT_FALSE(header(reply, "x-amzn-RequestId").empty());
+  EXPECT_FALSE(header(reply, "X-Amz-Log-Result").empty());
+  EXPECT_TRUE(reply.ends_with("{\"output\":[[1]]}"));
+  EXPECT_EQ(invoker.closed.size(), 1u);
+  EXPECT_EQ(header(ask("POST /2015-03-31/functions/fraud/invocations", "", "{}"), "X-Amz-Log-Result"), "") << "asked for once";
+
+  EXPECT_EQ(status_of(ask("POST /2015-03-31/functions/fraud/invocations", "X-Amz-Invocation-Type: DryRun\r\n", "{}")), 204);
+  const std::string event = ask("POST /2015-03-31/functions/fraud/invocations", "X-Amz-Invocation-Type: Event\r\n", "{}");
+  EXPECT_EQ(status_of(event), 400);
+  EXPECT_EQ(header(event, "x-amzn-ErrorType"), "InvalidParameterValueException");
+  EXPECT_EQ(invoker.tickets, 2u) << "neither calls";
+
+  invoker.refusal = Error{Code::not_found, "there is no function 'fraud'"};
+  const std::string refused = ask("POST /2015-03-31/functions/fraud/invocations", "", "{}");
+  EXPECT_EQ(status_of(refused), 404);
+  EXPECT_EQ(header(refused, "x-amzn-ErrorType"), "ResourceNotFoundException");
+  EXPECT_NE(refused.find(R"("Message":"there is no function 'fraud'")"), std::string::npos);
+  EXPECT_EQ(header(ask("POST /2015-03-31/nothing"), "x-amzn-ErrorType"), "ResourceNotFoundException") << "also what the server refuses";
+}
+
 TEST_F(GatewayTest, PlainCalls) {
   const std::string reply = ask("POST /functions/fraud:%24LATEST", "X-Mayfly-Timeout: 250ms\r\nX-Request-Id: abc-1\r\n",
       "{\"input\":[[1]]}");

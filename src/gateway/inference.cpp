@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/units.h"
+#include "gateway/lambda_forms.h"
 #include "os/listener.h"
 
 namespace mayfly::gateway {
@@ -95,6 +96,7 @@ void Inference::add_routes(Router& router) {
                 .body_limit = [this](const HttpRequest& request) { return body_limit(request); }, .body_as_text = false});
   };
   post("/functions/{name}", [this](HttpRequest& request, Responder to) { plain(request, to); });
+  post("/2015-03-31/functions/{name}/invocations", [this](HttpRequest& request, Responder to) { invoke_lambda(request, to); });
   post("/v2/models/{name}/infer", [this](HttpRequest& request, Responder to) { infer(request, to, ""); });
   post("/v2/models/{name}/versions/{version}/infer",
        [this](HttpRequest& request, Responder to) { infer(request, to, request.parameters[1]); });
@@ -103,6 +105,12 @@ void Inference::add_routes(Router& router) {
 Result<std::uint64_t> Inference::body_limit(const HttpRequest& request) const {
   auto [name, qualifier] = split_target(request.parameters[0]);
   if (request.path.starts_with("/v2/")) qualifier = request.parameters[1];
+  lambda::Target target;
+  if (request.path.starts_with("/2015-03-31/")) {
+    TRY(target, lambda::parse_target(request.parameters[0], request.query_value("Qualifier").value_or("")));
+    name = target.function;
+    qualifier = target.qualifier;
+  }
   TRY(const domain::Version version, control_.resolve(name, qualifier));
   return version.manifest.body_max.count;
 }
@@ -113,6 +121,8 @@ Inference::Wanted Inference::read_headers(const HttpRequest& request) {
     switch (header.name.size()) {
       case 11: if (same_word(header.name, "traceparent")) wanted.traceparent = header.value; break;
       case 12: if (same_word(header.name, "x-request-id")) wanted.request_id = header.value; break;
+      case 14: if (same_word(header.name, "x-amz-log-type")) wanted.log_type = header.value; break;
+      case 21: if (same_word(header.name, "x-amz-invocation-type")) wanted.invocation_type = header.value; break;
       case 16:
         if (same_word(header.name, "x-mayfly-timeout")) wanted.timeout = header.value;
         else if (same_word(header.name, "content-encoding")) wanted.encoding = header.value;
@@ -124,14 +134,14 @@ Inference::Wanted Inference::read_headers(const HttpRequest& request) {
   return wanted;
 }
 
-Inference::Call& Inference::take(const Responder& to, const Wanted& wanted, bool v2) {
+Inference::Call& Inference::take(const Responder& to, const Wanted& wanted, Form form) {
   if (free_.empty()) free_.push_back(&calls_.emplace_back(*this));
   Call& call = *free_.back();
   free_.pop_back();
   call.to = to;
   call.ticket = {};
   call.use = ++uses_;
-  call.v2 = v2;
+  call.form = form;
   set_id(call, wanted.request_id);
   set_trace(call, wanted.traceparent);
   server_.own(to, call);
@@ -173,13 +183,34 @@ void Inference::set_trace(Call& call, std::string_view parent) {
 void Inference::plain(HttpRequest& request, const Responder& to) {
   const Wanted wanted = read_headers(request);
   const auto [name, qualifier] = split_target(request.parameters[0]);
-  invoke(request, take(to, wanted, false), wanted, {.function = name, .qualifier = qualifier, .format = WireFormat::plain_json,
+  invoke(request, take(to, wanted, Form::plain), wanted, {.function = name, .qualifier = qualifier, .format = WireFormat::plain_json,
       .json_size = request.body_size});
+}
+
+// Without a qualifier it is "live" that is called, as by every other form; see docs/aws-lambda.md.
+void Inference::invoke_lambda(HttpRequest& request, const Responder& to) {
+  const Wanted wanted = read_headers(request);
+  Call& call = take(to, wanted, Form::lambda);
+  call.tail_of.clear();
+  const auto target = lambda::parse_target(request.parameters[0], request.query_value("Qualifier").value_or(""));
+  if (!target) return refuse(call, target.error());
+  if (wanted.invocation_type == "DryRun") {
+    const auto version = control_.resolve(target->function, target->qualifier);
+    if (!version) return refuse(call, version.error());
+    begin_headers(call, version->number);
+    return server_.reply(call.to, {.status = 204, .content_type = "", .headers = headers_, .body = {}});
+  }
+  if (!wanted.invocation_type.empty() && wanted.invocation_type != "RequestResponse")
+    return refuse(call, {Code::unimplemented, "X-Amz-Invocation-Type '" + std::string(wanted.invocation_type.substr(0, 40)) +
+                                                  "' is not supported: there is no durable queue yet; use RequestResponse"});
+  if (wanted.log_type == "Tail") call.tail_of = target->function;
+  invoke(request, call, wanted, {.function = target->function, .qualifier = target->qualifier, .format = WireFormat::plain_json,
+                                 .json_size = request.body_size});
 }
 
 void Inference::infer(HttpRequest& request, const Responder& to, std::string_view qualifier) {
   const Wanted wanted = read_headers(request);
-  Call& call = take(to, wanted, true);
+  Call& call = take(to, wanted, Form::v2);
   std::uint64_t json_size = request.body_size;
   WireFormat format = WireFormat::v2_json;
   if (!wanted.json_size.empty()) {
@@ -221,14 +252,16 @@ void Inference::invoke(HttpRequest& request, Call& call, const Wanted& wanted, s
 void Inference::begin_headers(const Call& call, int version) {
   headers_.assign("X-Request-Id: ").append(call.id.data(), call.id_size).append("\r\n");
   if (call.traced) headers_.append("traceresponse: ").append(call.trace.data(), call.trace.size()).append("\r\n");
+  if (call.form == Form::lambda) headers_.append("x-amzn-RequestId: ").append(call.id.data(), call.id_size).append("\r\n");
   if (version == 0) return;
-  headers_.append("X-Mayfly-Version: ");
+  headers_.append(call.form == Form::lambda ? "X-Amz-Executed-Version: " : "X-Mayfly-Version: ");
   append_number(headers_, static_cast<std::uint64_t>(version));
   headers_.append("\r\n");
 }
 
 void Inference::refuse(Call& call, const Error& error, int version) {
-  const HttpReply reply = call.v2 ? v2_error_reply(error) : error_reply(error);
+  const HttpReply reply = call.form == Form::v2 ? v2_error_reply(error)
+                          : call.form == Form::lambda ? lambda::error_reply(error) : error_reply(error);
   begin_headers(call, version);
   for (const auto& [name, value] : reply.headers) headers_.append(name).append(": ").append(value).append("\r\n");
   server_.reply(call.to, {.status = reply.status, .content_type = reply.content_type, .headers = headers_, .body = reply.body});
@@ -236,6 +269,7 @@ void Inference::refuse(Call& call, const Error& error, int version) {
 
 void Inference::on_reply(Call& call, Ticket ticket, serve::InvocationReply&& reply) {
   call.ticket = ticket;
+  if (call.form == Form::lambda) return answer_lambda(call, std::move(reply));
   if (!reply.ok) return refuse(call, reply.error, reply.version);
   begin_headers(call, reply.version);
   headers_.append("X-Mayfly-Cold: ").append(cold_name(reply.phases.cold)).append("\r\nServer-Timing: ");
@@ -252,6 +286,23 @@ void Inference::on_reply(Call& call, Ticket ticket, serve::InvocationReply&& rep
     headers_.append("\r\n");
   }
   server_.reply(call.to, {.content_type = binary ? "application/octet-stream" : "application/json", .headers = headers_, .body = reply.body,
+                          .body_memfd = std::move(reply.body_memfd), .body_size = reply.body_size});
+}
+
+// What the function made of the call is a payload, also its errors.
+void Inference::answer_lambda(Call& call, serve::InvocationReply&& reply) {
+  const bool failed = lambda::is_function_error(reply);
+  if (!reply.ok && !failed) return refuse(call, reply.error, reply.version);
+  begin_headers(call, reply.version);
+  if (failed) headers_.append("X-Amz-Function-Error: Unhandled\r\n");
+  if (!call.tail_of.empty()) {
+    const auto version = control_.resolve(call.tail_of, std::to_string(reply.version));
+    const Bytes memory = version ? version->manifest.resources.memory : Bytes();
+    const std::string_view id(call.id.data(), call.id_size);
+    headers_.append("X-Amz-Log-Result: ").append(lambda::base64(lambda::log_of(id, reply, memory))).append("\r\n");
+  }
+  const std::string payload = failed ? lambda::function_error(reply.error) : std::string();
+  server_.reply(call.to, {.content_type = "application/json", .headers = headers_, .body = failed ? std::string_view(payload) : reply.body,
                           .body_memfd = std::move(reply.body_memfd), .body_size = reply.body_size});
 }
 

@@ -1,5 +1,5 @@
 // Calls of functions over HTTP: the Open Inference Protocol V2's infer in all its forms (JSON, with binary
-// tensors, raw), and the plain form, POST /functions/NAME[:QUALIFIER]. Turns a request into a
+// tensors, raw), the plain form, POST /functions/NAME[:QUALIFIER], and AWS Lambda's Invoke. Turns a request into a
 // serve::Invocation and its reply back into HTTP; looks at headers only, never at a tensor.
 //
 // Promises: each call is invoked once, and its ticket is closed by sent() or cancel() exactly once; a client that
@@ -38,6 +38,7 @@ class Inference {
 
  private:
   // One call, from its request to the last byte of its answer.
+  enum class Form : std::uint8_t { plain, v2, lambda };
   struct Call final : serve::ReplySink, ExchangeOwner {
     explicit Call(Inference& i) : in(i) {}
     void on_reply(Ticket t, serve::InvocationReply&& reply) override { in.on_reply(*this, t, std::move(reply)); }
@@ -52,21 +53,26 @@ class Inference {
     std::array<char, kRequestIdMax> id;
     std::uint8_t id_size = 0;
     std::array<char, 55> trace;                  // traceresponse, where traced
-    bool traced = false, v2 = false;
+    bool traced = false;
+    Form form{};
+    std::string tail_of;                         // of Lambda's, where the log's tail is wanted: the function
   };
   struct Wanted {                                // the headers that matter here
     std::string_view request_id, traceparent, timeout, json_size, encoding;
+    std::string_view invocation_type, log_type;  // of Lambda's
   };
 
   [[nodiscard]] static Wanted read_headers(const HttpRequest& request);
-  Call& take(const Responder& to, const Wanted& wanted, bool v2);
+  Call& take(const Responder& to, const Wanted& wanted, Form form);
   void set_id(Call& call, std::string_view sent);
   void set_trace(Call& call, std::string_view parent);
   void infer(HttpRequest& request, const Responder& to, std::string_view qualifier);
   void plain(HttpRequest& request, const Responder& to);
+  void invoke_lambda(HttpRequest& request, const Responder& to);
   void invoke(HttpRequest& request, Call& call, const Wanted& wanted, serve::Invocation&& invocation);
   void on_reply(Call& call, Ticket ticket, serve::InvocationReply&& reply);
   void refuse(Call& call, const Error& error, int version = 0);
+  void answer_lambda(Call& call, serve::InvocationReply&& reply);
   void begin_headers(const Call& call, int version);
   void on_gone(Call& call);
   void on_sent(Call& call, Instant when, std::uint64_t bytes);

@@ -6,12 +6,10 @@
 Starts a node, deploys models that it makes here, and runs every test_… function below. Needs tools/venv.sh and
 `examples/get_models.py fraud`. The last line is "N passed, N failed"; the exit status is 0 only if none failed.
 """
-import argparse
 import asyncio
 import json
 import sys
 import tempfile
-import traceback
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +22,7 @@ from tritonclient.utils import InferenceServerException
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "examples"))
 from node import Node  # noqa: E402
+from runner import main  # noqa: E402
 
 # datatype of the protocol: (ONNX type, values that an encoding error would change)
 ZOO = {
@@ -245,29 +244,5 @@ def test_classification(world):
         assert [part[2] for part in parts] == [world.samples["classes"][int(part[1])] for part in parts], parts
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mayfly", default=str(ROOT / "build/mayfly"), help="the binary (default: build/mayfly)")
-    parser.add_argument("--only", default="", help="run the tests whose name contains this")
-    arguments = parser.parse_args()
-    world, passed, failed = World(Path(arguments.mayfly).resolve()), 0, 0
-    try:
-        for name, test in list(globals().items()):
-            if name.startswith("test_") and arguments.only in name:
-                try:
-                    test(world)
-                    passed += 1
-                    print(f"ok {name}", flush=True)
-                except Exception:  # noqa: BLE001  (any failure of one test is its result)
-                    failed += 1
-                    print(f"FAILED {name}\n{traceback.format_exc()}", flush=True)
-        if failed:
-            world.node.show_log()
-    finally:
-        world.close()
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(0 if passed and not failed else 1)
-
-
 if __name__ == "__main__":
-    main()
+    main(World, globals(), __doc__)

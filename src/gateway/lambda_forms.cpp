@@ -1,0 +1,221 @@
+#include "gateway/lambda_forms.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <ctime>
+
+#include "base/units.h"
+#include "domain/manifest.h"
+
+namespace mayfly::gateway::lambda {
+namespace {
+
+constexpr std::string_view kAccount = "000000000000", kRegion = "us-east-1";
+
+std::vector<std::string_view> split(std::string_view text, char by) {
+  std::vector<std::string_view> parts;
+  for (;;) {
+    const std::size_t end = text.find(by);
+    parts.push_back(text.substr(0, end));
+    if (end == text.npos) return parts;
+    text.remove_prefix(end + 1);
+  }
+}
+
+// "2026-11-24T05:46:03.120+0000"
+std::string date_of(WallTime time) {
+  const std::int64_t ms = time.since_epoch.count() / 1000;
+  const auto seconds = static_cast<std::time_t>(ms / 1000);
+  std::tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  char text[64];
+  const std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+  std::snprintf(text + size, sizeof text - size, ".%03d+0000", static_cast<int>(ms % 1000));
+  return text;
+}
+
+std::string bytes_of_hex(std::string_view hex) {
+  std::string bytes;
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
+    unsigned value = 0;
+    std::from_chars(&hex[i], &hex[i] + 2, value, 16);
+    bytes += static_cast<char>(value);
+  }
+  return bytes;
+}
+
+// Its names for what went wrong.
+struct Kind { int status; const char* type; };
+Kind kind_of(Code code) {
+  switch (code) {
+    case Code::not_found: return {404, "ResourceNotFoundException"};
+    case Code::conflict: return {409, "ResourceConflictException"};
+    case Code::exhausted: return {429, "TooManyRequestsException"};
+    case Code::permission_denied: return {403, "AccessDeniedException"};
+    case Code::unauthenticated: return {403, "UnrecognizedClientException"};
+    case Code::invalid_argument:
+    case Code::unimplemented:          // not 5xx: it would be asked again
+    case Code::cancelled: return {400, "InvalidParameterValueException"};
+    default: return {500, "ServiceException"};
+  }
+}
+
+Result<int> version_number(std::string_view text, const std::vector<domain::Version>& versions) {
+  int number = 0;
+  if (text == "$LATEST" && !versions.empty()) return versions.back().number;
+  const auto [at, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc() && at == text.data() + text.size() && number >= 1) return number;
+  return fail(Code::invalid_argument, "'" + std::string(text.substr(0, 64)) + "' is not a version: write its number");
+}
+
+}  // namespace
+
+Result<Target> parse_target(std::string_view name, std::string_view qualifier) {
+  const std::vector<std::string_view> parts = split(name, ':');
+  Target target;
+  std::size_t at = 0;  // of the name
+  if (parts.size() >= 7 && parts[0] == "arn" && parts[2] == "lambda" && parts[5] == "function") at = 6;
+  else if (parts.size() >= 3 && parts[1] == "function") at = 2;
+  if (parts.size() > at + 2 || parts[at].empty() || (at == 0 && parts[0] == "arn"))
+    return fail(Code::invalid_argument, "'" + std::string(name.substr(0, 170)) +
+                                            "' is no function: write its name, or arn:aws:lambda:REGION:ACCOUNT:function:NAME");
+  target.function = parts[at];
+  if (parts.size() == at + 2) target.qualifier = parts[at + 1];
+  if (!qualifier.empty()) {
+    if (!target.qualifier.empty() && target.qualifier != qualifier)
+      return fail(Code::invalid_argument, "the function's name says '" + target.qualifier.substr(0, 64) + "' and Qualifier says '" +
+                                              std::string(qualifier.substr(0, 64)) + "': name one");
+    target.qualifier = qualifier;
+  }
+  return target;
+}
+
+std::string arn_of(std::string_view function, std::string_view qualifier) {
+  std::string arn = "arn:aws:lambda:" + std::string(kRegion) + ":" + std::string(kAccount) + ":function:" + std::string(function);
+  if (!qualifier.empty()) arn.append(":").append(qualifier);
+  return arn;
+}
+
+Json configuration_of(std::string_view function, const domain::Version& version, std::string_view qualifier) {
+  std::uint64_t size = 0;
+  std::string_view sha256;
+  for (const domain::FileRef& file : version.files) {
+    size += file.size.count;
+    if (file.path == version.manifest.model) sha256 = file.sha256;
+  }
+  const domain::Resources& resources = version.manifest.resources;
+  const bool latest = qualifier.empty() || qualifier == "$LATEST";
+  return {{"FunctionName", function},
+          {"FunctionArn", arn_of(function, latest ? "" : qualifier)},
+          {"Role", "arn:aws:iam::" + std::string(kAccount) + ":role/none"},
+          {"Handler", version.manifest.model},
+          {"PackageType", "Zip"},
+          {"CodeSize", size},
+          {"CodeSha256", base64(bytes_of_hex(sha256))},
+          {"Description", ""},
+          {"Timeout", static_cast<std::int64_t>(std::max(1.0, std::ceil(to_seconds(resources.timeout))))},
+          {"MemorySize", std::max<std::uint64_t>(128, resources.memory.count >> 20)},
+          {"LastModified", date_of(version.created)},
+          {"Version", latest ? "$LATEST" : std::to_string(version.number)},
+          {"RevisionId", std::string(function) + "-" + std::to_string(version.number)},
+          {"State", "Active"},
+          {"LastUpdateStatus", "Successful"},
+          {"Architectures", {"x86_64"}},
+          {"TracingConfig", {{"Mode", "PassThrough"}}},
+          {"EphemeralStorage", {{"Size", 512}}}};
+}
+
+Json alias_of(std::string_view function, const domain::Alias& alias) {
+  Json json{{"AliasArn", arn_of(function, alias.name)}, {"Name", alias.name}, {"Description", ""}};
+  if (alias.weights.empty()) return json;
+  json["FunctionVersion"] = std::to_string(alias.weights[0].version);
+  if (alias.weights.size() > 1) {
+    Json others = Json::object();
+    for (std::size_t i = 1; i < alias.weights.size(); ++i) others[std::to_string(alias.weights[i].version)] = alias.weights[i].share;
+    json["RoutingConfig"] = {{"AdditionalVersionWeights", std::move(others)}};
+  }
+  return json;
+}
+
+Result<std::vector<domain::Weight>> weights_of(const Json& body, const std::vector<domain::Weight>& before,
+                                               const std::vector<domain::Version>& versions) {
+  const Json& version = body.contains("FunctionVersion") ? body["FunctionVersion"] : Json();
+  int number = before.empty() ? 0 : before[0].version;
+  if (version.is_string()) {
+    TRY(number, version_number(version.get_ref<const std::string&>(), versions));
+  }
+  if (number == 0) return fail(Code::invalid_argument, "FunctionVersion is missing: name the version that the alias is to stand for");
+  std::vector<domain::Weight> weights{{number, 1}};
+  const Json& routing = body.contains("RoutingConfig") ? body["RoutingConfig"] : Json();
+  if (routing.is_null()) return weights;
+  if (!routing.is_object()) return fail(Code::invalid_argument, "RoutingConfig is not an object");
+  const Json& others = routing.contains("AdditionalVersionWeights") ? routing["AdditionalVersionWeights"] : Json();
+  if (others.is_null()) return weights;
+  if (!others.is_object()) return fail(Code::invalid_argument, "AdditionalVersionWeights is not an object of version: weight");
+  for (const auto& [text, share] : others.items()) {
+    TRY(const int other, version_number(text, versions));
+    if (!share.is_number()) return fail(Code::invalid_argument, "the weight of version " + text.substr(0, 64) + " is not a number");
+    weights.push_back({other, share.get<double>()});
+    weights[0].share -= weights.back().share;
+  }
+  return weights;
+}
+
+bool is_path(std::string_view path) {
+  const std::string_view date = path.substr(0, 12);  // "/2015-03-31/"
+  return date.size() == 12 && date.starts_with("/20") && date[5] == '-' && date[8] == '-' && date[11] == '/';
+}
+
+HttpReply error_reply(const Error& error, int status) {
+  Kind kind = kind_of(error.code);
+  if (status == 413) kind = {413, "RequestTooLargeException"};
+  else if (status != 0) kind.status = status;
+  const Json body{{"Type", kind.status < 500 ? "User" : "Service"}, {"Message", error.message}};
+  HttpReply reply{.status = kind.status, .body = body.dump(-1, ' ', false, Json::error_handler_t::replace)};
+  reply.headers.emplace_back("x-amzn-ErrorType", kind.type);
+  if (kind.status == 429 || kind.status == 503) reply.headers.emplace_back("Retry-After", "1");
+  return reply;
+}
+
+bool is_function_error(const serve::InvocationReply& reply) {
+  if (reply.ok || reply.version == 0) return false;
+  const Code code = reply.error.code;
+  const bool ran = reply.phases.decode > Duration{} || reply.phases.run > Duration{};
+  return code == Code::deadline_exceeded || ran || (code == Code::invalid_argument);
+}
+
+std::string function_error(const Error& error) {
+  const bool late = error.code == Code::deadline_exceeded;
+  const Json body{{"errorType", late ? "Sandbox.Timedout" : "Mayfly." + std::string(name(error.code))}, {"errorMessage", error.message}};
+  return body.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string log_of(std::string_view request_id, const serve::InvocationReply& reply, Bytes memory) {
+  const std::string id(request_id);
+  const Duration ran = reply.phases.decode + reply.phases.run + reply.phases.encode;
+  const double ms = to_seconds(ran) * 1e3;
+  char numbers[160];
+  std::snprintf(numbers, sizeof numbers, "\tDuration: %.2f ms\tBilled Duration: %.0f ms\tMemory Size: %llu MB", ms, std::ceil(ms),
+                static_cast<unsigned long long>(memory.count >> 20));
+  std::string text = "START RequestId: " + id + " Version: " + std::to_string(reply.version) + "\nEND RequestId: " + id +
+                     "\nREPORT RequestId: " + id + numbers;
+  if (reply.phases.cold != 0) {
+    std::snprintf(numbers, sizeof numbers, "\tInit Duration: %.2f ms", to_seconds(reply.phases.init) * 1e3);
+    text += numbers;
+  }
+  return text + "\n";
+}
+
+std::string base64(std::string_view bytes) {
+  std::string text(4 * ((bytes.size() + 2) / 3), '\0');
+  // Writes a NUL behind it, which the string has room for.
+  ::EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()), reinterpret_cast<const unsigned char*>(bytes.data()),
+                    static_cast<int>(bytes.size()));
+  return text;
+}
+
+}  // namespace mayfly::gateway::lambda

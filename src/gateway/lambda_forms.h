@@ -1,0 +1,49 @@
+// AWS Lambda's words for what Mayfly has: names and ARNs in, configurations, aliases and errors out, as its REST API of
+// 2015-03-31 defines them (the service model that its SDKs carry). Pure; the handlers are lambda_api.h and inference.h.
+//
+// Here an account is 000000000000 and the region us-east-1; whatever account and region a caller names is taken as that.
+// "$LATEST" is the newest version.
+#pragma once
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "domain/function.h"
+#include "gateway/http_types.h"
+#include "serve/invocation.h"
+
+namespace mayfly::gateway::lambda {
+
+using Json = nlohmann::ordered_json;
+
+struct Target {
+  std::string function;
+  std::string qualifier;  // "" where none was named
+};
+// FunctionName as its API takes it: a name, "name:qualifier", "account:function:name", or an ARN with or without a qualifier; and
+// the Qualifier of the query, which must not say another.
+[[nodiscard]] Result<Target> parse_target(std::string_view name, std::string_view qualifier);
+
+[[nodiscard]] std::string arn_of(std::string_view function, std::string_view qualifier = {});
+// FunctionConfiguration of one version; `qualifier` as it is to be named: "$LATEST", a number, an alias.
+[[nodiscard]] Json configuration_of(std::string_view function, const domain::Version& version, std::string_view qualifier);
+[[nodiscard]] Json alias_of(std::string_view function, const domain::Alias& alias);
+// FunctionVersion and RoutingConfig of a body. Where FunctionVersion is absent, `before` keeps its first.
+[[nodiscard]] Result<std::vector<domain::Weight>> weights_of(const Json& body, const std::vector<domain::Weight>& before,
+                                                              const std::vector<domain::Version>& versions);
+
+// Paths begin with the date of their operation's version: "/2015-03-31/functions".
+[[nodiscard]] bool is_path(std::string_view path);
+// {"Type": "User", "Message": …} with x-amzn-ErrorType and its status, or the one given. Its SDKs repeat what is 429 or 5xx.
+[[nodiscard]] HttpReply error_reply(const Error& error, int status = 0);
+
+// A call that a function failed is 200 there, with X-Amz-Function-Error and this as payload.
+[[nodiscard]] bool is_function_error(const serve::InvocationReply& reply);
+[[nodiscard]] std::string function_error(const Error& error);
+// START, END and REPORT, as X-Amz-Log-Result has them before its base64.
+[[nodiscard]] std::string log_of(std::string_view request_id, const serve::InvocationReply& reply, Bytes memory);
+[[nodiscard]] std::string base64(std::string_view bytes);
+
+}  // namespace mayfly::gateway::lambda

@@ -1,0 +1,108 @@
+#include "gateway/lambda_forms.h"
+
+#include <gtest/gtest.h>
+
+namespace mayfly::gateway::lambda {
+namespace {
+
+using namespace std::chrono_literals;
+
+std::string parsed(std::string_view name, std::string_view qualifier = "") {
+  const auto target = parse_target(name, qualifier);
+  return target ? target->function + "|" + target->qualifier : "refused";
+}
+
+TEST(LambdaTarget, NamesAndArns) {
+  EXPECT_EQ(parsed("fraud"), "fraud|");
+  EXPECT_EQ(parsed("fraud", "live"), "fraud|live");
+  EXPECT_EQ(parsed("fraud:3"), "fraud|3");
+  EXPECT_EQ(parsed("fraud:3", "3"), "fraud|3");
+  EXPECT_EQ(parsed("123456789012:function:fraud"), "fraud|");
+  EXPECT_EQ(parsed("123456789012:function:fraud:live"), "fraud|live");
+  EXPECT_EQ(parsed("arn:aws:lambda:eu-west-1:123456789012:function:fraud"), "fraud|");
+  EXPECT_EQ(parsed("arn:aws-cn:lambda:eu-west-1:123456789012:function:fraud:$LATEST"), "fraud|$LATEST");
+  for (const char* bad : {"", ":", "a:b:c", "arn:aws:lambda:eu-west-1:123456789012:layer:x", "arn:aws:s3:::bucket",
+                          "arn:aws:lambda:eu-west-1:123456789012:function:", "arn:aws:lambda:eu-west-1:123456789012:function:a:b:c"})
+    EXPECT_EQ(parsed(bad), "refused") << bad;
+  EXPECT_EQ(parse_target("fraud:3", "4").error().message, "the function's name says '3' and Qualifier says '4': name one");
+}
+
+TEST(LambdaError, HasItsTypeAndStatus) {
+  const auto seen = [](Code code, int status = 0) {
+    const HttpReply reply = error_reply({code, "why"}, status);
+    EXPECT_EQ(Json::parse(reply.body)["Message"], "why");
+    return std::to_string(reply.status) + " " + reply.headers.at(0).second;
+  };
+  EXPECT_EQ(seen(Code::not_found), "404 ResourceNotFoundException");
+  EXPECT_EQ(seen(Code::conflict), "409 ResourceConflictException");
+  EXPECT_EQ(seen(Code::exhausted), "429 TooManyRequestsException");
+  EXPECT_EQ(seen(Code::invalid_argument), "400 InvalidParameterValueException");
+  EXPECT_EQ(seen(Code::unimplemented), "400 InvalidParameterValueException");
+  EXPECT_EQ(seen(Code::unavailable), "500 ServiceException");
+  EXPECT_EQ(seen(Code::invalid_argument, 413), "413 RequestTooLargeException");
+  EXPECT_EQ(seen(Code::deadline_exceeded, 408), "408 ServiceException");
+}
+
+TEST(LambdaError, OfTheFunctionIsAnAnswer) {
+  serve::InvocationReply reply{.error = {Code::invalid_argument, "no input 'x'"}, .version = 1};
+  EXPECT_TRUE(is_function_error(reply));
+  EXPECT_EQ(function_error(reply.error), R"({"errorType":"Mayfly.invalid_argument","errorMessage":"no input 'x'"})");
+  reply.error = {Code::deadline_exceeded, "no answer within 3 s"};
+  EXPECT_TRUE(is_function_error(reply));
+  EXPECT_EQ(Json::parse(function_error(reply.error))["errorType"], "Sandbox.Timedout");
+  reply.error.code = Code::exhausted;
+  EXPECT_FALSE(is_function_error(reply)) << "the queue is full: to be asked again";
+  reply.phases.decode = 1us;
+  EXPECT_TRUE(is_function_error(reply)) << "out of memory while it ran";
+  EXPECT_FALSE(is_function_error({.error = {Code::invalid_argument, "no such function"}, .version = 0}));
+  EXPECT_FALSE(is_function_error({.ok = true, .version = 1}));
+}
+
+TEST(LambdaLog, ReportsAsItDoes) {
+  serve::InvocationReply reply{.ok = true, .version = 3, .phases = {.decode = 1ms, .run = 2500us, .encode = 12us}};
+  EXPECT_EQ(log_of("id", reply, 512_MiB),
+            "START RequestId: id Version: 3\nEND RequestId: id\n"
+            "REPORT RequestId: id\tDuration: 3.51 ms\tBilled Duration: 4 ms\tMemory Size: 512 MB\n");
+  reply.phases.cold = 2;
+  reply.phases.init = 20ms;
+  EXPECT_TRUE(log_of("id", reply, 512_MiB).ends_with("Memory Size: 512 MB\tInit Duration: 20.00 ms\n"));
+}
+
+TEST(LambdaConfiguration, SaysWhatThereIs) {
+  domain::Version version{.number = 2, .created = {std::chrono::microseconds(1'764'000'000'123'456)},
+                          .manifest = {.name = "fraud", .model = "fraud.onnx", .resources = {.memory = 256_MiB, .timeout = 2500ms}},
+                          .files = {{"a.bin", std::string(64, '0'), {1000}}, {"fraud.onnx", std::string(64, 'f'), {24}}}};
+  const Json latest = configuration_of("fraud", version, "$LATEST"), numbered = configuration_of("fraud", version, "2");
+  EXPECT_EQ(latest["FunctionArn"], "arn:aws:lambda:us-east-1:000000000000:function:fraud");
+  EXPECT_EQ(numbered["FunctionArn"], "arn:aws:lambda:us-east-1:000000000000:function:fraud:2");
+  EXPECT_EQ(latest["Version"], "$LATEST");
+  EXPECT_EQ(numbered["Version"], "2");
+  EXPECT_EQ(latest["CodeSize"], 1024);
+  EXPECT_EQ(latest["CodeSha256"], "//////////////////////////////////////////8=");
+  EXPECT_EQ(latest["Timeout"], 3) << "whole seconds, not less than there are";
+  EXPECT_EQ(latest["MemorySize"], 256);
+  EXPECT_EQ(latest["LastModified"], "2025-11-24T16:00:00.123+0000");
+}
+
+TEST(LambdaAlias, WeightsThereAndBack) {
+  const std::vector<domain::Version> versions{{.number = 1}, {.number = 2}};
+  const Json body = Json::parse(R"({"FunctionVersion": "1", "RoutingConfig": {"AdditionalVersionWeights": {"2": 0.25}}})");
+  const auto weights = weights_of(body, {}, versions);
+  EXPECT_EQ(*weights, (std::vector<domain::Weight>{{1, 0.75}, {2, 0.25}}));
+  EXPECT_EQ(alias_of("fraud", {.name = "live", .weights = *weights})["RoutingConfig"]["AdditionalVersionWeights"]["2"], 0.25);
+  EXPECT_EQ(*weights_of(Json::parse(R"({"RoutingConfig": {}})"), *weights, versions), (std::vector<domain::Weight>{{1, 1}}));
+  EXPECT_EQ(*weights_of(Json::parse(R"({"FunctionVersion": "$LATEST"})"), {}, versions), (std::vector<domain::Weight>{{2, 1}}));
+  for (const char* bad : {"{}", R"({"FunctionVersion": "one"})", R"({"FunctionVersion": "1", "RoutingConfig": 1})",
+                          R"({"FunctionVersion": "1", "RoutingConfig": {"AdditionalVersionWeights": {"2": "half"}}})"})
+    EXPECT_EQ(weights_of(Json::parse(bad), {}, versions).error().code, Code::invalid_argument) << bad;
+}
+
+TEST(LambdaPath, BeginsWithADate) {
+  EXPECT_TRUE(is_path("/2015-03-31/functions"));
+  EXPECT_FALSE(is_path("/v2/models"));
+  EXPECT_FALSE(is_path("/2015-03-31"));
+  EXPECT_FALSE(is_path("/"));
+}
+
+}  // namespace
+}  // namespace mayfly::gateway::lambda
