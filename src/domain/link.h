@@ -51,6 +51,7 @@ enum class Role : std::uint32_t {
   compile = 4,   // -> one flat file, written to the descriptor after the model's files
   tune = 5,      // measure -> domain::Tuning
   probe = 6,     // tests only: tries to leave the sandbox and reports what it managed
+  code = 7,      // the host of a user's program, in a code sandbox
 };
 
 struct Message {
