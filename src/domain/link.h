@@ -63,6 +63,8 @@ struct SandboxOrder {
   Message head{MessageKind::make_sandbox, 0};
   std::uint64_t sandbox = 0;      // the node's number for it
   std::uint64_t memory_max = 0;   // bytes; used for rlimits where there are no cgroups
+  // What a program in it sees of the outside follows, head.size bytes: a line each, "SOURCE\tTARGET\n" (worker/detail/binds.h).
+  // Nothing: a blank sandbox, in which no program can run.
 };
 struct SandboxMade {
   Message head{MessageKind::sandbox_made, 0};
