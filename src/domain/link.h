@@ -51,6 +51,7 @@ enum class Role : std::uint32_t {
   compile = 4,   // -> one flat file, written to the descriptor after the model's files
   tune = 5,      // measure -> domain::Tuning
   probe = 6,     // tests only: tries to leave the sandbox and reports what it managed
+  code = 7,      // the host of a user's program, in a code sandbox
 };
 
 struct Message {
@@ -62,6 +63,8 @@ struct SandboxOrder {
   Message head{MessageKind::make_sandbox, 0};
   std::uint64_t sandbox = 0;      // the node's number for it
   std::uint64_t memory_max = 0;   // bytes; used for rlimits where there are no cgroups
+  // What a program in it sees of the outside follows, head.size bytes: a line each, "SOURCE\tTARGET\n" (worker/detail/binds.h).
+  // Nothing: a blank sandbox, in which no program can run.
 };
 struct SandboxMade {
   Message head{MessageKind::sandbox_made, 0};

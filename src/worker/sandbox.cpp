@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -25,6 +24,8 @@
 #include <string>
 
 #include "domain/link.h"
+#include "worker/detail/check.h"
+#include "worker/detail/root.h"
 #include "worker/seccomp.h"
 
 namespace mayfly::worker {
@@ -33,12 +34,6 @@ namespace {
 constexpr std::uint32_t kInitId = 0, kProcessId = 1000;   // user and group ids inside
 constexpr int kControlAt = 3, kStatusAt = 4, kLogAt = 5, kStartAt = 6, kFirstFree = 7;
 constexpr rlim_t kFilesOpenMax = 1024, kProcessesMax = 2048;
-constexpr const char* kNewRoot = "/tmp";                  // of the outside; covered by the new root before it becomes the root
-
-Result<void> check(long returned, std::string_view call, std::string_view what = {}) {
-  if (returned < 0) return fail(os::os_error(call, what));
-  return {};
-}
 
 Result<void> write_text(const std::string& path, std::string_view text) {
   const os::Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
@@ -64,21 +59,6 @@ Result<void> write_id_maps(int pid, std::uint64_t number, const OutsideIds& ids)
 Result<void> become(std::uint32_t id) {
   TRY_VOID(check(::setresgid(id, id, id), "setresgid"));
   return check(::setresuid(id, id, id), "setresuid");
-}
-
-// An empty root, read-only, with a /tmp of limited size; the outside is unmounted, not just hidden.
-Result<void> build_root(std::uint32_t owner) {
-  constexpr unsigned long kFlags = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-  TRY_VOID(check(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), "mount", "/ private"));
-  TRY_VOID(check(::mount("root", kNewRoot, "tmpfs", kFlags, "size=64k,nr_inodes=4,mode=0755"), "mount", "the root"));
-  TRY_VOID(check(::chdir(kNewRoot), "chdir", kNewRoot));
-  TRY_VOID(check(::mkdir("tmp", 0700), "mkdir", "tmp"));
-  const std::string options = "size=2g,nr_inodes=1024,mode=0700,uid=" + std::to_string(owner) + ",gid=" + std::to_string(owner);
-  TRY_VOID(check(::mount("tmp", "tmp", "tmpfs", kFlags, options.c_str()), "mount", "/tmp"));
-  TRY_VOID(check(::syscall(SYS_pivot_root, ".", "."), "pivot_root"));
-  TRY_VOID(check(::umount2(".", MNT_DETACH), "umount2", "the outside"));
-  TRY_VOID(check(::chdir("/"), "chdir", "/"));
-  return check(::mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | kFlags, nullptr), "mount", "/ read-only");
 }
 
 Result<void> forbid_privileges() {
@@ -133,7 +113,7 @@ Result<void> place_descriptors(std::array<int, 4> fds) {
     TRY_VOID(check(::dup2(kLogAt, STDOUT_FILENO), "dup2"));
     TRY_VOID(check(::dup2(kLogAt, STDERR_FILENO), "dup2"));
     TRY_VOID(check(::close_range(kControlAt + 1, ~0U, 0), "close_range"));
-    return apply_common_filter();
+    return plan.binds.empty() ? apply_common_filter() : apply_code_filter();
   };
   if (const auto prepared = prepare(); !prepared) {
     std::fprintf(stderr, "mayfly: a sandboxed process could not be prepared: %s\n", prepared.error().message.c_str());
@@ -176,18 +156,30 @@ bool reap(int& first) {
   ::_exit(first);
 }
 
-Result<void> prepare_init(bool two_ids) {
+// A program has the same id where there is only one: it is not to write to init's memory, which no filter binds.
+Result<void> guard_init() {
+  TRY_VOID(check(::prctl(PR_SET_DUMPABLE, 0), "PR_SET_DUMPABLE"));
+  return apply_code_filter();
+}
+
+Result<void> prepare_init(const SandboxPlan& plan, bool two_ids) {
   char go = 0;
   if (::read(kStartAt, &go, 1) != 1) ::_exit(1);  // the zygote ended; the node sees this socket close and starts over
   ::close(kStartAt);
+  const bool code = !plan.binds.empty();
+  OutsideTrees outside;
+  if (code) {
+    TRY(outside, open_outside(plan.binds));
+  }
   if (two_ids) {
     TRY_VOID(check(::setgroups(0, nullptr), "setgroups"));
     TRY_VOID(become(kInitId));
   }
   ::prctl(PR_SET_NAME, "mayfly-init");
   TRY_VOID(check(::sethostname("mayfly", 6), "sethostname"));
-  ::umask(0077);
-  TRY_VOID(build_root(kProcessId));
+  ::umask(code ? 0022 : 0077);
+  TRY_VOID(code ? build_code_root(outside, kProcessId, kLogAt) : build_blank_root(kProcessId));
+  if (code) TRY_VOID(raise_loopback());
   return forbid_privileges();
 }
 
@@ -203,7 +195,7 @@ Result<void> prepare_init(bool two_ids) {
 
 [[noreturn]] void start_init(const SandboxPlan& plan, int start, bool two_ids, const ProcessEntry& entry) {
   if (const auto placed = place_descriptors({plan.control.get(), plan.status.get(), plan.log.get(), start}); !placed) ::_exit(1);
-  if (const auto prepared = prepare_init(two_ids); !prepared) fail_init(plan.number, prepared.error());
+  if (const auto prepared = prepare_init(plan, two_ids); !prepared) fail_init(plan.number, prepared.error());
   sigset_t child_ended, none;
   ::sigemptyset(&none);
   ::sigemptyset(&child_ended);
@@ -217,6 +209,7 @@ Result<void> prepare_init(bool two_ids) {
   }
   if (blank < 0) fail_init(plan.number, os::os_error("fork"));
   if (const auto dropped = drop_capabilities(); !dropped) fail_init(plan.number, dropped.error());
+  if (const auto guarded = plan.binds.empty() ? Result<void>{} : guard_init(); !guarded) fail_init(plan.number, guarded.error());
   run_init(children);
 }
 

@@ -1,5 +1,6 @@
 // One sandbox: new user, pid, mount, network, IPC, UTS and (where the kernel has them) cgroup namespaces;
 // a root that holds an empty read-only directory tree and a small /tmp, nothing else; no capability; no way to gain one.
+// With binds it is a code sandbox instead: its root lets a program run (worker/detail/root.h), its filter is wider (worker/seccomp.h).
 // Called by the zygote, which is single-threaded: what it has in memory (the engine) is what the sandbox starts with.
 //
 // In it run a tiny init, pid 1, and the processes: first the blank one, later what a template forks (with
@@ -9,9 +10,11 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "base/result.h"
 #include "os/fd.h"
+#include "worker/detail/binds.h"
 
 namespace mayfly::worker {
 
@@ -22,6 +25,7 @@ struct SandboxPlan {
   std::uint64_t number = 0;         // the node's
   std::uint64_t memory_max = 0;     // bytes of private memory (RLIMIT_DATA); 0: a cgroup limits it
   os::Fd control, status, log;      // of the blank process, of init, and its stdout and stderr
+  std::vector<Bind> binds;          // what a program in it sees of the outside; none: a blank sandbox, in which none can run
 };
 
 // The user and group ids outside that a sandbox's own ids stand for.

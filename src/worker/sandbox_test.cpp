@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -21,125 +20,19 @@
 
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <iterator>
-#include <optional>
 #include <string>
-#include <vector>
 
 #include "domain/link.h"
 #include "os/clock.h"
 #include "os/process.h"
 #include "worker/seccomp.h"
-#include "worker/zygote.h"
+#include "worker/test_sandbox.h"
 
 namespace mayfly::worker {
 namespace {
-
-using namespace std::chrono_literals;
-
-bool readable(int fd, Duration wait) {
-  pollfd ask{.fd = fd, .events = POLLIN, .revents = 0};
-  return ::poll(&ask, 1, static_cast<int>(to_ms(wait))) > 0;
-}
-
-struct Received {
-  std::string bytes;
-  int pid = 0;
-  bool closed = false;
-};
-
-std::optional<Received> receive(const os::Fd& socket, Duration wait = 5s) {
-  if (!readable(socket.get(), wait)) return std::nullopt;
-  std::array<std::byte, 16384> buffer;
-  auto packet = os::receive_packet(socket.get(), buffer);
-  if (!packet) return std::nullopt;
-  return Received{{reinterpret_cast<const char*>(buffer.data()), packet->size}, packet->pid, packet->size == 0};
-}
-
-template <class T>
-T read_as(const std::string& bytes) {
-  T value{};
-  EXPECT_GE(bytes.size(), sizeof value);
-  std::memcpy(&value, bytes.data(), std::min(bytes.size(), sizeof value));
-  return value;
-}
-
-void say(const os::Fd& control, std::string_view text) {
-  [[maybe_unused]] const auto sent = os::send_packet(control.get(), std::as_bytes(std::span(text)));
-}
-
-// The node's side of one sandbox.
-struct TestSandbox {
-  os::Fd control, status, log;
-  int init_pid = 0;
-  std::string read_log() const {
-    std::array<char, 4096> text;
-    const ssize_t size = readable(log.get(), 1s) ? ::read(log.get(), text.data(), text.size()) : 0;
-    return {text.data(), size > 0 ? static_cast<std::size_t>(size) : 0};
-  }
-};
-
-class SandboxTest : public ::testing::Test {
- protected:
-  void start(ProcessEntry entry) {
-    auto pair = os::make_packet_pair();
-    ASSERT_TRUE(pair);
-    zygote_ = std::move(pair->first);
-    auto child = os::fork_child(std::move(pair->second), [&](os::Fd socket) {
-      zygote_.reset();
-      return run_zygote(std::move(socket), entry);
-    });
-    ASSERT_TRUE(child);
-    child_ = std::move(*child);
-    const auto hello = receive(zygote_);
-    ASSERT_TRUE(hello);
-    ASSERT_EQ(read_as<domain::Message>(hello->bytes).kind, domain::MessageKind::hello) << hello->bytes;
-  }
-
-  TestSandbox make() {
-    auto control = os::make_packet_pair(), status = os::make_packet_pair();
-    auto log = os::make_pipe();
-    EXPECT_TRUE(os::pass_credentials(control->first.get()));
-    const domain::SandboxOrder order{.sandbox = ++made_};
-    const int fds[] = {control->second.get(), status->second.get(), log->second.get()};
-    EXPECT_TRUE(os::send_packet(zygote_.get(), os::bytes_of(order), fds));
-    const auto answer = receive(zygote_);
-    EXPECT_TRUE(answer);
-    const auto made = answer ? read_as<domain::SandboxMade>(answer->bytes) : domain::SandboxMade{};
-    EXPECT_EQ(made.head.kind, domain::MessageKind::sandbox_made)
-        << (answer ? answer->bytes.substr(std::min(answer->bytes.size(), sizeof made)) : "nothing");
-    return {std::move(control->first), std::move(status->first), std::move(log->first), made.init_pid};
-  }
-
-  // Runs `attempt` in a sandbox and gives back what it said.
-  std::string in_sandbox(const std::function<std::string()>& attempt) {
-    start([&](os::Fd control) { say(control, attempt()); });
-    sandbox_ = make();
-    const auto answer = receive(sandbox_.control);
-    if (answer && !answer->closed) return answer->bytes;
-    const auto status = receive(sandbox_.status);
-    if (!status || status->closed) return "no answer";
-    const auto ended = read_as<domain::ProcessEnded>(status->bytes);
-    if (ended.head.kind == domain::MessageKind::process_ended)
-      return "died: " + os::describe_exit(ended.wait_status) + " " + sandbox_.read_log();
-    return "not set up: " + status->bytes.substr(std::min(status->bytes.size(), sizeof(domain::SandboxMade)));
-  }
-
-  void TearDown() override {
-    zygote_.reset();
-    if (child_.pid) ::waitpid(child_.pid, nullptr, 0);
-  }
-
-  os::Fd zygote_;
-  os::Child child_;
-  TestSandbox sandbox_;
-  std::uint64_t made_ = 0;
-};
-
-std::string errno_of(long returned) { return returned < 0 ? std::strerror(errno) : "allowed"; }
 
 TEST_F(SandboxTest, TheRootIsEmptyAndReadOnly) {
   EXPECT_EQ(in_sandbox([] {

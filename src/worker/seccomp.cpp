@@ -2,12 +2,16 @@
 
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/netlink.h>
 #include <linux/seccomp.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -22,6 +26,7 @@
 
 #include "base/assert.h"
 #include "os/fd.h"
+#include "worker/detail/program_calls.h"
 
 namespace mayfly::worker {
 namespace {
@@ -74,8 +79,8 @@ constexpr Named kTellingFiles[] = {CALL(open), CALL(openat), CALL(creat), CALL(u
 constexpr Named kTellingClone[] = {CALL(clone)};
 #undef CALL
 
-enum class Filter { common, instance, instance_threads, template_, job };
-constexpr std::size_t kFilters = 5;
+enum class Filter { common, instance, instance_threads, template_, job, code };
+constexpr std::size_t kFilters = 6;
 using Program = std::vector<sock_filter>;
 
 // Prepared in the zygote and inherited by every fork; the contract (seccomp.h) has no place to hand them on.
@@ -164,7 +169,64 @@ void allow_forks(Builder& builder) {
   builder.add(SCMP_ACT_ALLOW, SCMP_SYS(clone), when(0, SCMP_CMP_MASKED_EQ, kNever, 0));
 }
 
+// Only the low half of a register is an int; what is above it is anybody's.
+constexpr scmp_arg_cmp equals(unsigned argument, std::uint32_t value) { return when(argument, SCMP_CMP_MASKED_EQ, 0xffffffff, value); }
+
+// TCP, UDP and unix sockets; netlink as programs list their addresses. Anything else would have the kernel load a protocol.
+void allow_sockets(Builder& builder) {
+  constexpr int kSocket = SCMP_SYS(socket);
+  constexpr std::uint64_t kTypeBits = 0xf;  // beside them are SOCK_CLOEXEC and SOCK_NONBLOCK
+  const auto type = [](int wanted) { return when(1, SCMP_CMP_MASKED_EQ, kTypeBits, static_cast<std::uint64_t>(wanted)); };
+  for (const std::uint32_t family : {AF_INET, AF_INET6}) {
+    for (const std::uint32_t protocol : {0, static_cast<int>(IPPROTO_TCP)})
+      builder.add(SCMP_ACT_ALLOW, kSocket, equals(0, family), type(SOCK_STREAM), equals(2, protocol));
+    for (const std::uint32_t protocol : {0, static_cast<int>(IPPROTO_UDP)})
+      builder.add(SCMP_ACT_ALLOW, kSocket, equals(0, family), type(SOCK_DGRAM), equals(2, protocol));
+  }
+  builder.add(SCMP_ACT_ALLOW, kSocket, equals(0, AF_UNIX));
+  builder.add(SCMP_ACT_ALLOW, kSocket, equals(0, AF_NETLINK), equals(2, NETLINK_ROUTE));
+  builder.add(SCMP_ACT_ALLOW, SCMP_SYS(socketpair), equals(0, AF_UNIX));
+}
+
+void allow_program_parts(Builder& builder) {
+  constexpr std::uint64_t kNamespaces = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
+                                        CLONE_NEWNET;
+  builder.add(SCMP_ACT_ALLOW, SCMP_SYS(clone), when(0, SCMP_CMP_MASKED_EQ, kNamespaces | CLONE_PTRACE, 0));
+  builder.add(SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3));
+  for (const std::uint32_t persona : {0U, 0xffffffffU /* asks */}) builder.add(SCMP_ACT_ALLOW, SCMP_SYS(personality), equals(0, persona));
+  for (const std::uint64_t kind : {S_IFREG, S_IFIFO}) {
+    builder.add(SCMP_ACT_ALLOW, SCMP_SYS(mknod), when(1, SCMP_CMP_MASKED_EQ, S_IFMT, kind));
+    builder.add(SCMP_ACT_ALLOW, SCMP_SYS(mknodat), when(2, SCMP_CMP_MASKED_EQ, S_IFMT, kind));
+  }
+  allow_sockets(builder);
+}
+
+// Libraries try calls that are newer than these lists and fall back where there is none: they are told so, not that it is denied.
+Program with_newer_calls_missing(const Program& rest) {
+  constexpr std::uint32_t kFirstUnknown = 451, kOtherNumbers = 0x40000000;  // x32's, which the rest refuses
+  Program program{
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0 /* offsetof(seccomp_data, nr) */),
+      BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, kFirstUnknown, 0, 2),
+      BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, kOtherNumbers, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+  };
+  program.insert(program.end(), rest.begin(), rest.end());
+  return program;
+}
+
+// Nothing tells here: a trap without its handler, which exec forgets, would end the program.
+Result<Program> build_code() {
+  Builder builder;
+  builder.allow(kEverybody);
+  builder.allow(kFiles);
+  builder.allow(kPrograms);
+  allow_program_parts(builder);
+  TRY(const Program program, builder.finish());
+  return with_newer_calls_missing(program);
+}
+
 Result<Program> build(Filter filter) {
+  if (filter == Filter::code) return build_code();
   constexpr int kTighten[] = {SCMP_SYS(seccomp)};
   Builder builder;
   builder.allow(kEverybody);
@@ -235,6 +297,8 @@ Result<void> apply_common_filter() {
   return install(Filter::common);
 }
 
+Result<void> apply_code_filter() { return install(Filter::code); }
+
 Result<void> apply_role_filter(domain::Role role, int threads) {
   switch (role) {
     case domain::Role::instance:
@@ -243,6 +307,7 @@ Result<void> apply_role_filter(domain::Role role, int threads) {
     case domain::Role::check:
     case domain::Role::compile:
     case domain::Role::tune: return install(Filter::job);
+    case domain::Role::code: return {};  // its sandbox came with the filter, which what it execs gets too
   }
   return fail(Code::invalid_argument, "a process was given a role that does not exist: " + std::to_string(static_cast<int>(role)));
 }

@@ -8,8 +8,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -38,18 +40,15 @@ class Zygote {
 
  private:
   bool take_order() {
+    std::vector<std::byte> bytes(sizeof(domain::SandboxOrder) + kBindsTextMax);
+    auto packet = os::receive_packet(socket_.get(), bytes);
     domain::SandboxOrder order;
-    auto packet = os::receive_packet(socket_.get(), std::as_writable_bytes(std::span(&order, 1)));
-    if (!packet) return true;  // not an order: the node is the same binary, so this is only a passing shortage
-    if (packet->size == 0) return false;
-    if (packet->size != sizeof order || order.head.kind != domain::MessageKind::make_sandbox || packet->fds.size() != 3) {
-      say(domain::SandboxMade{.head = {domain::MessageKind::sandbox_failed, 0}, .sandbox = order.sandbox},
-          "the zygote did not understand an order");
-      return true;
-    }
-    SandboxPlan plan{.number = order.sandbox, .memory_max = order.memory_max, .control = std::move(packet->fds[0]),
-                     .status = std::move(packet->fds[1]), .log = std::move(packet->fds[2])};
-    const auto pid = make_sandbox(std::move(plan), ids_, entry_);
+    std::memcpy(&order, bytes.data(), sizeof order);
+    if (!packet && packet.error().code != Code::invalid_argument) return true;  // a passing shortage
+    if (packet && packet->size == 0) return false;
+    const std::size_t size = packet ? packet->size : 0;
+    const std::span<const std::byte> behind = std::span(bytes).first(size).subspan(std::min(size, sizeof order));
+    const auto pid = packet ? follow(order, behind, packet->fds) : Result<int>(fail(packet.error()));
     if (!pid) {
       say(domain::SandboxMade{.head = {domain::MessageKind::sandbox_failed, 0}, .sandbox = order.sandbox}, pid.error().message);
       return true;
@@ -57,6 +56,15 @@ class Zygote {
     sandboxes_.emplace(*pid, order.sandbox);
     say(domain::SandboxMade{.sandbox = order.sandbox, .init_pid = *pid}, {});
     return true;
+  }
+
+  Result<int> follow(const domain::SandboxOrder& order, std::span<const std::byte> behind, std::vector<os::Fd>& fds) {
+    if (order.head.kind != domain::MessageKind::make_sandbox || order.head.size != behind.size() || fds.size() != 3)
+      return fail(Code::internal, "the zygote did not understand an order");
+    TRY(auto binds, read_binds({reinterpret_cast<const char*>(behind.data()), behind.size()}));
+    return make_sandbox({.number = order.sandbox, .memory_max = order.memory_max, .control = std::move(fds[0]),
+                         .status = std::move(fds[1]), .log = std::move(fds[2]), .binds = std::move(binds)},
+                        ids_, entry_);
   }
 
   void reap() {

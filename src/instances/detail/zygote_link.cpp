@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstring>
+#include <span>
 
 namespace mayfly::instances {
 namespace {
@@ -61,9 +62,13 @@ void ZygoteLink::make(Order order) {
 
 void ZygoteLink::send_waiting() {
   while (serves_ && !waiting_.empty()) {
-    const Order& next = waiting_.front();
+    Order& next = waiting_.front();
+    next.order.head.size = static_cast<std::uint32_t>(next.binds.size());
+    std::string packet(sizeof next.order, '\0');
+    std::memcpy(packet.data(), &next.order, sizeof next.order);
+    packet += next.binds;
     const std::array fds{next.control.get(), next.status.get(), next.log.get()};
-    if (const auto sent = os::send_packet(socket_.get(), os::bytes_of(next.order), fds); !sent) {
+    if (const auto sent = os::send_packet(socket_.get(), std::as_bytes(std::span(packet)), fds); !sent) {
       // Full: it works on what it has. Gone: the loop will say so.
       loop_.cancel(retry_);
       retry_ = loop_.after(1ms, [this] { send_waiting(); });

@@ -39,6 +39,7 @@ class ZygoteLink final : os::Watcher {
   struct Order {
     domain::SandboxOrder order;
     os::Fd control, status, log;                        // far ends
+    std::string binds = {};                             // the lines behind the order (domain/link.h)
   };
   void make(Order order);
   int pid() const { return child_.pid; }

@@ -1,0 +1,62 @@
+#include "worker/detail/binds.h"
+
+#include <algorithm>
+#include <array>
+
+namespace mayfly::worker {
+namespace {
+
+bool is_plain(std::string_view path) {
+  return path.size() > 1 && path.front() == '/' &&
+         std::ranges::none_of(path, [](char letter) { return static_cast<unsigned char>(letter) < ' '; });
+}
+
+// Of "/a/b", each of "a" and "b".
+template <class Accept>
+bool each_part(std::string_view path, Accept accept) {
+  while (!path.empty()) {
+    path.remove_prefix(1);
+    const std::size_t end = std::min(path.find('/'), path.size());
+    if (!accept(path.substr(0, end))) return false;
+    path.remove_prefix(end);
+  }
+  return true;
+}
+
+bool is_target(std::string_view path) {
+  constexpr std::array<std::string_view, 3> kOwn{"/proc", "/dev", "/tmp"};
+  if (!is_plain(path)) return false;
+  if (!each_part(path, [](std::string_view part) { return !part.empty() && part != "." && part != ".."; })) return false;
+  return std::ranges::none_of(kOwn, [&](std::string_view own) {
+    return path.starts_with(own) && (path.size() == own.size() || path[own.size()] == '/');
+  });
+}
+
+}  // namespace
+
+Result<std::vector<Bind>> read_binds(std::string_view text) {
+  if (text.size() > kBindsTextMax)
+    return fail(Code::invalid_argument, "the binds of a sandbox take " + std::to_string(text.size()) + " bytes, at most " +
+                                            std::to_string(kBindsTextMax));
+  std::vector<Bind> binds;
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    const std::string_view line = text.substr(0, end);
+    const std::size_t tab = line.find('\t');
+    if (end == std::string_view::npos || tab == std::string_view::npos)
+      return fail(Code::invalid_argument, "a bind is a line SOURCE<tab>TARGET, not '" + std::string(line.substr(0, 200)) + "'");
+    if (binds.size() == kBindsMax)
+      return fail(Code::invalid_argument, "a sandbox takes at most " + std::to_string(kBindsMax) + " binds");
+    Bind bind{std::string(line.substr(0, tab)), std::string(line.substr(tab + 1))};
+    if (!is_plain(bind.source))
+      return fail(Code::invalid_argument, "the source of a bind is an absolute path, not '" + bind.source + "'");
+    if (!is_target(bind.target))
+      return fail(Code::invalid_argument, "the target of a bind is an absolute path without '..', and not /, /proc, /dev or /tmp nor "
+                                          "below these, not '" + bind.target + "'");
+    binds.push_back(std::move(bind));
+    text.remove_prefix(end + 1);
+  }
+  return binds;
+}
+
+}  // namespace mayfly::worker

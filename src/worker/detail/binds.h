@@ -1,0 +1,24 @@
+// What of the outside a code sandbox sees, as the node orders it: a line each, "SOURCE\tTARGET\n", behind a SandboxOrder
+// (domain/link.h). Sources are the node's own choice and only have to be absolute. Targets are looked at: each is absolute and
+// plain (no "..", no empty part), and leaves /, /proc, /dev and /tmp to the sandbox.
+#pragma once
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace mayfly::worker {
+
+constexpr std::size_t kBindsMax = 512;
+constexpr std::size_t kBindsTextMax = 64 * 1024;
+
+struct Bind {
+  std::string source, target;  // absolute paths: of the outside, a file or a folder; inside
+  bool operator==(const Bind&) const = default;
+};
+
+[[nodiscard]] Result<std::vector<Bind>> read_binds(std::string_view text);
+
+}  // namespace mayfly::worker

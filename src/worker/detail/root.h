@@ -1,0 +1,34 @@
+// The roots that sandboxes get. Init makes its own once, in its new namespaces, before it gives up its capabilities. The outside
+// is unmounted, not just hidden, and the root itself is read-only and runs nothing.
+//
+// blank: an empty tree with a small /tmp. code: lets a program run. It sees what is bound (read-only, without setuid and devices), a
+// /tmp and /dev/shm of its own, the harmless devices, /proc of its own pid namespace, and the few files of /etc that programs ask
+// for. A program in it talks to itself on 127.0.0.1; there is no other address.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "os/fd.h"
+#include "worker/detail/binds.h"
+
+namespace mayfly::worker {
+
+// owner: the id inside of the processes.
+[[nodiscard]] Result<void> build_blank_root(std::uint32_t owner);
+
+// What a code root takes from the outside, held as mounts that are nowhere yet.
+struct OutsideTrees {
+  struct Tree { os::Fd mount; std::string target; };
+  struct Link { std::string path, to; };                   // "/bin", "usr/bin"
+  std::vector<Tree> trees;
+  std::vector<Link> links;
+};
+// Called while the process still has the outside's ids: those may enter folders that the sandbox's own may not.
+[[nodiscard]] Result<OutsideTrees> open_outside(const std::vector<Bind>& binds);
+// log: a descriptor, for what the sandbox has to do without.
+[[nodiscard]] Result<void> build_code_root(const OutsideTrees& outside, std::uint32_t owner, int log);
+[[nodiscard]] Result<void> raise_loopback();
+
+}  // namespace mayfly::worker
