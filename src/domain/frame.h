@@ -26,7 +26,8 @@ struct RequestHead {
   WireFormat format{};
   std::uint8_t in_memfd = 0;      // 1: the body is in the next BodyMessage's memfd, not behind this head
   std::uint8_t cancelled = 0;     // 1: no body; drop the waiting request `ticket`; one that runs: kCancelSignal (domain/link.h)
-  std::uint8_t reserved[29] = {};
+  std::uint8_t request_id[16] = {};  // a UUID's bytes, told to a function's own code; all zero: it gets one made of the ticket
+  std::uint8_t reserved[13] = {};
 };
 static_assert(sizeof(RequestHead) == 64 && std::is_trivially_copyable_v<RequestHead>);
 
@@ -40,7 +41,10 @@ struct ReplyHead {
   std::uint32_t rows = 0, batch_rows = 0;
   std::uint8_t code = 0;          // 0: answered; else a Code, and the body is the message as plain text
   std::uint8_t in_memfd = 0;
-  std::uint8_t reserved[54] = {};
+  std::uint8_t function_error = 0;  // 1: code is internal, and the body is the error as the function's own code told it: a JSON
+                                  // object {"errorMessage", "errorType", "stackTrace", …} of kInlineMax at most
+  std::uint8_t last = 0;          // 1: the process ends after this reply; its credit is worth nothing
+  std::uint8_t reserved[52] = {};
 };
 static_assert(sizeof(ReplyHead) == 128 && std::is_trivially_copyable_v<ReplyHead>);
 

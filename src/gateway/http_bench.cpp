@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "gateway/http_parser.h"
+#include "base/http_parser.h"
 #include "gateway/http_server.h"
 #include "os/clock.h"
 
@@ -18,12 +18,12 @@ namespace {
 int measure_parser() {
   const std::string_view head = "POST /v2/models/fraud/infer HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: python-requests/2.32\r\n"
                                 "Accept: */*\r\nContent-Type: application/json\r\nContent-Length: 312\r\n\r\n";
-  std::array<gateway::HttpHeader, gateway::kHeadersMax> storage;
-  gateway::RequestHead read;
+  std::array<HttpHeader, kHeadersMax> storage;
+  HttpRequestHead read;
   std::uint64_t sum = 0;
   constexpr int kRounds = 2'000'000;
   const Duration begun = os::process_cpu_now();
-  for (int i = 0; i < kRounds; ++i) sum += gateway::parse_head(head, storage, read).used;
+  for (int i = 0; i < kRounds; ++i) sum += parse_head(head, storage, read).used;
   const Duration took = os::process_cpu_now() - begun;
   std::printf("%zu bytes: %.0f ns a head\n", head.size(), static_cast<double>(took.count()) / kRounds);
   return sum == head.size() * kRounds ? 0 : 1;

@@ -32,18 +32,6 @@ std::optional<std::string> decoded(std::string_view text, bool plus_is_space) {
 
 }  // namespace
 
-std::string_view name(Method method) {
-  constexpr std::string_view kNames[] = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "?"};
-  return kNames[static_cast<std::size_t>(method)];
-}
-
-bool same_word(std::string_view a, std::string_view b) {
-  if (a.size() != b.size()) return false;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    if (a[i] != b[i] && lower(a[i]) != lower(b[i])) return false;
-  return true;
-}
-
 std::optional<std::string> percent_decoded(std::string_view text) { return decoded(text, false); }
 
 std::string_view HttpRequest::header(std::string_view wanted) const {

@@ -17,22 +17,17 @@
 #include <utility>
 #include <vector>
 
+#include "base/http.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "os/fd.h"
 
 namespace mayfly::gateway {
 
-enum class Method : std::uint8_t { get, head, post, put, delete_, patch, options, other };
-[[nodiscard]] std::string_view name(Method method);  // "GET"; other: "?"
+using mayfly::HttpHeader;
+using mayfly::Method;
+using mayfly::same_word;
 
-struct HttpHeader {
-  std::string_view name;   // as sent; compare with same_word()
-  std::string_view value;  // without spaces around it
-};
-
-// ASCII, ignoring case: header names and tokens.
-[[nodiscard]] bool same_word(std::string_view a, std::string_view b);
 // "%41" -> "A". Nothing where a % is not followed by two hex digits, or where it gives a NUL.
 [[nodiscard]] std::optional<std::string> percent_decoded(std::string_view text);
 

@@ -50,5 +50,19 @@ TEST(Router, NamesWhatIsNear) {
   EXPECT_LE(router.near("/api").size(), 3);
 }
 
+TEST(Routing, QueriesAndPathsAreDecoded) {
+  EXPECT_EQ(percent_decoded("a%2Fb%20c"), "a/b c");
+  EXPECT_FALSE(percent_decoded("%"));
+  EXPECT_FALSE(percent_decoded("%4"));
+  EXPECT_FALSE(percent_decoded("%zz"));
+  EXPECT_FALSE(percent_decoded("%00"));
+  HttpRequest request;
+  request.query = "a=1&b=x+y%21&c&a=2";
+  EXPECT_EQ(request.query_value("a"), "1");
+  EXPECT_EQ(request.query_value("b"), "x y!");
+  EXPECT_EQ(request.query_value("c"), "");
+  EXPECT_FALSE(request.query_value("d"));
+}
+
 }  // namespace
 }  // namespace mayfly::gateway

@@ -48,25 +48,18 @@ long field(std::istream& file, std::string_view name, bool last = false) {
   return -1;
 }
 
-}  // namespace
-
-Result<Child> spawn(const Command& command, const Fd& socket) {
+// With no signal blocked and none ignored. `flags` are posix_spawn's; ends the life of `files`.
+Result<Child> spawn_with(const Command& command, posix_spawn_file_actions_t& files, short flags) {
   std::vector<std::string> arguments{command.program}, environment = command.environment;
   arguments.insert(arguments.end(), command.arguments.begin(), command.arguments.end());
-  posix_spawn_file_actions_t files;
   posix_spawnattr_t attributes;
-  ::posix_spawn_file_actions_init(&files);
   ::posix_spawnattr_init(&attributes);
-  ::posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDWR, 0);
-  ::posix_spawn_file_actions_adddup2(&files, 0, 1);
-  ::posix_spawn_file_actions_adddup2(&files, socket.get(), kSocketAt);
-  ::posix_spawn_file_actions_addclosefrom_np(&files, kSocketAt + 1);
   sigset_t none, all;
   ::sigemptyset(&none);
   ::sigfillset(&all);
   ::posix_spawnattr_setsigmask(&attributes, &none);
   ::posix_spawnattr_setsigdefault(&attributes, &all);
-  ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+  ::posix_spawnattr_setflags(&attributes, static_cast<short>(flags | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF));
   pid_t pid = 0;
   errno = ::posix_spawn(&pid, command.program.c_str(), &files, &attributes, pointers(arguments).data(), pointers(environment).data());
   const int error = errno;
@@ -75,6 +68,27 @@ Result<Child> spawn(const Command& command, const Fd& socket) {
   errno = error;
   if (error != 0) return fail(os_error("posix_spawn", command.program));
   return adopt(pid);
+}
+
+}  // namespace
+
+Result<Child> spawn(const Command& command, const Fd& socket) {
+  posix_spawn_file_actions_t files;
+  ::posix_spawn_file_actions_init(&files);
+  ::posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDWR, 0);
+  ::posix_spawn_file_actions_adddup2(&files, 0, 1);
+  ::posix_spawn_file_actions_adddup2(&files, socket.get(), kSocketAt);
+  ::posix_spawn_file_actions_addclosefrom_np(&files, kSocketAt + 1);
+  return spawn_with(command, files, 0);
+}
+
+Result<Child> spawn_in_group(const Command& command, const std::string& folder) {
+  posix_spawn_file_actions_t files;
+  ::posix_spawn_file_actions_init(&files);
+  ::posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+  ::posix_spawn_file_actions_addclosefrom_np(&files, STDERR_FILENO + 1);
+  ::posix_spawn_file_actions_addchdir_np(&files, folder.c_str());
+  return spawn_with(command, files, POSIX_SPAWN_SETPGROUP);
 }
 
 Result<Child> fork_child(Fd socket, const std::function<int(Fd)>& body) {
@@ -90,6 +104,16 @@ void end(Child& child) {
     while (::waitpid(child.pid, nullptr, 0) < 0 && errno == EINTR) {}
   }
   child = {};
+}
+
+int end_group(Child& child) {
+  int status = 0;
+  if (child.pid > 0) {
+    ::kill(-child.pid, SIGKILL);  // before its status is taken: until then the number means this group
+    while (::waitpid(child.pid, &status, 0) < 0 && errno == EINTR) {}
+  }
+  child = {};
+  return status;
 }
 
 Result<Fd> open_process(int pid) {

@@ -29,8 +29,13 @@ struct Command {
 [[nodiscard]] Result<Child> spawn(const Command& command, const Fd& socket);
 // Forks and runs `body` with `socket`; for tests, in small single-threaded processes only.
 [[nodiscard]] Result<Child> fork_child(Fd socket, const std::function<int(Fd)>& body);
+// Starts a program of somebody else's in a process group of its own and in `folder`: /dev/null as descriptor 0, this process's 1
+// and 2, nothing else open; no signal blocked, all with their default effect.
+[[nodiscard]] Result<Child> spawn_in_group(const Command& command, const std::string& folder);
 // Kills it and takes its status, so that nothing of it is left.
 void end(Child& child);
+// The same with its whole process group; the wait status: its own where it had ended already.
+int end_group(Child& child);
 
 [[nodiscard]] Result<Fd> open_process(int pid);
 // False where it has ended already.

@@ -13,6 +13,7 @@
 #include "domain/link.h"
 #include "os/clock.h"
 #include "os/machine.h"
+#include "worker/large_body.h"
 
 namespace mayfly::worker {
 namespace {
@@ -400,23 +401,9 @@ void ServeLoop::refuse(const Work& work, const Error& error, std::uint64_t cpu) 
         text);
 }
 
-bool ServeLoop::send_large(std::uint64_t ticket, std::string_view body) {
-  auto memfd = os::make_memfd("mayfly-reply", body.size());
-  if (!memfd) return false;
-  for (std::size_t at = 0; at < body.size();) {
-    const ssize_t written = ::pwrite(memfd->get(), body.data() + at, body.size() - at, static_cast<off_t>(at));
-    if (written <= 0) return false;
-    at += static_cast<std::size_t>(written);
-  }
-  if (!os::seal(*memfd)) return false;
-  const domain::BodyMessage message{.head = {domain::MessageKind::reply_body, 0}, .ticket = ticket, .size = body.size()};
-  const std::array fds{memfd->get()};
-  return os::send_packet(control_, os::bytes_of(message), fds).has_value();
-}
-
 void ServeLoop::reply(ReplyHead head, std::string_view body) {
   if (body.size() > domain::kInlineMax) {
-    if (!send_large(head.ticket, body)) {
+    if (!send_large_body(control_, head.ticket, body)) {
       constexpr std::string_view kNoRoom = "the reply is too large for this instance's memory";
       head.code = static_cast<std::uint8_t>(Code::exhausted);
       head.body_size = kNoRoom.size();

@@ -70,7 +70,6 @@ class ServeLoop {
   void refuse(const Work& work, const Error& error, std::uint64_t cpu = 0);
   void drop_overdue();
   void reply(domain::ReplyHead head, std::string_view body);
-  bool send_large(std::uint64_t ticket, std::string_view body);
   std::uint64_t cpu_since_last();
 
   Model& model_;

@@ -13,8 +13,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/http_parser.h"
 #include "gateway/detail/reply_head.h"
-#include "gateway/http_parser.h"
 #include "gateway/http_server.h"
 
 namespace mayfly::gateway::detail {
@@ -27,7 +27,7 @@ constexpr std::size_t kRequestsPerTurnMax = 64;
 struct Workspace {
   std::array<char, kReadMax> input;
   std::array<HttpHeader, kHeadersMax> headers;
-  RequestHead head;
+  HttpRequestHead head;
   std::string decoded;                                  // path parameters
   ReplyHead reply;
   std::vector<std::unique_ptr<Pending>> spare;          // emptied
@@ -101,12 +101,12 @@ class Connection final : public os::Watcher {
   // Input (connection_read.cpp).
   void read_requests();
   Next take_input(std::string_view input, std::size_t& used);
-  Next start_request(const RequestHead& head, std::string_view input, std::size_t& used);
-  Next start_body(const Route& route, const RequestHead& head, std::string_view input, std::size_t& used);
-  Next start_upload(const Route& route, HttpRequest& request, const RequestHead& head, std::string_view input, std::size_t& used);
+  Next start_request(const HttpRequestHead& head, std::string_view input, std::size_t& used);
+  Next start_body(const Route& route, const HttpRequestHead& head, std::string_view input, std::size_t& used);
+  Next start_upload(const Route& route, HttpRequest& request, const HttpRequestHead& head, std::string_view input, std::size_t& used);
   Next refuse_route(const RouteMatch& match, const HttpRequest& request);
-  [[nodiscard]] Result<std::uint64_t> body_max(const Route& route, const RequestHead& head, const HttpRequest& request) const;
-  [[nodiscard]] HttpRequest request_of(const RequestHead& head) const;
+  [[nodiscard]] Result<std::uint64_t> body_max(const Route& route, const HttpRequestHead& head, const HttpRequest& request) const;
+  [[nodiscard]] HttpRequest request_of(const HttpRequestHead& head) const;
   void dispatch(const Route& route, HttpRequest& request);
   void read_body();
   bool body_is_complete() const { return !pending_->chunked && pending_->body_got == pending_->body_size; }

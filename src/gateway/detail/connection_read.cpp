@@ -84,7 +84,7 @@ Connection::Next Connection::take_input(std::string_view input, std::size_t& use
   return start_request(space.head, input, used);
 }
 
-HttpRequest Connection::request_of(const RequestHead& head) const {
+HttpRequest Connection::request_of(const HttpRequestHead& head) const {
   HttpRequest request;
   request.method = head.method;
   request.path = head.path;
@@ -94,7 +94,7 @@ HttpRequest Connection::request_of(const RequestHead& head) const {
   return request;
 }
 
-Connection::Next Connection::start_request(const RequestHead& head, std::string_view input, std::size_t& used) {
+Connection::Next Connection::start_request(const HttpRequestHead& head, std::string_view input, std::size_t& used) {
   ++server_.requests_;
   serial_ = ++server_.serials_;
   sent_ = 0;
@@ -151,7 +151,7 @@ Connection::Next Connection::refuse_route(const RouteMatch& match, const HttpReq
   return state_ == State::idle ? Next::again : Next::stop;
 }
 
-Result<std::uint64_t> Connection::body_max(const Route& route, const RequestHead& head, const HttpRequest& request) const {
+Result<std::uint64_t> Connection::body_max(const Route& route, const HttpRequestHead& head, const HttpRequest& request) const {
   if (route.body_limit && (head.chunked || head.length > kInlineMax)) return route.body_limit(request);
   return route.body_limit ? kInlineMax : route.body_max;
 }
@@ -162,7 +162,7 @@ void Connection::dispatch(const Route& route, HttpRequest& request) {
   route.handler(request, responder());
 }
 
-Connection::Next Connection::start_body(const Route& route, const RequestHead& head, std::string_view input, std::size_t& used) {
+Connection::Next Connection::start_body(const Route& route, const HttpRequestHead& head, std::string_view input, std::size_t& used) {
   Pending& p = *pending_;
   p.route = &route;
   p.chunked = head.chunked;
@@ -189,7 +189,7 @@ Connection::Next Connection::start_body(const Route& route, const RequestHead& h
   return state_ == State::idle ? Next::again : Next::stop;
 }
 
-Connection::Next Connection::start_upload(const Route& route, HttpRequest& request, const RequestHead& head, std::string_view input,
+Connection::Next Connection::start_upload(const Route& route, HttpRequest& request, const HttpRequestHead& head, std::string_view input,
     std::size_t& used) {
   Pending& p = *pending_;
   p.route = &route;

@@ -1,10 +1,11 @@
-#include "gateway/http_parser.h"
+#include "base/http_parser.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
 
-namespace mayfly::gateway {
+namespace mayfly {
 namespace {
 
 constexpr std::uint8_t kToken = 1, kValue = 2, kTarget = 4, kHost = 8;
@@ -38,7 +39,7 @@ Method method_named(std::string_view word) {
 // One pass over a head. Every step returns false once the verdict is known (refused, or not enough bytes).
 class HeadReader {
  public:
-  HeadReader(std::string_view bytes, std::span<HttpHeader> storage, RequestHead& head)
+  HeadReader(std::string_view bytes, std::span<HttpHeader> storage, HttpRequestHead& head)
       : begin_(bytes.data()), at_(begin_), end_(begin_ + std::min(bytes.size(), kHeadMax)), full_(bytes.size() >= kHeadMax),
         storage_(storage), head_(head) {}
 
@@ -235,7 +236,7 @@ class HeadReader {
   const char* end_;
   bool full_;
   std::span<HttpHeader> storage_;
-  RequestHead& head_;
+  HttpRequestHead& head_;
   HeadVerdict verdict_;
   int hosts_ = 0, lengths_ = 0;
   bool closes_ = false;
@@ -252,7 +253,7 @@ constexpr std::uint32_t kExtraMax = 8 * 1024;   // of a body's chunk extensions 
 
 }  // namespace
 
-HeadVerdict parse_head(std::string_view bytes, std::span<HttpHeader> storage, RequestHead& head) {
+HeadVerdict parse_head(std::string_view bytes, std::span<HttpHeader> storage, HttpRequestHead& head) {
   return HeadReader(bytes, storage.first(std::min(storage.size(), kHeadersMax)), head).read();
 }
 
@@ -338,4 +339,4 @@ ChunkDecoder::Out ChunkDecoder::next(std::string_view bytes) {
   return {Step::end, used, {}};
 }
 
-}  // namespace mayfly::gateway
+}  // namespace mayfly

@@ -1,5 +1,5 @@
 // Each form of smuggling by name, and that the verdict doesn't depend on how the bytes came.
-#include "gateway/http_parser.h"
+#include "base/http_parser.h"
 
 #include <gtest/gtest.h>
 
@@ -7,12 +7,12 @@
 #include <chrono>
 #include <string>
 
-namespace mayfly::gateway {
+namespace mayfly {
 namespace {
 
 struct Parsed {
   std::array<HttpHeader, kHeadersMax> storage;
-  RequestHead head;
+  HttpRequestHead head;
   HeadVerdict verdict;
 };
 
@@ -218,19 +218,5 @@ TEST(ChunkDecoder, Table) {
   }
 }
 
-TEST(Routing, PatternsLiteralsAndDecoding) {
-  EXPECT_EQ(percent_decoded("a%2Fb%20c"), "a/b c");
-  EXPECT_FALSE(percent_decoded("%"));
-  EXPECT_FALSE(percent_decoded("%4"));
-  EXPECT_FALSE(percent_decoded("%zz"));
-  EXPECT_FALSE(percent_decoded("%00"));
-  HttpRequest request;
-  request.query = "a=1&b=x+y%21&c&a=2";
-  EXPECT_EQ(request.query_value("a"), "1");
-  EXPECT_EQ(request.query_value("b"), "x y!");
-  EXPECT_EQ(request.query_value("c"), "");
-  EXPECT_FALSE(request.query_value("d"));
-}
-
 }  // namespace
-}  // namespace mayfly::gateway
+}  // namespace mayfly

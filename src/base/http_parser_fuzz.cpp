@@ -7,9 +7,9 @@
 #include <string_view>
 
 #include "base/assert.h"
-#include "gateway/http_parser.h"
+#include "base/http_parser.h"
 
-using namespace mayfly::gateway;
+using namespace mayfly;
 
 namespace {
 
@@ -19,7 +19,7 @@ bool inside(std::string_view part, std::string_view whole) {
 
 HeadVerdict read_in_pieces(std::string_view bytes, std::size_t step) {
   std::array<HttpHeader, kHeadersMax> storage;
-  RequestHead head;
+  HttpRequestHead head;
   std::size_t scanned = 0;
   for (std::size_t size = std::min(step, bytes.size());; size = std::min(size + step, bytes.size())) {
     if (head_is_decided(bytes.substr(0, size), scanned) || size == bytes.size()) {
@@ -64,7 +64,7 @@ extern "C" const char* const* mayfly_fuzz_seeds() {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   std::array<HttpHeader, kHeadersMax> storage;
-  RequestHead head;
+  HttpRequestHead head;
   const HeadVerdict verdict = parse_head(bytes, storage, head);
   if (verdict.kind == HeadVerdict::complete) {
     ASSERT(verdict.used <= bytes.size() && verdict.used <= kHeadMax, "more was used than was there");

@@ -1,6 +1,6 @@
 // Reads HTTP/1.1 and 1.0 requests: the head, and chunked bodies. Strict, because what two programs read
 // differently is how requests are smuggled; docs/decisions/0010-http-parser.md says why it is our own.
-// Pure: bytes in, values out; gateway/detail/connection.h owns the buffers.
+// Pure: bytes in, values out; whoever reads the socket owns the buffers (gateway/detail/connection.h, worker/code_port.h).
 //
 // Promises: the verdict over some bytes doesn't depend on how they were split; nothing is allocated;
 // every view points into the bytes that were given. Refused are: both Content-Length and
@@ -12,14 +12,14 @@
 #include <span>
 #include <string_view>
 
-#include "gateway/http_types.h"
+#include "base/http.h"
 
-namespace mayfly::gateway {
+namespace mayfly {
 
 constexpr std::size_t kHeadMax = 16 * 1024;   // request line and headers
 constexpr std::size_t kHeadersMax = 100;
 
-struct RequestHead {
+struct HttpRequestHead {
   Method method{};
   std::string_view path;       // begins with '/' ("*" for OPTIONS *)
   std::string_view query;
@@ -40,7 +40,7 @@ struct HeadVerdict {
 };
 
 // `storage` has room for kHeadersMax; head.headers points into it.
-[[nodiscard]] HeadVerdict parse_head(std::string_view bytes, std::span<HttpHeader> storage, RequestHead& head);
+[[nodiscard]] HeadVerdict parse_head(std::string_view bytes, std::span<HttpHeader> storage, HttpRequestHead& head);
 
 // For a head that comes in pieces: whether parse_head() can decide by now. `scanned` starts at 0 and remembers
 // what has been looked at, so that a head that comes byte by byte costs no more than one that comes whole.
@@ -71,4 +71,4 @@ class ChunkDecoder {
   const char* reason_ = "";
 };
 
-}  // namespace mayfly::gateway
+}  // namespace mayfly

@@ -1,0 +1,20 @@
+// Words of HTTP that whoever speaks it needs, on either side of a sandbox's wall: methods, headers, and how names compare.
+// Reading a request is base/http_parser.h's.
+#pragma once
+#include <cstdint>
+#include <string_view>
+
+namespace mayfly {
+
+enum class Method : std::uint8_t { get, head, post, put, delete_, patch, options, other };
+[[nodiscard]] std::string_view name(Method method);  // "GET"; other: "?"
+
+struct HttpHeader {
+  std::string_view name;   // as sent; compare with same_word()
+  std::string_view value;  // without spaces around it
+};
+
+// ASCII, ignoring case: header names and tokens.
+[[nodiscard]] bool same_word(std::string_view a, std::string_view b);
+
+}  // namespace mayfly

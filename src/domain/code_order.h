@@ -1,0 +1,37 @@
+// How a function's own program is started: what the node says to the host process in a sandbox (worker/code_loop.h), as JSON.
+// Made by the control side from a version's manifest; both ends are the same binary, but the text passes a socket: parse checks it.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace mayfly::domain {
+
+// As one of the arguments it stands for the text of the host's own runtime for Python:
+// {"/usr/bin/python3", "-c", kPythonRuntime} runs a package that brings no runtime client.
+constexpr std::string_view kPythonRuntime = "mayfly:python";
+
+struct CodeOrder {
+  std::vector<std::string> arguments;    // the first is the program: an absolute path, as the sandbox sees it
+  std::vector<std::string> environment;  // "NAME=value", the user's; names that AWS Lambda reserves are overruled
+  std::string handler;                   // "app.handler"; a custom runtime gives it its own meaning
+  std::string function;                  // its name
+  int version = 1;
+  int memory_mb = 1024;                  // told to the program; the sandbox holds it to the limit
+  std::int64_t timeout_ms = 30'000;      // told to the program; each call's deadline comes with the call
+  std::string folder = "/var/task";      // where the code lies: working directory and LAMBDA_TASK_ROOT
+  friend bool operator==(const CodeOrder&, const CodeOrder&) = default;
+};
+
+constexpr std::size_t kCodeOrderMax = 48 * 1024;  // bytes of its JSON: it travels in one packet
+
+[[nodiscard]] std::string to_json(const CodeOrder& order);
+[[nodiscard]] Result<CodeOrder> parse_code_order(std::string_view json);
+
+// A name that an environment may have: letters, digits and '_', not a digit first.
+[[nodiscard]] bool valid_environment_name(std::string_view name);
+
+}  // namespace mayfly::domain

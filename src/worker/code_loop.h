@@ -1,0 +1,115 @@
+// The host process of a function's own program. To the node it is an instance like any other: frames in, replies out, ready, stop
+// (domain/frame.h, domain/link.h). To the program, which it starts, it is AWS Lambda's Runtime API on loopback
+// (worker/runtime_api.h, worker/code_port.h). One thread, one program, one call at a time.
+//
+// Promises: it is ready when the program first asks for a call, or says why it never will be (what the program reported, or
+// how it ended); one reply for each call; a program that ends fails the call that it had; a call that is cancelled or
+// past its deadline is answered at once, and since a program can't be interrupted, it and this process end then
+// (ReplyHead::last). Whatever way run() ends, the program and its process group are gone after it.
+// Not promised: a call that was given to a connection whose program's end was closing is not given again; its deadline ends it.
+// Replies tell the CPU of this process and of the program with its threads, not of processes that the program starts.
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "domain/code_order.h"
+#include "domain/frame.h"
+#include "os/fd.h"
+#include "os/loop.h"
+#include "os/process.h"
+#include "os/ring.h"
+#include "worker/code_port.h"
+#include "worker/runtime_api.h"
+
+namespace mayfly::worker {
+
+struct CodeLink {
+  int control = -1;
+  os::Ring in, out;
+};
+
+struct CodeOptions {
+  std::string address = "127.0.0.1:9001";  // of the Runtime API; port 0: any free one
+  std::uint64_t response_max = 6 * 1024 * 1024 + 100;
+};
+
+class CodeLoop {
+ public:
+  enum class End : std::uint8_t {
+    stopped,      // everything was answered
+    node_gone,
+    not_started,  // the node was told why
+    code_ended,   // by itself
+    given_up,     // on a call that was cancelled or too slow
+  };
+
+  CodeLoop(os::Loop loop, CodeLink link, domain::CodeOrder order, CodeOptions options);
+  ~CodeLoop();
+  CodeLoop(const CodeLoop&) = delete;
+  CodeLoop& operator=(const CodeLoop&) = delete;
+
+  End run();
+
+ private:
+  struct Port final : os::Watcher {  // a descriptor of the loop, and what it calls
+    explicit Port(std::function<void()> then) : ready(std::move(then)) {}
+    void on_events(std::uint32_t) override { ready(); }
+    std::function<void()> ready;
+  };
+  struct Call {
+    domain::RequestHead head;
+    std::string body;
+    Instant begun, given{};    // given{}: it waits for the program to ask
+  };
+
+  Result<void> start();
+  void end(End how);
+  void take_frames();
+  bool accept(std::span<const std::byte> frame);       // false: the node broke the protocol
+  bool take_large_body(Call& call);
+  bool read_control();                                 // false: the node is gone
+  void cancel(std::uint64_t ticket);
+  void begin_next();
+  void overdue();
+  void do_step(RuntimeApi::Step&& step);
+  void say_ready();
+  void say_failed(const std::string& text);
+  void code_ended();
+  void finish(RuntimeApi::Outcome&& outcome);
+  void refuse(const Call& call, const Error& error, bool last = false);
+  void reply(const Call& call, domain::ReplyHead head, std::string_view body);
+  Duration cpu_now();
+  std::uint64_t cpu_since_last();
+
+  CodeLink link_;
+  const domain::CodeOrder order_;
+  const CodeOptions options_;
+  os::Loop loop_;
+  RuntimeApi api_;
+  Port control_port_, bell_port_, exit_port_;
+  std::unique_ptr<CodePort> port_;
+  os::Child child_;
+  Instant begun_{};
+  std::optional<Call> running_;                        // the one that the Runtime API knows
+  std::deque<Call> waiting_;
+  std::deque<std::pair<std::uint64_t, os::Fd>> large_bodies_;
+  os::Loop::TimerId deadline_{};
+  Duration cpu_told_{}, code_cpu_{};
+  std::optional<End> end_;
+  bool stopping_ = false, told_start_ = false;
+};
+
+// The whole of it, for the process that got a LoadOrder to run code: `link` is ring, doorbell of the node's frames, doorbell of
+// the replies. Says failed where the order is none.
+[[noreturn]] void run_code(int control, std::span<const os::Fd> link, std::string_view order_json);
+
+}  // namespace mayfly::worker

@@ -1,0 +1,151 @@
+#include "worker/runtime_api.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "base/assert.h"
+#include "domain/frame.h"
+
+namespace mayfly::worker {
+namespace {
+
+using Json = nlohmann::json;
+using Step = RuntimeApi::Step;
+
+constexpr std::string_view kRoot = "/2018-06-01/runtime/";
+
+std::string header(std::span<const HttpHeader> headers, std::string_view name) {
+  for (const HttpHeader& header : headers)
+    if (same_word(header.name, name)) return std::string(header.value);
+  return {};
+}
+
+std::string error_json(std::string_view type, std::string_view message) {
+  return Json{{"errorMessage", message}, {"errorType", type}}.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Step answer(ConnectionId to, RuntimeReply reply) {
+  Step step;
+  step.answer = RuntimeApi::Answer{to, std::move(reply)};
+  return step;
+}
+
+Step refusal(ConnectionId to, int status, std::string_view type, std::string_view message) {
+  return answer(to, {.status = status, .body = error_json(type, message)});
+}
+
+Step out_of_turn(ConnectionId to, std::string_view message) { return refusal(to, 403, "InvalidStateTransition", message); }
+
+Step accepted(ConnectionId to) { return answer(to, {.status = 202, .body = "{\"status\":\"OK\"}\n"}); }
+
+// A type is told in a header and in the body: the header's counts, as at AWS.
+FunctionError read_error(RuntimeRequest&& request) {
+  FunctionError error{.type = header(request.headers, "Lambda-Runtime-Function-Error-Type")};
+  if (request.too_large) error.message = "the error's own description is larger than a response may be";
+  if (const Json json = Json::parse(request.body, nullptr, /*allow_exceptions=*/false); json.is_object()) {
+    const auto text = [&json](const char* name) {
+      const auto at = json.find(name);
+      return at != json.end() && at->is_string() ? at->get<std::string>() : std::string();
+    };
+    error.message = text("errorMessage");
+    if (error.type.empty()) error.type = text("errorType");
+    if (request.body.size() <= domain::kInlineMax) error.json = std::move(request.body);
+  }
+  if (error.type.empty()) error.type = "Runtime.Unknown";
+  return error;
+}
+
+}  // namespace
+
+Step RuntimeApi::request(ConnectionId from, RuntimeRequest&& request) {
+  const std::string path = "'" + std::string(request.path.substr(0, 200)) + "'";
+  const auto unknown = [&] { return refusal(from, 404, "NotFound", "no such path: " + path); };
+  if (!request.path.starts_with(kRoot)) return unknown();
+  const std::string_view rest = request.path.substr(kRoot.size());
+  const auto takes = [&](Method method) { return request.method == method; };
+  const auto wrong_method = [&](std::string_view right) {
+    return refusal(from, 405, "MethodNotAllowed", path + " takes " + std::string(right) + " only");
+  };
+  if (rest == "invocation/next") return takes(Method::get) ? next(from) : wrong_method("GET");
+  if (rest == "init/error") return takes(Method::post) ? init_error(from, std::move(request)) : wrong_method("POST");
+  constexpr std::string_view kInvocation = "invocation/";
+  if (!rest.starts_with(kInvocation)) return unknown();
+  const std::size_t slash = rest.find('/', kInvocation.size());
+  const std::string_view what = slash == rest.npos ? std::string_view() : rest.substr(slash + 1);
+  if (what != "response" && what != "error") return unknown();
+  if (!takes(Method::post)) return wrong_method("POST");
+  const std::string_view id = rest.substr(kInvocation.size(), slash - kInvocation.size());
+  return outcome(from, id, std::move(request), what == "error");
+}
+
+Step RuntimeApi::next(ConnectionId from) {
+  if (init_failed_) return out_of_turn(from, "its start has failed: there is no next call");
+  if (!running_.empty()) return out_of_turn(from, "the call before has no answer yet");
+  Step step;
+  if (waiting_) step = give(from);
+  else pollers_.push_back(from);
+  step.ready = !std::exchange(ready_, true);
+  return step;
+}
+
+Step RuntimeApi::give(ConnectionId to) {
+  RuntimeCall call = *std::exchange(waiting_, std::nullopt);
+  RuntimeReply reply;
+  reply.headers = {{"Lambda-Runtime-Aws-Request-Id", call.id},
+                   {"Lambda-Runtime-Deadline-Ms", std::to_string(call.deadline_ms)},
+                   {"Lambda-Runtime-Invoked-Function-Arn", options_.function_arn}};
+  if (!call.trace_id.empty()) reply.headers.emplace_back("Lambda-Runtime-Trace-Id", call.trace_id);
+  reply.body = std::move(call.event);
+  running_ = std::move(call.id);
+  Step step = answer(to, std::move(reply));
+  step.given = true;
+  return step;
+}
+
+Step RuntimeApi::invoke(RuntimeCall&& call) {
+  ASSERT(idle(), "a call while another has no outcome");
+  waiting_ = std::move(call);
+  if (pollers_.empty()) return {};
+  const ConnectionId to = pollers_.front();
+  pollers_.pop_front();
+  return give(to);
+}
+
+void RuntimeApi::left(ConnectionId from) { std::erase(pollers_, from); }
+
+RuntimeApi::Outcome RuntimeApi::too_large() const {
+  FunctionError error{.type = "Function.ResponseSizeTooLarge",
+                      .message = "Response payload size exceeded maximum allowed payload size (" + std::to_string(options_.response_max) +
+                                 " bytes)."};
+  error.json = error_json(error.type, error.message);
+  return {.error = std::move(error)};
+}
+
+Step RuntimeApi::outcome(ConnectionId from, std::string_view id, RuntimeRequest&& request, bool failed) {
+  if (running_.empty() || id != running_) {
+    if (!answered_.empty() && id == answered_) return out_of_turn(from, "this call has its answer already");
+    return refusal(from, 400, "InvalidRequestID", "Invalid request ID");
+  }
+  answered_ = std::exchange(running_, {});
+  if (!failed && (request.too_large || request.body.size() > options_.response_max)) {
+    Step step = refusal(from, 413, "RequestEntityTooLarge", "Exceeded maximum allowed payload size (" +
+                        std::to_string(options_.response_max) + " bytes).");
+    step.outcome = too_large();
+    return step;
+  }
+  Step step = accepted(from);
+  if (failed) step.outcome = Outcome{.error = read_error(std::move(request))};
+  else step.outcome = Outcome{.response = std::move(request.body)};
+  return step;
+}
+
+Step RuntimeApi::init_error(ConnectionId from, RuntimeRequest&& request) {
+  if (ready_) return out_of_turn(from, "its start is over: it has asked for a call");
+  if (init_failed_) return out_of_turn(from, "its start has failed already");
+  init_failed_ = true;
+  Step step = accepted(from);
+  step.init_failed = read_error(std::move(request));
+  return step;
+}
+
+}  // namespace mayfly::worker

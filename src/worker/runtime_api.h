@@ -1,0 +1,102 @@
+// The Lambda Runtime API (2018-06-01) as a pure state machine: what a function's own program asks, what the node wants run, and
+// what is answered when. No socket, no clock; worker/code_loop.h drives it, worker/code_port.h reads and writes the HTTP.
+//
+//   GET  /2018-06-01/runtime/invocation/next            waits for a call: 200, the event
+//   POST /2018-06-01/runtime/invocation/{id}/response   202
+//   POST /2018-06-01/runtime/invocation/{id}/error      202
+//   POST /2018-06-01/runtime/init/error                 202
+//
+// Promises: one call at a time; each call that was given has one outcome, the first that was told; a request gets one answer.
+// Statuses and error types are those of AWS's own emulator: another id 400 InvalidRequestID, a step out of turn (a second
+// answer, the next call before the answer) 403 InvalidStateTransition, a response over the limit 413 and the call fails.
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/http.h"
+
+namespace mayfly::worker {
+
+using ConnectionId = std::uint64_t;
+
+struct RuntimeRequest {
+  Method method{};
+  std::string_view path;
+  std::span<const HttpHeader> headers;
+  std::string body;
+  bool too_large = false;      // over response_max; the body is not there then
+};
+
+struct RuntimeReply {
+  int status = 200;
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string body;            // JSON
+};
+
+struct RuntimeCall {
+  std::string id;
+  std::uint64_t deadline_ms = 0;  // since the epoch
+  std::string event;
+  std::string trace_id;           // "": none is told
+};
+
+struct FunctionError {
+  std::string type, message;
+  std::string json;            // as it was told; "" where it is no JSON object of domain::kInlineMax at most
+  std::string text() const { return message.empty() ? type : type + ": " + message; }
+};
+
+class RuntimeApi {
+ public:
+  struct Options {
+    std::string function_arn;
+    std::uint64_t response_max = 6 * 1024 * 1024 + 100;  // AWS's own limit of a response: 6291556 bytes
+  };
+  struct Answer {
+    ConnectionId to = 0;
+    RuntimeReply reply;
+  };
+  struct Outcome {
+    std::string response;
+    std::optional<FunctionError> error;
+  };
+  // What follows from what was told; the driver does all of it.
+  struct Step {
+    std::optional<Answer> answer;
+    bool ready = false;                        // it asks for a call for the first time
+    bool given = false;                        // the call is with the program from here on
+    std::optional<Outcome> outcome;            // of the call that ran
+    std::optional<FunctionError> init_failed;  // it will never be ready
+  };
+
+  explicit RuntimeApi(Options options) : options_(std::move(options)) {}
+
+  [[nodiscard]] Step request(ConnectionId from, RuntimeRequest&& request);
+  void left(ConnectionId from);                // its wait for a call is over
+  [[nodiscard]] Step invoke(RuntimeCall&& call);  // only where idle()
+  void withdraw() { waiting_.reset(); }        // the call that invoke() told, not given yet
+
+  bool ready() const { return ready_; }
+  bool idle() const { return !waiting_ && running_.empty(); }
+
+ private:
+  Step next(ConnectionId from);
+  Step give(ConnectionId to);
+  Step outcome(ConnectionId from, std::string_view id, RuntimeRequest&& request, bool failed);
+  Step init_error(ConnectionId from, RuntimeRequest&& request);
+  Outcome too_large() const;
+
+  const Options options_;
+  bool ready_ = false, init_failed_ = false;
+  std::deque<ConnectionId> pollers_;           // that wait for a call, oldest first
+  std::optional<RuntimeCall> waiting_;         // for somebody who asks
+  std::string running_, answered_;             // ids
+};
+
+}  // namespace mayfly::worker
