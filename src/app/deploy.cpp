@@ -1,8 +1,12 @@
 // mayfly deploy: reads the package, uploads what the node lacks, deploys, and follows until it is ready.
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
+#include <filesystem>
 #include <poll.h>
 
 #include "app/commands.h"
+#include "domain/manifest.h"
 #include "os/clock.h"
 
 namespace mayfly::app {
@@ -47,9 +51,19 @@ Result<void> upload_file(const Context& context, const PackageFile& file) {
   return {};
 }
 
+// Code has no file that could name it: its folder does.
+std::string name_of(const DeployOptions& options, const std::string& manifest) {
+  const auto read = domain::parse_manifest(manifest);
+  if (!options.name.empty() || !read || !read->is_code() || !read->name.empty()) return options.name;
+  std::error_code error;
+  std::string name = std::filesystem::canonical(options.path, error).filename().string();
+  std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return name;
+}
+
 Json order_of(const DeployOptions& options, const Package& package, const std::string& manifest) {
   Json order = Json::object();
-  if (!options.name.empty()) order["name"] = options.name;
+  if (const std::string name = name_of(options, manifest); !name.empty()) order["name"] = name;
   if (!manifest.empty()) order["manifest"] = manifest;
   order["files"] = Json::array();
   for (const PackageFile& file : package.files)
@@ -85,10 +99,15 @@ void print_version(const Context& context, const Json& version, const DeployOpti
   const std::string name = version.value("function", "");
   const std::string stage = version.value("stage", "");
   const Json& signature = version.at("signature");
+  const Json manifest = version.value("manifest", Json::object());
+  const std::string runtime = manifest.value("runtime", "");
   std::string text = terminal.paint(Tone::good, "→") + " " + terminal.paint(Tone::strong, name) + ", version " +
-                     std::to_string(version.value("version", 0)) + ": inputs " + tensors_text(signature.value("inputs", Json::array())) +
-                     ", outputs " + tensors_text(signature.value("outputs", Json::array())) + ", " +
-                     to_text(Bytes{version.value("size", std::uint64_t{0})});
+                     std::to_string(version.value("version", 0)) + ": ";
+  if (runtime.empty())
+    text += "inputs " + tensors_text(signature.value("inputs", Json::array())) + ", outputs " +
+            tensors_text(signature.value("outputs", Json::array()));
+  else text += printable(runtime + " " + manifest.value("handler", ""));
+  text += ", " + to_text(Bytes{version.value("size", std::uint64_t{0})});
   if (const auto compiled = version.find("compiled"); compiled != version.end() && compiled->is_object()) {
     char ms[32];
     std::snprintf(ms, sizeof ms, "%.0f ms", compiled->value("compile_ms", 0.0));

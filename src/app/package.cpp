@@ -165,6 +165,8 @@ Result<std::string> with_overrides(const std::string& manifest, const Overrides&
     if (overrides.max) root["scaling"]["max"] = *overrides.max;
     if (!overrides.memory.empty()) root["resources"]["memory"] = overrides.memory;
     if (!overrides.timeout.empty()) root["resources"]["timeout"] = overrides.timeout;
+    if (!overrides.runtime.empty()) root["runtime"] = overrides.runtime;
+    if (!overrides.handler.empty()) root["handler"] = overrides.handler;
     YAML::Emitter out;
     out << root;
     return std::string(out.c_str()) + "\n";

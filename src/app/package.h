@@ -36,8 +36,8 @@ struct Package {
 // What the command line says over the manifest.
 struct Overrides {
   std::optional<int> min, max;
-  std::string memory, timeout;  // "" : not said
-  bool any() const { return min || max || !memory.empty() || !timeout.empty(); }
+  std::string memory, timeout, runtime, handler;  // "" : not said
+  bool any() const { return min || max || !memory.empty() || !timeout.empty() || !runtime.empty() || !handler.empty(); }
 };
 // The manifest with these put in; comments and the order of keys may be lost. "" is an empty manifest.
 [[nodiscard]] Result<std::string> with_overrides(const std::string& manifest, const Overrides& overrides);

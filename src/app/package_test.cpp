@@ -95,6 +95,7 @@ TEST(Overrides, ArePutIntoTheManifest) {
   EXPECT_EQ(with_overrides("", overrides).value_or(""), "scaling:\n  min: 1\nresources:\n  memory: 512MiB\n");
   EXPECT_EQ(with_overrides("name: a\nscaling: {min: 0, max: 5}\n", overrides).value_or(""),
             "name: a\nscaling: {min: 1, max: 5}\nresources:\n  memory: 512MiB\n");
+  EXPECT_EQ(with_overrides("", {.runtime = "python3.11", .handler = "app.main"}).value_or(""), "runtime: python3.11\nhandler: app.main\n");
   EXPECT_FALSE(with_overrides("- a\n", overrides));
   EXPECT_FALSE(with_overrides("a: [", overrides));
 }

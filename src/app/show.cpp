@@ -103,8 +103,13 @@ Result<void> describe(const Context& context, const std::string& function) {
         number_at(f, "waiting") + " waiting, memory " + size_at(f, "memory") + "\n");
   if (!versions.empty()) {
     const Json signature = versions.back().value("signature", Json::object());
-    print("inputs:   " + tensors_text(signature.value("inputs", Json::array())) + "\n");
-    print("outputs:  " + tensors_text(signature.value("outputs", Json::array())) + "\n");
+    const Json manifest = versions.back().value("manifest", Json::object());
+    if (const std::string runtime = manifest.value("runtime", ""); !runtime.empty()) {
+      print("runtime:  " + printable(runtime + " " + manifest.value("handler", "")) + "\n");
+    } else {
+      print("inputs:   " + tensors_text(signature.value("inputs", Json::array())) + "\n");
+      print("outputs:  " + tensors_text(signature.value("outputs", Json::array())) + "\n");
+    }
     print_heading(context, "versions");
     print_versions(context, versions, aliases);
   }

@@ -51,8 +51,10 @@ enum class Role : std::uint32_t {
   compile = 4,   // -> one flat file, written to the descriptor after the model's files
   tune = 5,      // measure -> domain::Tuning
   probe = 6,     // tests only: tries to leave the sandbox and reports what it managed
-  code = 7,      // the host of a user's program, in a code sandbox
+  code = 7,      // the host of a user's program, in a code sandbox (worker/code_loop.h)
 };
+// Does one thing, reports and ends.
+[[nodiscard]] constexpr bool is_job(Role role) { return role != Role::instance && role != Role::template_ && role != Role::code; }
 
 struct Message {
   MessageKind kind{};

@@ -166,6 +166,49 @@ Result<void> read_model(const Tree& value, Manifest& into, Lines&) {
   return into.model.empty() ? Result<void>() : check_path(into.model);
 }
 
+// Of Lambda's names those that run here. "provided": the folder's `bootstrap` speaks the Runtime API itself.
+constexpr std::string_view kRuntimes[] = {"python3.8",  "python3.9",  "python3.10", "python3.11",   "python3.12",
+                                          "python3.13", "python3.14", "provided",   "provided.al2", "provided.al2023"};
+constexpr std::size_t kEnvironmentMax = 4096;             // of all names and values, as there
+
+Result<void> read_runtime(const Tree& value, Manifest& into, Lines&) {
+  TRY(into.runtime, word(value));
+  if (into.runtime.empty() || std::ranges::find(kRuntimes, into.runtime) != std::end(kRuntimes)) return {};
+  return fail(Code::invalid_argument, in_quotes(into.runtime) + " is not a runtime of this release" + suggestion(into.runtime, kRuntimes));
+}
+
+Result<void> read_handler(const Tree& value, Manifest& into, Lines&) {
+  TRY(into.handler, word(value));
+  if (into.handler.size() <= 128 && is_printable_utf8(into.handler) && into.handler.find(' ') == into.handler.npos) return {};
+  return fail(Code::invalid_argument, in_quotes(into.handler.substr(0, 128)) + " is not a handler: write file.function, at most 128 bytes");
+}
+
+bool is_variable(std::string_view name) {
+  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
+  return !name.empty() && letter(name[0]) && std::ranges::all_of(name, [&](char c) { return letter(c) || (c >= '0' && c <= '9'); });
+}
+
+Result<void> read_environment(const Tree& value, Manifest& into, Lines&) {
+  if (value.kind != Tree::Kind::map) return fail(Code::invalid_argument, "a list of NAME: value is wanted");
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < value.keys.size(); ++i) {
+    const std::string& name = value.keys[i];
+    const Tree& item = value.items[i];
+    if (!is_variable(name))
+      return refuse(value.key_lines[i], "environment: " + in_quotes(name) + " is not a name: use letters, digits and '_'");
+    if (name.starts_with("AWS_LAMBDA_") || name.starts_with("LAMBDA_") || name.starts_with("_"))
+      return refuse(value.key_lines[i], "environment: " + in_quotes(name) + " is set by the runtime: choose another name");
+    if (item.kind == Tree::Kind::list || item.kind == Tree::Kind::map || item.text.find('\0') != item.text.npos)
+      return refuse(item.line, "environment: " + name + " is a single text; quote it: \"null\", \"a: b\"");
+    size += name.size() + item.text.size();
+    into.environment.emplace_back(name, item.text);
+  }
+  if (size > kEnvironmentMax)
+    return fail(Code::invalid_argument, std::to_string(size) + " bytes of names and values: at most " + std::to_string(kEnvironmentMax));
+  std::ranges::sort(into.environment);
+  return {};
+}
+
 Result<void> read_task(const Tree& value, Manifest& into, Lines&) {
   TRY(into.task, word(value));
   if (std::ranges::find(kTasks, into.task) != std::end(kTasks)) return {};
@@ -230,6 +273,9 @@ constexpr Field kQueue[] = {
 constexpr Field kTop[] = {
     {"name", read_name},
     {"model", read_model},
+    {"runtime", read_runtime},
+    {"handler", read_handler},
+    {"environment", read_environment},
     {"task", read_task},
     {"labels", read_labels},
     {"resources", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "resources", kResources, {}, m, l); }},
@@ -238,7 +284,7 @@ constexpr Field kTop[] = {
     {"input", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "input", kInput, kInputLater, m, l); }},
     {"queue", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "queue", kQueue, {}, m, l); }},
 };
-constexpr std::string_view kTopLater[] = {"triggers", "async", "identity", "runtime", "handler", "image"};
+constexpr std::string_view kTopLater[] = {"triggers", "async", "identity", "image"};
 
 // Values that are fine by themselves and impossible together.
 Result<void> check_together(const Manifest& m, const Lines& lines) {
@@ -246,6 +292,13 @@ Result<void> check_together(const Manifest& m, const Lines& lines) {
     const auto at_a = lines.find(a), at_b = lines.find(b);
     return std::max({1, at_a == lines.end() ? 1 : at_a->second, at_b == lines.end() ? 1 : at_b->second});
   };
+  if (m.is_code() && !m.model.empty())
+    return refuse(line("runtime", "model"),
+                  "runtime and model are both there: a function is code or a model in this release, leave one out");
+  if (!m.is_code() && (!m.handler.empty() || !m.environment.empty()))
+    return refuse(line("handler", "environment"), "handler and environment are for code: name its runtime, like python3.11");
+  if (m.runtime.starts_with("python") && m.handler.find('.') == m.handler.npos)
+    return refuse(line("runtime", "handler"), "the handler " + in_quotes(m.handler) + " names no function: write handler: file.function");
   if (m.scaling.min > m.scaling.max)
     return refuse(line("scaling.min", "scaling.max"), "scaling.min " + std::to_string(m.scaling.min) + " is more than scaling.max " +
                                                           std::to_string(m.scaling.max) + ": raise max or lower min");
@@ -318,8 +371,11 @@ std::string to_json(const Manifest& m) {
   scaling["concurrency"] = m.scaling.concurrency ? nlohmann::ordered_json(*m.scaling.concurrency) : nlohmann::ordered_json("auto");
   scaling["keep_alive"] = m.scaling.keep_alive ? exact(*m.scaling.keep_alive) : "auto";
   if (m.scaling.target_p99) scaling["target"] = {{"p99", exact(*m.scaling.target_p99)}};
+  auto environment = nlohmann::ordered_json::object();
+  for (const auto& [name, value] : m.environment) environment[name] = value;
   const nlohmann::ordered_json json = {
-      {"name", m.name}, {"model", m.model}, {"task", m.task}, {"labels", m.labels},
+      {"name", m.name}, {"model", m.model}, {"runtime", m.runtime}, {"handler", m.handler}, {"environment", environment},
+      {"task", m.task}, {"labels", m.labels},
       {"resources", {{"memory", exact(m.resources.memory)}, {"cpu", m.resources.cpu}, {"timeout", exact(m.resources.timeout)}}},
       {"scaling", scaling},
       {"batch", {{"rows_max", m.batch.rows_max}, {"wait_max", exact(m.batch.wait_max)}}},

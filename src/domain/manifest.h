@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -39,6 +40,9 @@ struct Batch {
 struct Manifest {
   std::string name;              // see valid_function_name(); "" until a deploy names it
   std::string model;             // path of the model inside the folder: "model.onnx"
+  std::string runtime;           // "python3.11", "provided": the function is code, and has no model; see kRuntimes
+  std::string handler;           // of code: "app.handler" is the function `handler` of app.py
+  std::vector<std::pair<std::string, std::string>> environment;  // of code, by name: what its process finds there
   std::string task = "raw";
   std::vector<std::string> labels;
   Resources resources;
@@ -46,6 +50,7 @@ struct Manifest {
   Batch batch;
   Bytes body_max = 64_MiB;       // input.bytes_max: the largest request body
   int queue_max = 10000;         // queue.max: requests waiting for an instance; more are refused at once
+  bool is_code() const { return !runtime.empty(); }
   friend bool operator==(const Manifest&, const Manifest&) = default;
 };
 

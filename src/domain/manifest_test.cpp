@@ -129,9 +129,31 @@ TEST(Manifest, ImpossibleTogether) {
 }
 
 TEST(Manifest, WhatLaterReleasesKnowIsRefusedByName) {
-  for (const char* key : {"triggers", "async", "identity", "runtime", "handler", "image"})
+  for (const char* key : {"triggers", "async", "identity", "image"})
     EXPECT_EQ(refusal(std::string(key) + ": x"), "line 1: '" + std::string(key) + "' is not supported by this release: leave it out");
   EXPECT_EQ(refusal("input: {schema: a.json}"), "line 1: 'schema' in input is not supported by this release: leave it out");
+}
+
+TEST(Manifest, Code) {
+  const auto code = parse_manifest("name: f\nruntime: python3.11\nhandler: src/app.main\nenvironment: {B: \"2\", A_1: x y}\n");
+  ASSERT_TRUE(code) << code.error().message;
+  EXPECT_TRUE(code->is_code());
+  EXPECT_EQ(code->handler, "src/app.main");
+  EXPECT_EQ(code->environment, (std::vector<std::pair<std::string, std::string>>{{"A_1", "x y"}, {"B", "2"}}));
+  EXPECT_EQ(manifest_from_json(to_json(*code)), *code);
+  EXPECT_TRUE(parse_manifest("runtime: provided.al2023"));
+  EXPECT_EQ(refusal("runtime: pyhton3.11"), "line 1: runtime: 'pyhton3.11' is not a runtime of this release; did you mean 'python3.11'?");
+  EXPECT_EQ(refusal("runtime: python3.11"), "line 1: the handler '' names no function: write handler: file.function");
+  EXPECT_EQ(refusal("runtime: provided\nmodel: a.onnx"),
+            "line 2: runtime and model are both there: a function is code or a model in this release, leave one out");
+  EXPECT_EQ(refusal("handler: a.b"), "line 1: handler and environment are for code: name its runtime, like python3.11");
+  EXPECT_EQ(refusal("runtime: provided\nenvironment:\n  LAMBDA_TASK_ROOT: /x"),
+            "line 3: environment: 'LAMBDA_TASK_ROOT' is set by the runtime: choose another name");
+  EXPECT_EQ(refusal("runtime: provided\nenvironment: {a-b: c}"),
+            "line 2: environment: 'a-b' is not a name: use letters, digits and '_'");
+  EXPECT_EQ(refusal("runtime: provided\nenvironment: {A: [1]}"), "line 2: environment: A is a single text; quote it: \"null\", \"a: b\"");
+  EXPECT_EQ(refusal("runtime: provided\nenvironment: {A: " + std::string(4096, 'x') + "}"),
+            "line 2: environment: 4097 bytes of names and values: at most 4096");
 }
 
 TEST(Manifest, WhatMakesYamlDangerousIsRefused) {
