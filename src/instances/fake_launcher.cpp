@@ -174,7 +174,7 @@ void FakeLauncher::deliver(const Event& event) {
     case What::ready: {
       if (process->doomed) return;
       process->state = State::ready;
-      const bool job = process->role != domain::Role::instance && process->role != domain::Role::template_;
+      const bool job = domain::is_job(process->role);
       if (job) die(event.process, turn_.now + 1ms, {.reason = "done"});
       else if (behaviour_.idle_dies > 0 && random_.chance(behaviour_.idle_dies)) crash(event.process, turn_.now + 1ms);
       events_.on_ready(event.process, {.credit = behaviour_.credit, .load = 1ms, .cpu = 1ms, .private_memory = process->memory,

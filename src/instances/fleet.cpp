@@ -300,6 +300,7 @@ void Fleet::on_reply(ProcessId id, Reply&& reply) {
   const Duration told = std::clamp(Duration(static_cast<Duration::rep>(reply.head.cpu_ns)), Duration{}, most);
   reply.head.cpu_ns = static_cast<std::uint64_t>(told.count());
   process.cpu_told += told;
+  if (reply.head.last && process.state == State::ready) process.state = State::draining;  // it ends by itself
   user_->on_reply(process, std::move(reply));
 }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/ids.h"
@@ -43,6 +44,9 @@ struct StartOrder {
   double cpu = 1;                    // cores
   std::string output;                // compile: where the flat file goes on the node's disk
   Duration time_max = std::chrono::minutes(10);  // jobs: killed after this
+  std::string runtime, handler;      // role code: what runs `files`, which lie below /var/task
+  std::vector<std::pair<std::string, std::string>> environment;
+  Duration timeout{};                // of one call
 };
 
 // One frame. The body is inline (<= domain::kInlineMax) or a sealed memfd, which the launcher duplicates.
@@ -54,6 +58,7 @@ struct Request {
   std::string_view body;
   int body_memfd = -1;
   std::uint64_t body_size = 0;
+  std::uint64_t request_id_high = 0, request_id_low = 0;
 };
 
 struct Reply {

@@ -5,9 +5,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "base/assert.h"
+#include "domain/code_order.h"
+#include "instances/runtimes.h"
+#include "os/disk.h"
 
 namespace mayfly::instances {
 namespace {
@@ -18,13 +23,12 @@ constexpr Duration kStatusWait = 100ms;           // from a closed control socke
 constexpr int kAttemptsMax = 3;                   // of a start, where zygotes die under it
 constexpr int kForksAtOnce = 256;                 // of a template: children that are not in their own groups yet
 constexpr int kThreadsBeyond = 8;                 // of the engine's threads
+constexpr int kProcessesOfCode = 1024;            // and threads, of a user's program and its host
 
 // Weights go to the one heap that grows in large pages, up to the allocator's limit of 32 MiB each, rather than to mappings of their own,
 // whose ends don't fall on large pages. A fork copies the page table: MiniLM's template had 8,700 small pages and has 2,200.
 constexpr const char* kMalloc =
     "GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=33554432";
-
-bool is_job(domain::Role role) { return role != domain::Role::instance && role != domain::Role::template_; }
 
 ZygoteLink::Spawn default_spawn(const ZygoteLauncherOptions& options) {
   return [command = os::Command{.program = options.program, .arguments = {"zygote", options.engine_library},
@@ -38,6 +42,42 @@ struct Opened {
   std::vector<int> descriptors;
   std::uint64_t bytes = 0;
 };
+
+constexpr const char* kTaskFolder = "/var/task/";
+
+std::string environment(const char* name) {
+  const char* value = ::getenv(name);
+  return value ? value : "";
+}
+
+// What a sandbox for code is made of, and what its host is told.
+struct Prepared {
+  std::string binds;                              // lines of a SandboxOrder
+  std::string order;                              // a domain::CodeOrder
+};
+
+Result<Prepared> prepare_code(const StartOrder& order) {
+  TRY(const Runtime runtime, find_runtime(order.runtime, environment("PATH"), environment("HOME")));
+  Prepared prepared;
+  const auto bind = [&](const std::string& source, const std::string& target) { prepared.binds += source + "\t" + target + "\n"; };
+  for (const std::string& folder : runtime.folders) bind(folder, folder);
+  for (const ModelFile& file : order.files) {
+    const std::string location = std::filesystem::absolute(file.location);
+    // Artifacts are the node's alone; these are read, and `bootstrap` is run, by the sandbox's own user.
+    TRY_VOID(os::let_all_run(location));
+    bind(location, kTaskFolder + file.path);
+  }
+  domain::CodeOrder code{.arguments = {runtime.program}, .handler = order.handler, .function = order.model_name,
+                         .version = order.version_number, .memory_mb = static_cast<int>(order.memory_max.count >> 20),
+                         .timeout_ms = std::chrono::duration_cast<std::chrono::milliseconds>(order.timeout).count()};
+  if (order.runtime.starts_with("python")) {
+    code.arguments.emplace_back("-c");
+    code.arguments.emplace_back(domain::kPythonRuntime);
+  }
+  for (const auto& [name, value] : order.environment) code.environment.push_back(name + "=" + value);
+  prepared.order = domain::to_json(code);
+  return prepared;
+}
 
 Result<Opened> open_files(const StartOrder& order) {
   if (order.files.empty() && order.role != domain::Role::probe) return fail(Code::invalid_argument, "a start without a model file");
@@ -62,6 +102,7 @@ Result<Opened> open_files(const StartOrder& order) {
   return opened;
 }
 
+// Behind its head and the files' entries: the text of the role, which is the labels or a CodeOrder.
 std::string load_message(const StartOrder& order, std::uint64_t bytes, bool memory_by_rlimit) {
   domain::LoadOrder load{.role = order.role, .files = static_cast<std::uint32_t>(order.files.size()),
                          .compiled = order.compiled, .pack_weights = order.pack_weights, .large_pages = order.large_pages,
@@ -133,7 +174,49 @@ int ZygoteLauncher::pid_of(ProcessId id) const {
 
 void ZygoteLauncher::start(ProcessId id, const StartOrder& order) { start(id, order, 0); }
 
+// Not from the pool: the sandbox is made for this code.
+void ZygoteLauncher::start_code(ProcessId id, const StartOrder& order, int attempts) {
+  const auto prepared = prepare_code(order);
+  if (!prepared) return fail_later(id, prepared.error());
+  const domain::LoadOrder load{.role = domain::Role::code, .version_number = static_cast<std::uint32_t>(order.version_number),
+                               .labels_size = static_cast<std::uint32_t>(prepared->order.size())};
+  std::string message(sizeof load, '\0');
+  std::memcpy(message.data(), &load, sizeof load);
+  message += prepared->order;
+  auto taken = order_sandbox(prepared->binds, cgroups_->works() ? Bytes{} : order.memory_max);
+  if (!taken) return fail_later(id, taken.error());
+  Process& process = **taken;
+  process.held_order = std::move(message);
+  process.limits = {.memory_max = order.memory_max, .cpu = order.cpu, .processes_max = kProcessesOfCode};
+  adopt(process, id, order, attempts);
+}
+
+void ZygoteLauncher::tell_held_order(ProcessId id) {
+  Process* process = find(id);
+  if (!process || process->stage != Stage::starting || process->held_order.empty()) return;
+  const std::string message = std::exchange(process->held_order, {});
+  if (!process->link->say(std::as_bytes(std::span(message)), process->link->ring_descriptors()))
+    return end(*process, "its order could not be sent");
+  process->link->forget_ring_memory();
+}
+
+// A process that has its order, or will get it, is the start's from now on.
+void ZygoteLauncher::adopt(Process& process, ProcessId id, const StartOrder& order, int attempts) {
+  process.id = id;
+  by_id_[id] = &process;
+  process.role = order.role;
+  process.memory_max = order.memory_max;
+  process.attempts = attempts;
+  process.link->limit_bodies(order.memory_max.count);
+  if (process.held_order.empty()) process.link->forget_ring_memory();
+  // A zygote that dies takes with it what it had not made yet: then the order is given once more.
+  if (process.pid == 0) process.order = std::make_unique<StartOrder>(order);
+  else apply_limits(process);
+  begin(process, domain::is_job(order.role) ? order.time_max : options_.ready_max);
+}
+
 void ZygoteLauncher::start(ProcessId id, const StartOrder& order, int attempts) {
+  if (order.role == domain::Role::code) return start_code(id, order, attempts);
   auto opened = open_files(order);
   if (!opened) return fail_later(id, opened.error());
   std::vector<int> descriptors(3);
@@ -151,20 +234,11 @@ void ZygoteLauncher::start(ProcessId id, const StartOrder& order, int attempts) 
   }
   if (!taken) return fail_later(id, taken.error());
   Process& process = **taken;
-  process.id = id;
-  by_id_[id] = &process;
-  process.role = order.role;
-  process.memory_max = order.memory_max;
-  process.attempts = attempts;
-  const int tasks = order.role == domain::Role::template_ ? kForksAtOnce : order.threads + (is_job(order.role) ? 64 : kThreadsBeyond);
+  const int tasks =
+      order.role == domain::Role::template_ ? kForksAtOnce : order.threads + (domain::is_job(order.role) ? 64 : kThreadsBeyond);
   // What it maps may be charged to it too, by whoever touches a page first: that must not eat its own.
   process.limits = {.memory_max = {order.memory_max.count + opened->bytes}, .cpu = order.cpu, .processes_max = tasks};
-  process.link->limit_bodies(order.memory_max.count);
-  process.link->forget_ring_memory();
-  // A zygote that dies takes with it what it had not made yet: then the order is given once more.
-  if (process.pid == 0) process.order = std::make_unique<StartOrder>(order);
-  else apply_limits(process);
-  begin(process, is_job(order.role) ? order.time_max : options_.ready_max);
+  adopt(process, id, order, attempts);
   refill_later();
 }
 
@@ -173,7 +247,7 @@ void ZygoteLauncher::begin(Process& process, Duration ready_max) {
   process.asked = loop_.now();
   loop_.cancel(process.deadline);
   process.deadline = loop_.after(ready_max, [this, &process, ready_max] {
-    end(process, is_job(process.role) ? "ran longer than its limit of " + to_text(ready_max) + ": give a model that ends sooner"
+    end(process, domain::is_job(process.role) ? "ran longer than its limit of " + to_text(ready_max) + ": give a model that ends sooner"
                                       : "did not become ready within " + to_text(ready_max) + ": a smaller model loads sooner");
   });
 }

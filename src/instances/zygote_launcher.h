@@ -79,6 +79,7 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
     bool asked_to_end = false;
     std::string end_reason;                 // why we ended it
     std::unique_ptr<StartOrder> order;      // until it says hello
+    std::string held_order;                 // of code: told once it is in its group, so that what it starts is in it too
     int attempts = 0;
     int wait_status = 0;
     bool ended = false;                     // wait_status is known
@@ -101,7 +102,7 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
 
   // sandboxes
   Result<Process*> make_process(Sandbox* sandbox);
-  Result<Process*> order_sandbox();
+  Result<Process*> order_sandbox(const std::string& binds = {}, Bytes memory_by_rlimit = {});
   void refill();
   void refill_later();
   Result<Process*> take_blank();
@@ -113,6 +114,9 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
 
   // processes
   void start(ProcessId id, const StartOrder& order, int attempts);
+  void start_code(ProcessId id, const StartOrder& order, int attempts);
+  void tell_held_order(ProcessId id);
+  void adopt(Process& process, ProcessId id, const StartOrder& order, int attempts);
   void begin(Process& process, Duration ready_max);
   void fail_later(ProcessId id, Error error);
   void run_failures();
@@ -152,6 +156,7 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   std::vector<std::pair<ProcessId, Error>> failures_;
   std::vector<std::unique_ptr<Process>> dead_processes_;  // until no call into them can be under way
   std::vector<std::unique_ptr<Sandbox>> dead_sandboxes_;
+  std::shared_ptr<const int> alive_ = std::make_shared<int>();  // for what comes from the groups' thread
   std::uint64_t sandboxes_made_ = 0;
   os::Loop::TimerId refill_, failing_, burying_;
   Duration refill_pause_{};                 // grows while blank sandboxes fail

@@ -327,16 +327,26 @@ Result<void> Cgroups::set_limits(std::uint64_t number, const GroupLimits& limits
   return {};
 }
 
-void Cgroups::put_in(const Group& group, int pid, const GroupLimits* limits) {
-  if (!group) return;
-  post([this, number = group.number_, pid, wanted = limits ? *limits : GroupLimits{}, limited = limits != nullptr]() -> Result<void> {
-    TRY_VOID(make_leaf(number));
-    if (limited) TRY_VOID(set_limits(number, wanted));
-    for (const Root& root : roots_) {
-      const auto written = write_file(leaf(root, number) + "/cgroup.procs", std::to_string(pid));
-      if (!written && ::access(("/proc/" + std::to_string(pid)).c_str(), F_OK) == 0) return written;  // else: dead meanwhile
-    }
-    return {};
+Result<void> Cgroups::move_in(std::uint64_t number, int pid, const std::optional<GroupLimits>& limits) {
+  TRY_VOID(make_leaf(number));
+  if (limits) TRY_VOID(set_limits(number, *limits));
+  for (const Root& root : roots_) {
+    const auto written = write_file(leaf(root, number) + "/cgroup.procs", std::to_string(pid));
+    if (!written && ::access(("/proc/" + std::to_string(pid)).c_str(), F_OK) == 0) return written;  // else: dead meanwhile
+  }
+  return {};
+}
+
+void Cgroups::put_in(const Group& group, int pid, const GroupLimits* limits, std::function<void()> then) {
+  if (!group) {
+    if (then) then();
+    return;
+  }
+  const auto wanted = limits ? std::optional(*limits) : std::nullopt;
+  post([this, number = group.number_, pid, wanted, then = std::move(then)]() -> Result<void> {
+    const auto moved = move_in(number, pid, wanted);
+    if (then) then();
+    return moved;
   });
 }
 

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -66,8 +67,9 @@ class Cgroups {
   [[nodiscard]] Group take();
   // At once, for a group that a process is in; the first that could not be set is the error.
   [[nodiscard]] Result<void> limit(const Group& group, const GroupLimits& limits);
-  // Soon: sets the limits, if there are any, then puts the process in.
-  void put_in(const Group& group, int pid, const GroupLimits* limits = nullptr);
+  // Soon: sets the limits, if there are any, then puts the process in. `then` is called after that, on the thread that did it, also
+  // where it failed; without a group at once.
+  void put_in(const Group& group, int pid, const GroupLimits* limits = nullptr, std::function<void()> then = {});
   [[nodiscard]] GroupUsage usage(const Group& group) const;
   void give_back(Group&& group);                     // its processes are gone
   [[nodiscard]] std::string take_failure();          // the last thing that went wrong behind our back; "" once told
@@ -84,6 +86,7 @@ class Cgroups {
   Result<void> open_unified(const std::string& path);
   void post(std::function<Result<void>()> job);
   void serve(const std::stop_token& stop);
+  [[nodiscard]] Result<void> move_in(std::uint64_t number, int pid, const std::optional<GroupLimits>& limits);
   Result<void> make_leaf(std::uint64_t number) const;
   Result<void> fill_spare();
   bool remove_leaf(std::uint64_t number) const;

@@ -98,6 +98,11 @@ Result<void> make_read_only(int fd, const std::string& path) {
   return {};
 }
 
+Result<void> let_all_run(const std::string& path) {
+  if (::chmod(path.c_str(), 0555) != 0) return fail(disk_error("chmod", path));
+  return {};
+}
+
 Result<void> rename_file(const std::string& from, const std::string& to) {
   if (::rename(from.c_str(), to.c_str()) != 0) return fail(disk_error("rename", to));
   return {};

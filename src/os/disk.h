@@ -39,6 +39,8 @@ void start_writeback(int fd, std::uint64_t offset, std::uint64_t size);
 [[nodiscard]] Result<FileStatus> file_status(const std::string& path);  // not_found where there is none
 bool touch_file(const std::string& path);                               // false where there is none
 [[nodiscard]] Result<void> make_read_only(int fd, const std::string& path);
+// Everybody may read it, and run it as a program.
+[[nodiscard]] Result<void> let_all_run(const std::string& path);
 [[nodiscard]] Result<void> rename_file(const std::string& from, const std::string& to);
 [[nodiscard]] Result<void> remove_file(const std::string& path);        // fine where there is none
 [[nodiscard]] Result<void> make_folder(const std::string& path);        // fine where it is; readable by its owner only

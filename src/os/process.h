@@ -29,9 +29,9 @@ struct Command {
 [[nodiscard]] Result<Child> spawn(const Command& command, const Fd& socket);
 // Forks and runs `body` with `socket`; for tests, in small single-threaded processes only.
 [[nodiscard]] Result<Child> fork_child(Fd socket, const std::function<int(Fd)>& body);
-// Starts a program of somebody else's in a process group of its own and in `folder`: /dev/null as descriptor 0, this process's 1
+// Starts a program of somebody else's in a process group of its own and in `folder`: /dev/null as descriptor 0, `output` as 1
 // and 2, nothing else open; no signal blocked, all with their default effect.
-[[nodiscard]] Result<Child> spawn_in_group(const Command& command, const std::string& folder);
+[[nodiscard]] Result<Child> spawn_in_group(const Command& command, const std::string& folder, const Fd& output);
 // Kills it and takes its status, so that nothing of it is left.
 void end(Child& child);
 // The same with its whole process group; the wait status: its own where it had ended already.

@@ -106,6 +106,7 @@ CodeLoop::End CodeLoop::run() {
   take_frames();
   while (!end_ && loop_.turn(1h)) {}
   os::end_group(child_);
+  if (output_) output_->drain();
   while (const auto frame = *end_ == End::node_gone ? std::nullopt : link_.in.front()) {
     if (!accept(*frame)) break;
     link_.in.pop();
@@ -119,7 +120,9 @@ Result<void> CodeLoop::start() {
   const auto asked = [this](ConnectionId from, RuntimeRequest&& request) { do_step(api_.request(from, std::move(request))); };
   TRY(port_, CodePort::create(loop_, options_.address, options_.response_max,
                               {.request = asked, .left = [this](ConnectionId from) { api_.left(from); }}));
-  auto child = os::spawn_in_group(command_of(order_, port_->address()), order_.folder);
+  TRY(output_, CodeOutput::create(loop_, STDERR_FILENO));
+  auto child = os::spawn_in_group(command_of(order_, port_->address()), order_.folder, output_->far());
+  output_->forget_far();
   if (!child) return fail(child.error().code, "Runtime.InvalidEntrypoint: " + child.error().message + " (in " + order_.folder + ")");
   child_ = std::move(*child);
   TRY_VOID(loop_.watch(child_.pidfd.get(), os::kReadable, exit_port_));
@@ -158,6 +161,10 @@ bool CodeLoop::accept(std::span<const std::byte> frame) {
   } else {
     const auto body = frame.subspan(sizeof call.head);
     call.body.assign(reinterpret_cast<const char*>(body.data()), body.size());
+  }
+  if (call.head.format != domain::WireFormat::plain_json) {
+    refuse(call, {Code::unimplemented, "this function is code and takes no tensors: call POST /functions/NAME, or Lambda's Invoke"});
+    return true;
   }
   waiting_.push_back(std::move(call));
   return waiting_.size() <= kWaitingMax;
@@ -264,6 +271,7 @@ void CodeLoop::say_failed(const std::string& text) {
 
 void CodeLoop::code_ended() {
   port_->read_all();  // its last words may be an answer
+  output_->drain();
   if (end_) return;
   loop_.unwatch(child_.pidfd.get());
   static_cast<void>(cpu_now());  // the last look at its clock

@@ -27,6 +27,7 @@
 #include "os/loop.h"
 #include "os/process.h"
 #include "os/ring.h"
+#include "worker/code_output.h"
 #include "worker/code_port.h"
 #include "worker/runtime_api.h"
 
@@ -97,6 +98,7 @@ class CodeLoop {
   RuntimeApi api_;
   Port control_port_, bell_port_, exit_port_;
   std::unique_ptr<CodePort> port_;
+  std::unique_ptr<CodeOutput> output_;
   os::Child child_;
   Instant begun_{};
   std::optional<Call> running_;                        // the one that the Runtime API knows

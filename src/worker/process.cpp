@@ -18,6 +18,7 @@
 #include "domain/link.h"
 #include "os/clock.h"
 #include "os/ring.h"
+#include "worker/code_loop.h"
 #include "worker/jobs.h"
 #include "worker/made_up.h"
 #include "worker/model.h"
@@ -79,10 +80,11 @@ Received receive_order(int control) {
     Received got;
     std::memcpy(&got.order, bytes.data(), sizeof got.order);
     const std::size_t entries = (packet->size - sizeof(LoadOrder)) / sizeof(domain::FileEntry);
-    if (got.order.files == 0 || got.order.files > entries || packet->fds.size() < 3 + got.order.files)
+    const bool code = got.order.role == Role::code;  // its files are bound into the sandbox
+    if ((got.order.files == 0 && !code) || got.order.files > entries || packet->fds.size() < 3 + got.order.files)
       report_failure(control, {Code::internal, "a load order without its files"});
     got.files.resize(got.order.files);
-    std::memcpy(got.files.data(), bytes.data() + sizeof(LoadOrder), got.order.files * sizeof(domain::FileEntry));
+    if (got.order.files > 0) std::memcpy(got.files.data(), bytes.data() + sizeof(LoadOrder), got.order.files * sizeof(domain::FileEntry));
     got.fds = std::move(packet->fds);
     const std::size_t behind = sizeof(LoadOrder) + got.order.files * sizeof(domain::FileEntry);
     if (got.order.labels_size <= packet->size - behind)
@@ -200,6 +202,7 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
   Received got = receive_order(control.get());
   const Instant begun = os::monotonic_now();
   const LoadOrder& order = got.order;
+  if (order.role == Role::code) run_code(control.get(), std::span(got.fds).first(3), got.labels);
   if (const auto filtered = apply_role_filter(order.role, order.threads); !filtered) report_failure(control.get(), filtered.error());
   // Without control groups memory is limited here; what a compile may write to the node's disk always is.
 #ifndef __SANITIZE_ADDRESS__  // whose shadow memory counts

@@ -76,12 +76,16 @@ bool ProcessLink::send(const Request& request) {
     if (!say(os::bytes_of(message), std::span(&request.body_memfd, 1))) return false;
   }
   const std::uint64_t total = in_memfd ? request.body_size : body_size;
-  const domain::RequestHead head{.ticket = request.ticket.number,
-                                 .deadline_ns = static_cast<std::uint64_t>(request.deadline.since_boot.count()),
-                                 .body_size = total,
-                                 .json_size = request.format == domain::WireFormat::v2_binary ? request.json_size : total,
-                                 .format = request.format,
-                                 .in_memfd = in_memfd};
+  domain::RequestHead head{.ticket = request.ticket.number,
+                           .deadline_ns = static_cast<std::uint64_t>(request.deadline.since_boot.count()),
+                           .body_size = total,
+                           .json_size = request.format == domain::WireFormat::v2_binary ? request.json_size : total,
+                           .format = request.format,
+                           .in_memfd = in_memfd};
+  for (std::size_t i = 0; i < 8; ++i) {
+    head.request_id[i] = static_cast<std::uint8_t>(request.request_id_high >> (56 - 8 * i));
+    head.request_id[8 + i] = static_cast<std::uint8_t>(request.request_id_low >> (56 - 8 * i));
+  }
   std::memcpy(at, &head, sizeof head);
   if (body_size > 0) std::memcpy(at + sizeof head, request.body.data(), body_size);
   to_.publish(sizeof head + body_size);

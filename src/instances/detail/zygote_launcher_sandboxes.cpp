@@ -25,8 +25,6 @@ bool read_as(std::string_view bytes, T& into) {
   return true;
 }
 
-bool is_job(domain::Role role) { return role != domain::Role::instance && role != domain::Role::template_; }
-
 }  // namespace
 
 // ---- the pool
@@ -47,7 +45,8 @@ Result<ZygoteLauncher::Process*> ZygoteLauncher::make_process(Sandbox* sandbox) 
   return raw;
 }
 
-Result<ZygoteLauncher::Process*> ZygoteLauncher::order_sandbox() {
+// With binds it is one for code: see domain::SandboxOrder.
+Result<ZygoteLauncher::Process*> ZygoteLauncher::order_sandbox(const std::string& binds, Bytes memory_by_rlimit) {
   TRY(auto status, os::make_packet_pair());
   TRY(auto pipe, os::make_pipe());
   auto sandbox = std::make_unique<Sandbox>();
@@ -69,8 +68,8 @@ Result<ZygoteLauncher::Process*> ZygoteLauncher::order_sandbox() {
   process->deadline = loop_.after(kBlankMax, [this, process] {
     end(*process, "a blank sandbox did not come up within " + to_text(kBlankMax));
   });
-  zygote_.make({.order = {.sandbox = raw->number}, .control = std::move(control),
-                 .status = std::move(status.second), .log = std::move(pipe.second)});
+  zygote_.make({.order = {.sandbox = raw->number, .memory_max = memory_by_rlimit.count}, .control = std::move(control),
+                .status = std::move(status.second), .log = std::move(pipe.second), .binds = binds});
   return process;
 }
 
@@ -214,7 +213,14 @@ void ZygoteLauncher::link_hello(ProcessLink& link, int pid) {
   process.order.reset();
   process.group = cgroups_->take();
   process.cpu_before = os::process_cpu(pid);
-  cgroups_->put_in(process.group, pid, process.stage == Stage::blank ? nullptr : &process.limits);
+  std::function<void()> then;
+  if (!process.held_order.empty())
+    then = [this, id = process.id, alive = std::weak_ptr(alive_), &loop = loop_] {
+      loop.post([this, id, alive] {
+        if (!alive.expired()) tell_held_order(id);
+      });
+    };
+  cgroups_->put_in(process.group, pid, process.stage == Stage::blank ? nullptr : &process.limits, std::move(then));
   if (process.stage == Stage::blank) {
     loop_.cancel(process.deadline);
     refill_pause_ = {};
@@ -228,7 +234,7 @@ void ZygoteLauncher::link_ready(ProcessLink& link, const domain::ReadyMessage& r
   process.stage = Stage::ready;
   process.told = true;
   loop_.cancel(process.deadline);
-  if (is_job(process.role))
+  if (domain::is_job(process.role))
     process.deadline = loop_.after(kJobEndMax, [this, &process] { end(process, "a job that did not end after its result"); });
   const ReadyReport report{.credit = static_cast<int>(ready.credit), .threads = static_cast<int>(ready.threads),
                            .sandbox = std::max(Duration{}, process.hello_at - process.asked),
