@@ -98,7 +98,7 @@ void Node::set_stage(VersionId version, Stage stage) {
 Stage Node::stage_of(const Entry& entry, const Version& version) const {
   const auto stage = entry.stages.find(version.number);
   if (stage != entry.stages.end()) return stage->second;
-  return is_compiled_for(version, options_.compile_key) ? Stage::ready : Stage::serving;
+  return version.manifest.is_code() || is_compiled_for(version, options_.compile_key) ? Stage::ready : Stage::serving;
 }
 
 std::optional<Books::Name> Node::name_of(VersionId version) {

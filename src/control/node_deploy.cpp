@@ -31,6 +31,21 @@ Result<std::string> find_model(const domain::Manifest& manifest, const std::vect
   return fail(Code::invalid_argument, std::to_string(models) + " files end in .onnx: name the model in function.yaml ('model: …')");
 }
 
+// That the handler's file is there, as the runtime will look for it.
+Result<void> check_code(const domain::Manifest& manifest, const std::vector<domain::FileRef>& files) {
+  const auto has = [&](const std::string& path) { return std::ranges::any_of(files, [&](const auto& f) { return f.path == path; }); };
+  if (manifest.runtime.starts_with("provided"))
+    return has("bootstrap") ? Result<void>()
+                            : fail(Code::invalid_argument,
+                                   "runtime " + manifest.runtime + " runs the file 'bootstrap', which is not there: add it");
+  const std::string module = manifest.handler.substr(0, manifest.handler.find_last_of('.'));
+  std::string path = module;
+  std::ranges::replace(path, '.', '/');
+  if (has(path + ".py") || has(path + "/__init__.py")) return {};
+  return fail(Code::invalid_argument, "the handler " + manifest.handler + " wants '" + path + ".py', which is not among the " +
+                                          std::to_string(files.size()) + " files: add it, or name another handler");
+}
+
 std::string name_from(const std::string& model) {
   const auto slash = model.find_last_of('/');
   std::string name = model.substr(slash == std::string::npos ? 0 : slash + 1);
@@ -63,8 +78,14 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
     std::ranges::sort(order.files, {}, &domain::FileRef::path);
     if (const auto twice = std::ranges::adjacent_find(order.files, {}, &domain::FileRef::path); twice != order.files.end())
       return fail(Code::invalid_argument, "the file '" + twice->path + "' is named twice");
-    TRY(version.manifest.model, find_model(version.manifest, order.files));
+    if (version.manifest.is_code()) {
+      TRY_VOID(check_code(version.manifest, order.files));
+    } else {
+      TRY(version.manifest.model, find_model(version.manifest, order.files));
+    }
     if (!order.name.empty()) version.manifest.name = order.name;
+    if (version.manifest.name.empty() && version.manifest.is_code())
+      return fail(Code::invalid_argument, "a function of code has no name of its own: write name: in function.yaml, or --name");
     if (version.manifest.name.empty()) version.manifest.name = name_from(version.manifest.model);
     if (!domain::valid_function_name(version.manifest.name))
       return fail(Code::invalid_argument, "'" + version.manifest.name.substr(0, 80) +
@@ -84,6 +105,7 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
       return done(VersionView{newest, stage_of(*entry, newest), true});
     }
   }
+  if (version.manifest.is_code()) return commit_version(std::move(order), std::move(version), std::move(done));
   if (const Version* known = checked_elsewhere(version)) {
     version.signature = known->signature;
     version.notes = known->notes;
@@ -105,7 +127,7 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
 }
 
 void Node::commit_version(DeployOrder order, Version version, Done<VersionView> done) {
-  version.compiled = compiled_elsewhere(version);
+  if (!version.manifest.is_code()) version.compiled = compiled_elsewhere(version);
   auto work = [this, version, alias = std::move(order.alias)] {
     return store_.catalog().add_version(version.manifest.name, version, alias);
   };
@@ -137,6 +159,7 @@ void Node::prepare(VersionId id) {
   const auto [entry, number] = versions_.at(id);
   if (entry->stages.contains(number)) return;
   const Version& version = *entry->version(number);
+  if (version.manifest.is_code()) return;  // it runs as it is
   if (is_compiled_for(version, options_.compile_key)) {
     if (version.compiled->tuning.cold_first_ns == 0) tune(id);
   } else if (const auto known = compiled_elsewhere(version)) {

@@ -122,6 +122,27 @@ TEST_F(NodeTest, InstancesOfTheModelAsUploadedGiveWayToTheCompiledOne) {
   EXPECT_EQ(instances, 2);
 }
 
+TEST_F(NodeTest, CodeServesAsItIs) {
+  DeployOrder code{.name = "hello", .manifest = "{runtime: python3.11, handler: app.main, scaling: {min: 1}}",
+                   .files = {node->upload("app.py", "def main(event, context): return event")}};
+  const auto deployed = node->deploy(code);
+  ASSERT_TRUE(deployed) << deployed.error().message;
+  EXPECT_EQ(deployed->stage, Stage::ready);
+  ASSERT_TRUE(node->call("hello").ok);
+  node->play(10s);
+  EXPECT_EQ(node->launcher().started, (std::map<domain::Role, int>{{domain::Role::code, 1}})) << "nothing is checked, compiled or measured";
+  EXPECT_EQ((*node)->describe("hello")->templates, 0);
+
+  code.manifest = "{runtime: python3.11, handler: other.main}";
+  EXPECT_EQ(node->deploy(code).error().message,
+            "the handler other.main wants 'other.py', which is not among the 1 files: add it, or name another handler");
+  code.manifest = "runtime: provided";
+  EXPECT_EQ(node->deploy(code).error().message, "runtime provided runs the file 'bootstrap', which is not there: add it");
+  code.name.clear();
+  code.manifest = "{runtime: python3.11, handler: app.main}";
+  EXPECT_NE(node->deploy(code).error().message.find("--name"), std::string::npos);
+}
+
 TEST_F(NodeTest, WhatCanNotBeCompiledServesAndSaysWhy) {
   node->launcher().compiles = false;
   ASSERT_TRUE(node->deploy(order("fraud")));

@@ -49,6 +49,17 @@ instances::VersionPlan plan_of(const std::string& function_name, const Version& 
   instances::VersionPlan plan{.version = version.id, .function = version.function, .function_name = function_name, .number = version.number,
                               .instance = order_of(Role::instance, function_name, version),
                               .concurrency_max = version.manifest.scaling.concurrency};
+  if (version.manifest.is_code()) {
+    const domain::Manifest& manifest = version.manifest;
+    plan.instance.role = Role::code;
+    plan.instance.files = files_of(version, locate);
+    plan.instance.runtime = manifest.runtime;
+    plan.instance.handler = manifest.handler;
+    plan.instance.environment = manifest.environment;
+    plan.instance.timeout = manifest.resources.timeout;
+    plan.concurrency_max = manifest.scaling.concurrency.value_or(1);
+    return plan;
+  }
   if (!is_compiled_for(version, compile_key)) {
     plan.instance.files = files_of(version, locate);
     plan.instance.pack_weights = true;  // the engine's own default

@@ -270,8 +270,12 @@ void Inference::refuse(Call& call, const Error& error, int version) {
 void Inference::on_reply(Call& call, Ticket ticket, serve::InvocationReply&& reply) {
   call.ticket = ticket;
   if (call.form == Form::lambda) return answer_lambda(call, std::move(reply));
-  if (!reply.ok) return refuse(call, reply.error, reply.version);
+  if (!reply.ok && !reply.function_error) return refuse(call, reply.error, reply.version);
   begin_headers(call, reply.version);
+  if (reply.function_error) {
+    headers_.append("X-Mayfly-Function-Error: Unhandled\r\n");
+    return server_.reply(call.to, {.status = 500, .content_type = "application/json", .headers = headers_, .body = reply.body});
+  }
   headers_.append("X-Mayfly-Cold: ").append(cold_name(reply.phases.cold)).append("\r\nServer-Timing: ");
   append_phase(headers_, "queue", reply.phases.queue);
   append_phase(headers_, ", init", reply.phases.init);
@@ -301,8 +305,10 @@ void Inference::answer_lambda(Call& call, serve::InvocationReply&& reply) {
     const std::string_view id(call.id.data(), call.id_size);
     headers_.append("X-Amz-Log-Result: ").append(lambda::base64(lambda::log_of(id, reply, memory))).append("\r\n");
   }
-  const std::string payload = failed ? lambda::function_error(reply.error) : std::string();
-  server_.reply(call.to, {.content_type = "application/json", .headers = headers_, .body = failed ? std::string_view(payload) : reply.body,
+  const bool own = failed && reply.function_error;  // as the function's code told it
+  const std::string payload = failed && !own ? lambda::function_error(reply.error) : std::string();
+  server_.reply(call.to, {.content_type = "application/json", .headers = headers_,
+                          .body = failed && !own ? std::string_view(payload) : reply.body,
                           .body_memfd = std::move(reply.body_memfd), .body_size = reply.body_size});
 }
 

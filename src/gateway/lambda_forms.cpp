@@ -183,6 +183,7 @@ HttpReply error_reply(const Error& error, int status) {
 
 bool is_function_error(const serve::InvocationReply& reply) {
   if (reply.ok || reply.version == 0) return false;
+  if (reply.function_error) return true;
   const Code code = reply.error.code;
   const bool ran = reply.phases.decode > Duration{} || reply.phases.run > Duration{};
   return code == Code::deadline_exceeded || ran || (code == Code::invalid_argument);

@@ -151,7 +151,8 @@ bool Dispatcher::give(Lane& lane, std::uint32_t index) {
   Slot& slot = slots_[index];
   const instances::Request request{.ticket = ticket_of(index), .deadline = slot.deadline, .format = slot.call.format,
                                    .json_size = slot.call.json_size, .body = slot.call.body, .body_memfd = slot.call.body_memfd.get(),
-                                   .body_size = body_bytes(slot.call)};
+                                   .body_size = body_bytes(slot.call), .request_id_high = slot.call.request_id_high,
+                                   .request_id_low = slot.call.request_id_low};
   Process* process = fleet_.pick(*lane.group);
   while (process && !fleet_.send(*process, request)) process = fleet_.pick(*lane.group);  // one whose ring is full is not picked again
   if (!process) return false;
@@ -295,6 +296,8 @@ void Dispatcher::on_reply(Process& process, Reply&& reply) {
   } else if (reply.head.code != 0) {
     constexpr std::size_t kMessageSize = 4096;
     answered.error = {code_of(reply.head.code), std::string(reply.body.substr(0, kMessageSize))};
+    answered.function_error = reply.head.function_error != 0 && !reply.body_memfd;
+    if (answered.function_error) answered.body = reply.body;
     answer(index, std::move(answered));
   } else {
     answered.ok = true;

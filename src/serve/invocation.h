@@ -41,6 +41,7 @@ struct Phases {
 struct InvocationReply {
   bool ok = false;
   Error error;                     // where !ok
+  bool function_error = false;     // the function's own code failed: `body` is how it told so, a JSON object
   std::string_view body;           // inline: valid during the call only; or:
   os::Fd body_memfd;
   std::uint64_t body_size = 0;
