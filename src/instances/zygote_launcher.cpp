@@ -326,6 +326,11 @@ void ZygoteLauncher::kill(ProcessId id) {
 Usage ZygoteLauncher::measure(ProcessId id) {
   Process* process = find(id);
   if (!process || process->pid == 0) return {};
+  if (process->role == domain::Role::code && process->group) {  // the host and all that the program starts
+    const os::GroupUsage used = cgroups_->usage(process->group);
+    process->cpu_last = process->cpu_before + used.cpu;
+    return {.memory = used.memory, .cpu = process->cpu_last};
+  }
   process->cpu_last = os::process_cpu(process->pid);
   return {.memory = os::process_memory(process->pid), .cpu = process->cpu_last};
 }

@@ -66,6 +66,14 @@ def test_a_handler_as_it_is(world):
     check(any(f"call 2 of this process, {told[-1]}" in str(line) for line in lines), "under the call's own id", (told, lines))
 
 
+def test_what_it_takes(world):
+    world.call({}, "hello")
+    seen = world.node.wait(lambda: world.node.processes("hello"), lambda all_: all_ and all_[0]["memory"] > 4 << 20, 20)
+    check(seen[0]["memory"] < 200 << 20, "its memory is measured, the interpreter's too", seen)
+    (used,) = world.node.get("/api/usage?function=hello")["sums"]
+    check(used["cpu_s"] + used["overhead_cpu_s"] > 0.01, "and the CPU that it took to start", used)
+
+
 def test_lambdas_invoke(world):
     reply = world.send({"name": "you"}, path="/2015-03-31/functions/hello/invocations")
     check(reply.status == 200 and reply.json["greeting"] == "Hello, you!" and reply.headers["X-Amz-Executed-Version"] == "1", "Invoke answers", reply)
@@ -105,6 +113,28 @@ def test_what_does_not_start(world):
     world.deploy("missing", "def other(event, context):\n    return 1\n")
     reply = world.send({}, "missing")
     check(reply.status >= 400 and "handler" in str(reply.body), "a handler that is not there is named", reply)
+
+
+def test_a_bootstrap_of_its_own(world):
+    """The Runtime API as a stranger's program speaks it: what `provided` is for."""
+    python = Path("/usr/bin/python3")
+    if not python.exists():
+        print("   -- skipped: this machine has no /usr/bin/python3 to write a bootstrap in")
+        return
+    folder = world.folder / "own"
+    folder.mkdir()
+    (folder / "bootstrap").write_text(f"""#!{python}
+import http.client, os
+api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+while True:
+    api.request("GET", "/2018-06-01/runtime/invocation/next")
+    call = api.getresponse()
+    event = call.read()
+    api.request("POST", f"/2018-06-01/runtime/invocation/{{call.headers['Lambda-Runtime-Aws-Request-Id']}}/response", b'{{"own": ' + event + b"}}")
+    api.getresponse().read()
+""")
+    world.node.command("deploy", str(folder), "--runtime", "provided.al2023")
+    check([world.call({"n": n}, "own") for n in range(3)] == [{"own": {"n": n}} for n in range(3)], "it is run and answers call after call")
 
 
 def test_large_events_and_answers(world):
