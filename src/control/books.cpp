@@ -5,6 +5,8 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "base/hex.h"
+
 namespace mayfly::control {
 namespace {
 
@@ -18,12 +20,6 @@ template <class T>
 std::vector<T> copied(const std::unordered_map<VersionId, std::deque<T>>& lists, VersionId version) {
   const auto at = lists.find(version);
   return at == lists.end() ? std::vector<T>() : std::vector<T>(at->second.begin(), at->second.end());
-}
-
-std::string hex(std::uint64_t high, std::uint64_t low) {
-  char text[40];
-  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(high), static_cast<unsigned long long>(low));
-  return text;
 }
 
 std::string_view cold_name(std::uint8_t cold) { return cold == 0 ? "warm" : cold == 1 ? "forked" : "artifact"; }
@@ -118,9 +114,8 @@ std::vector<LogLine> Books::lines(FunctionId function, std::uint64_t after, std:
     }
     if (r.process) line["instance"] = r.process;
     if (entry.level.empty()) {
-      const std::string id = hex(r.request_id_high, r.request_id_low);  // as a UUID, which is how X-Request-Id says it
-      line["request_id"] = id.substr(0, 8) + "-" + id.substr(8, 4) + "-" + id.substr(12, 4) + "-" + id.substr(16, 4) + "-" + id.substr(20);
-      if (entry.trace != serve::TraceId()) line["trace_id"] = hex(entry.trace.high, entry.trace.low);
+      line["request_id"] = uuid_text(r.request_id_high, r.request_id_low);  // which is how X-Request-Id says it
+      if (entry.trace != serve::TraceId()) line["trace_id"] = hex_text(entry.trace.high, entry.trace.low);
       line["outcome"] = r.outcome ? mayfly::name(static_cast<Code>(r.outcome)) : "ok";
       line["start"] = cold_name(r.cold);
       line["queue_us"] = r.queue_us;

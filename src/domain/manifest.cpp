@@ -8,6 +8,7 @@
 #include <span>
 
 #include "base/distance.h"
+#include "domain/code_order.h"
 #include "domain/detail/tree.h"
 #include "domain/link.h"
 
@@ -183,18 +184,13 @@ Result<void> read_handler(const Tree& value, Manifest& into, Lines&) {
   return fail(Code::invalid_argument, in_quotes(into.handler.substr(0, 128)) + " is not a handler: write file.function, at most 128 bytes");
 }
 
-bool is_variable(std::string_view name) {
-  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
-  return !name.empty() && letter(name[0]) && std::ranges::all_of(name, [&](char c) { return letter(c) || (c >= '0' && c <= '9'); });
-}
-
 Result<void> read_environment(const Tree& value, Manifest& into, Lines&) {
   if (value.kind != Tree::Kind::map) return fail(Code::invalid_argument, "a list of NAME: value is wanted");
   std::size_t size = 0;
   for (std::size_t i = 0; i < value.keys.size(); ++i) {
     const std::string& name = value.keys[i];
     const Tree& item = value.items[i];
-    if (!is_variable(name))
+    if (!valid_environment_name(name))
       return refuse(value.key_lines[i], "environment: " + in_quotes(name) + " is not a name: use letters, digits and '_'");
     if (name.starts_with("AWS_LAMBDA_") || name.starts_with("LAMBDA_") || name.starts_with("_"))
       return refuse(value.key_lines[i], "environment: " + in_quotes(name) + " is set by the runtime: choose another name");

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/hex.h"
 #include "base/units.h"
 #include "gateway/lambda_forms.h"
 #include "os/listener.h"
@@ -15,14 +16,7 @@ namespace {
 
 using domain::WireFormat;
 
-constexpr char kHex[] = "0123456789abcdef";
-
-bool is_lower_hex(std::string_view text) { return text.find_first_not_of(kHex) == text.npos; }
-
-char* put_hex(char* at, std::uint64_t value, int digits) {
-  for (int shift = (digits - 1) * 4; shift >= 0; shift -= 4) *at++ = kHex[value >> shift & 15];
-  return at;
-}
+bool is_lower_hex(std::string_view text) { return text.find_first_not_of(kHexDigits) == text.npos; }
 
 void append_number(std::string& out, std::uint64_t value) {
   char digits[24];
@@ -161,16 +155,8 @@ void Inference::set_id(Call& call, std::string_view sent) {
   }
   call.id_high = (random_.next() & ~std::uint64_t{0xf000}) | 0x4000;                 // a UUID of version 4
   call.id_low = (random_.next() & ~(std::uint64_t{3} << 62)) | std::uint64_t{2} << 62;
-  char* at = put_hex(call.id.data(), call.id_high >> 32, 8);
-  *at++ = '-';
-  at = put_hex(at, call.id_high >> 16, 4);
-  *at++ = '-';
-  at = put_hex(at, call.id_high, 4);
-  *at++ = '-';
-  at = put_hex(at, call.id_low >> 48, 4);
-  *at++ = '-';
-  put_hex(at, call.id_low, 12);
-  call.id_size = 36;
+  put_uuid(call.id.data(), call.id_high, call.id_low);
+  call.id_size = kUuidSize;
 }
 
 void Inference::set_trace(Call& call, std::string_view parent) {

@@ -9,12 +9,11 @@
 #include <ctime>
 
 #include "base/units.h"
+#include "domain/arn.h"
 #include "domain/manifest.h"
 
 namespace mayfly::gateway::lambda {
 namespace {
-
-constexpr std::string_view kAccount = "000000000000", kRegion = "us-east-1";
 
 std::vector<std::string_view> split(std::string_view text, char by) {
   std::vector<std::string_view> parts;
@@ -95,7 +94,7 @@ Result<Target> parse_target(std::string_view name, std::string_view qualifier) {
 }
 
 std::string arn_of(std::string_view function, std::string_view qualifier) {
-  std::string arn = "arn:aws:lambda:" + std::string(kRegion) + ":" + std::string(kAccount) + ":function:" + std::string(function);
+  std::string arn = domain::function_arn(function);
   if (!qualifier.empty()) arn.append(":").append(qualifier);
   return arn;
 }
@@ -111,7 +110,7 @@ Json configuration_of(std::string_view function, const domain::Version& version,
   const bool latest = qualifier.empty() || qualifier == "$LATEST";
   return {{"FunctionName", function},
           {"FunctionArn", arn_of(function, latest ? "" : qualifier)},
-          {"Role", "arn:aws:iam::" + std::string(kAccount) + ":role/none"},
+          {"Role", "arn:aws:iam::" + std::string(domain::kAwsAccount) + ":role/none"},
           {"Handler", version.manifest.model},
           {"PackageType", "Zip"},
           {"CodeSize", size},

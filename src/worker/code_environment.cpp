@@ -2,12 +2,9 @@
 
 #include <map>
 
+#include "domain/arn.h"
+
 namespace mayfly::worker {
-namespace {
-
-constexpr std::string_view kRegion = "us-east-1";  // clients of AWS's services want one, and there is no other
-
-}  // namespace
 
 std::vector<std::string> code_environment(const domain::CodeOrder& order, std::string_view api, std::string_view stream) {
   std::map<std::string, std::string, std::less<>> all = {
@@ -19,7 +16,7 @@ std::vector<std::string> code_environment(const domain::CodeOrder& order, std::s
   const std::string version = std::to_string(order.version);
   const std::pair<std::string_view, std::string> reserved[] = {
       {"_HANDLER", order.handler},
-      {"AWS_DEFAULT_REGION", std::string(kRegion)},
+      {"AWS_DEFAULT_REGION", std::string(domain::kAwsRegion)},
       {"AWS_EXECUTION_ENV", "AWS_Lambda_provided"},
       {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE", std::to_string(order.memory_mb)},
       {"AWS_LAMBDA_FUNCTION_NAME", order.function},
@@ -28,7 +25,7 @@ std::vector<std::string> code_environment(const domain::CodeOrder& order, std::s
       {"AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/" + order.function},
       {"AWS_LAMBDA_LOG_STREAM_NAME", "[" + version + "]" + std::string(stream)},
       {"AWS_LAMBDA_RUNTIME_API", std::string(api)},
-      {"AWS_REGION", std::string(kRegion)},
+      {"AWS_REGION", std::string(domain::kAwsRegion)},
       {"LAMBDA_RUNTIME_DIR", "/var/runtime"},
       {"LAMBDA_TASK_ROOT", order.folder},
   };
@@ -36,10 +33,6 @@ std::vector<std::string> code_environment(const domain::CodeOrder& order, std::s
   std::vector<std::string> list;
   for (const auto& [name, value] : all) list.push_back(name + "=" + value);
   return list;
-}
-
-std::string function_arn(const domain::CodeOrder& order) {
-  return "arn:aws:lambda:" + std::string(kRegion) + ":000000000000:function:" + order.function;
 }
 
 }  // namespace mayfly::worker

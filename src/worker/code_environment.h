@@ -12,7 +12,4 @@ namespace mayfly::worker {
 // "NAME=value", each name once. `api` is where the Runtime API listens: "127.0.0.1:9001". `stream` tells one instance's log from another's.
 [[nodiscard]] std::vector<std::string> code_environment(const domain::CodeOrder& order, std::string_view api, std::string_view stream);
 
-// What the program is told that it is called by: "arn:aws:lambda:us-east-1:000000000000:function:NAME".
-[[nodiscard]] std::string function_arn(const domain::CodeOrder& order);
-
 }  // namespace mayfly::worker

@@ -1,51 +1,39 @@
 #include "worker/code_loop.h"
 
-#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
+#include "base/hex.h"
+#include "domain/arn.h"
 #include "domain/link.h"
 #include "os/clock.h"
 #include "os/listener.h"
 #include "worker/code_environment.h"
-#include "worker/large_body.h"
 #include "worker/python_runtime.h"
 
 namespace mayfly::worker {
 namespace {
 
-using domain::Message;
 using domain::MessageKind;
 using domain::ReplyHead;
 using namespace std::chrono_literals;
 
-constexpr Duration kBodyWaitMax = 10s;  // the node sends a large body before its frame
 constexpr std::size_t kTextMax = 4096;  // of a reason
 constexpr std::size_t kWaitingMax = 64;  // the node sends one at a time; more than this is not its protocol
 
 std::uint64_t ns(Duration d) { return static_cast<std::uint64_t>(d.count()); }
 
-std::string hex(std::uint64_t value, int digits) {
-  std::string text(static_cast<std::size_t>(digits), '0');
-  for (std::size_t i = text.size(); i-- > 0; value >>= 4) text[i] = "0123456789abcdef"[value & 15];
-  return text;
-}
-
 // A UUID: the one that came with the call, else one that holds its ticket.
 std::string id_of(const domain::RequestHead& head) {
-  std::string text;
-  const bool told = std::ranges::any_of(head.request_id, [](std::uint8_t b) { return b != 0; });
-  for (std::size_t i = 0; told && i < sizeof head.request_id; ++i) {
-    if (i == 4 || i == 6 || i == 8 || i == 10) text += '-';
-    text += hex(head.request_id[i], 2);
-  }
-  if (told) return text;
-  return hex(head.ticket >> 32, 8) + "-" + hex(head.ticket >> 16, 4) + "-4000-8000-" + hex(head.ticket, 12);
+  std::uint64_t halves[2] = {};
+  for (std::size_t i = 0; i < sizeof head.request_id; ++i) halves[i / 8] = halves[i / 8] << 8 | head.request_id[i];
+  if (halves[0] != 0 || halves[1] != 0) return uuid_text(halves[0], halves[1]);
+  constexpr std::uint64_t kVersion = 0x4000, kVariant = std::uint64_t{0x8000} << 48;
+  return uuid_text((head.ticket & ~std::uint64_t{0xffff}) | kVersion, kVariant | (head.ticket & 0xffff'ffff'ffff));
 }
 
 std::string exit_text(int wait_status) {
@@ -56,7 +44,7 @@ std::string exit_text(int wait_status) {
 
 os::Command command_of(const domain::CodeOrder& order, std::string_view api) {
   os::Command command{.program = order.arguments.at(0),
-                      .environment = code_environment(order, api, hex(os::random_seed(), 16) + hex(os::random_seed(), 16))};
+                      .environment = code_environment(order, api, hex_text(os::random_seed(), os::random_seed()))};
   for (std::size_t i = 1; i < order.arguments.size(); ++i) {
     const std::string& argument = order.arguments[i];
     command.arguments.emplace_back(argument == domain::kPythonRuntime ? kPythonRuntimeText : std::string_view(argument));
@@ -83,11 +71,12 @@ std::string seconds_of(Duration d) {
 }  // namespace
 
 CodeLoop::CodeLoop(os::Loop loop, CodeLink link, domain::CodeOrder order, CodeOptions options)
-    : link_(std::move(link)), order_(std::move(order)), options_(std::move(options)), loop_(std::move(loop)),
-      api_({.function_arn = function_arn(order_), .response_max = options_.response_max}),
+    : link_(std::move(link)), control_(link_.control), order_(std::move(order)), options_(std::move(options)),
+      loop_(std::move(loop)),
+      api_({.function_arn = domain::function_arn(order_.function), .response_max = options_.response_max}),
       control_port_([this] {
-        if (!read_control()) end(End::node_gone);
-        else if (stopping_) take_frames();
+        if (!control_.read()) end(End::node_gone);
+        else if (control_.stopping()) take_frames();
       }),
       bell_port_([this] {
         os::clear_doorbell(link_.in.doorbell());
@@ -126,7 +115,7 @@ Result<void> CodeLoop::start() {
   if (!child) return fail(child.error().code, "Runtime.InvalidEntrypoint: " + child.error().message + " (in " + order_.folder + ")");
   child_ = std::move(*child);
   TRY_VOID(loop_.watch(child_.pidfd.get(), os::kReadable, exit_port_));
-  TRY_VOID(loop_.watch(link_.control, os::kReadable, control_port_));
+  TRY_VOID(loop_.watch(control_.socket(), os::kReadable, control_port_));
   TRY_VOID(loop_.watch(link_.in.doorbell(), os::kReadable, bell_port_));
   return {};
 }
@@ -171,32 +160,11 @@ bool CodeLoop::accept(std::span<const std::byte> frame) {
 }
 
 bool CodeLoop::take_large_body(Call& call) {
-  while (large_bodies_.empty() || large_bodies_.front().first != call.head.ticket) {
-    if (!large_bodies_.empty()) return false;
-    pollfd fd{link_.control, POLLIN, 0};
-    if (::poll(&fd, 1, static_cast<int>(to_ms(kBodyWaitMax))) <= 0 || !read_control()) return false;
-  }
-  const os::Fd memfd = std::move(large_bodies_.front().second);
-  large_bodies_.pop_front();
-  const auto mapped = os::map_file(memfd.get(), call.head.body_size, os::Access::read);
+  const auto memfd = control_.take_body(call.head.ticket);
+  if (!memfd) return false;
+  const auto mapped = os::map_file(memfd->get(), call.head.body_size, os::Access::read);
   if (!mapped) return false;
   call.body.assign(mapped->text());
-  return true;
-}
-
-bool CodeLoop::read_control() {
-  std::array<std::byte, 4096> bytes;
-  auto packet = os::receive_packet(link_.control, bytes);
-  if (!packet) return packet.error().code == Code::exhausted;
-  Message head;
-  if (packet->size < sizeof head) return false;
-  std::memcpy(&head, bytes.data(), sizeof head);
-  if (head.kind == MessageKind::stop) stopping_ = true;
-  if (head.kind == MessageKind::body && packet->size >= sizeof(domain::BodyMessage) && packet->fds.size() == 1) {
-    domain::BodyMessage body;
-    std::memcpy(&body, bytes.data(), sizeof body);
-    large_bodies_.emplace_back(body.ticket, std::move(packet->fds[0]));
-  }
   return true;
 }
 
@@ -234,7 +202,7 @@ void CodeLoop::begin_next() {
                          .event = std::exchange(running_->body, {})}));
   }
   link_.out.wake();
-  if (stopping_ && !running_ && waiting_.empty() && link_.in.empty()) end(End::stopped);
+  if (control_.stopping() && !running_ && waiting_.empty() && link_.in.empty()) end(End::stopped);
 }
 
 void CodeLoop::overdue() {
@@ -261,12 +229,12 @@ void CodeLoop::say_ready() {
   told_start_ = true;
   cpu_told_ = cpu_now();
   const domain::ReadyMessage ready{.credit = 1, .threads = 1, .load_ns = ns(os::monotonic_now() - begun_), .cpu_ns = ns(cpu_told_)};
-  if (!os::send_packet(link_.control, os::bytes_of(ready))) end(End::node_gone);
+  if (!os::send_packet(control_.socket(), os::bytes_of(ready))) end(End::node_gone);
 }
 
 void CodeLoop::say_failed(const std::string& text) {
   if (std::exchange(told_start_, true)) return;
-  if (!send_failed(link_.control, {Code::internal, text})) end(End::node_gone);
+  if (!send_failed(control_.socket(), {Code::internal, text})) end(End::node_gone);
 }
 
 void CodeLoop::code_ended() {
@@ -288,7 +256,7 @@ void CodeLoop::finish(RuntimeApi::Outcome&& outcome) {
   loop_.cancel(deadline_);
   ReplyHead head{.run_ns = ns(os::monotonic_now() - call.given), .rows = 1, .batch_rows = 1};
   if (!outcome.error) {
-    if (outcome.response.size() <= domain::kInlineMax || send_large_body(link_.control, call.head.ticket, outcome.response)) {
+    if (outcome.response.size() <= domain::kInlineMax || control_.send_body(call.head.ticket, outcome.response)) {
       head.in_memfd = outcome.response.size() > domain::kInlineMax;
       return reply(call, head, outcome.response);
     }

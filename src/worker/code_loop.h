@@ -29,6 +29,7 @@
 #include "os/ring.h"
 #include "worker/code_output.h"
 #include "worker/code_port.h"
+#include "worker/node_control.h"
 #include "worker/runtime_api.h"
 
 namespace mayfly::worker {
@@ -77,7 +78,6 @@ class CodeLoop {
   void take_frames();
   bool accept(std::span<const std::byte> frame);       // false: the node broke the protocol
   bool take_large_body(Call& call);
-  bool read_control();                                 // false: the node is gone
   void cancel(std::uint64_t ticket);
   void begin_next();
   void overdue();
@@ -92,6 +92,7 @@ class CodeLoop {
   std::uint64_t cpu_since_last();
 
   CodeLink link_;
+  NodeControl control_;
   const domain::CodeOrder order_;
   const CodeOptions options_;
   os::Loop loop_;
@@ -103,11 +104,10 @@ class CodeLoop {
   Instant begun_{};
   std::optional<Call> running_;                        // the one that the Runtime API knows
   std::deque<Call> waiting_;
-  std::deque<std::pair<std::uint64_t, os::Fd>> large_bodies_;
   os::Loop::TimerId deadline_{};
   Duration cpu_told_{}, code_cpu_{};
   std::optional<End> end_;
-  bool stopping_ = false, told_start_ = false;
+  bool told_start_ = false;
 };
 
 // The whole of it, for the process that got a LoadOrder to run code: `link` is ring, doorbell of the node's frames, doorbell of

@@ -1,7 +1,6 @@
 #include "worker/serve_loop.h"
 
 #include <poll.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -13,7 +12,6 @@
 #include "domain/link.h"
 #include "os/clock.h"
 #include "os/machine.h"
-#include "worker/large_body.h"
 
 namespace mayfly::worker {
 namespace {
@@ -25,7 +23,6 @@ using namespace std::chrono_literals;
 
 constexpr Duration kSpin = 20us;            // a wake-up across cores costs 36 to 48 µs (docs/measurements.md)
 constexpr std::size_t kSpareMax = 64;
-constexpr Duration kBodyWaitMax = 10s;      // the node sends a large body before its frame
 
 std::uint64_t ns(Duration d) { return static_cast<std::uint64_t>(d.count()); }
 
@@ -81,7 +78,7 @@ bool ServeLoop::run() {
       out_.wake();
       continue;
     }
-    if (stopping_) return true;
+    if (control_.stopping()) return true;
     if (spin()) continue;
     if (in_.prepare_sleep()) {
       const bool node_there = wait(1h);
@@ -116,28 +113,12 @@ bool ServeLoop::spin() {
 }
 
 bool ServeLoop::wait(Duration at_most) {
-  std::array<pollfd, 2> fds{{{in_.doorbell(), POLLIN, 0}, {control_, POLLIN, 0}}};
+  std::array<pollfd, 2> fds{{{in_.doorbell(), POLLIN, 0}, {control_.socket(), POLLIN, 0}}};
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(at_most);
   const timespec timeout{.tv_sec = seconds.count(), .tv_nsec = (at_most - seconds).count()};
   ::ppoll(fds.data(), fds.size(), &timeout, nullptr);
   if (fds[0].revents) os::clear_doorbell(in_.doorbell());
-  return !fds[1].revents || read_control();
-}
-
-bool ServeLoop::read_control() {
-  std::array<std::byte, 4096> bytes;
-  auto packet = os::receive_packet(control_, bytes);
-  if (!packet) return packet.error().code == Code::exhausted;
-  if (packet->size < sizeof(domain::Message)) return false;
-  domain::Message head;
-  std::memcpy(&head, bytes.data(), sizeof head);
-  if (head.kind == domain::MessageKind::stop) stopping_ = true;
-  if (head.kind == domain::MessageKind::body && packet->size >= sizeof(domain::BodyMessage) && packet->fds.size() == 1) {
-    domain::BodyMessage body;
-    std::memcpy(&body, bytes.data(), sizeof body);
-    large_bodies_.emplace_back(body.ticket, std::move(packet->fds[0]));
-  }
-  return true;
+  return !fds[1].revents || control_.read();
 }
 
 bool ServeLoop::intake() {
@@ -196,16 +177,11 @@ bool ServeLoop::accept(std::span<const std::byte> frame) {
 }
 
 bool ServeLoop::take_large_body(Work& work) {
-  while (large_bodies_.empty() || large_bodies_.front().first != work.head.ticket) {
-    if (!large_bodies_.empty()) return false;
-    pollfd fd{control_, POLLIN, 0};
-    if (::poll(&fd, 1, static_cast<int>(to_ms(kBodyWaitMax))) == 0 || !read_control()) return false;
-  }
-  const os::Fd memfd = std::move(large_bodies_.front().second);
-  large_bodies_.pop_front();
+  const auto memfd = control_.take_body(work.head.ticket);
+  if (!memfd) return false;
   // Parsers read a little beyond the end. What lies behind the file's last page is not readable, so the body is
   // copied in the one case where it ends within kPadding of a page's end.
-  auto mapped = os::map_file(memfd.get(), work.head.body_size, os::Access::read);
+  auto mapped = os::map_file(memfd->get(), work.head.body_size, os::Access::read);
   if (!mapped || !*mapped) return false;  // never empty: that would go inline
   constexpr std::size_t kPage = 4096;
   const std::size_t tail = kPage - (work.head.body_size - 1) % kPage - 1;
@@ -247,7 +223,7 @@ std::size_t ServeLoop::choose_batch() {
   };
   auto [count, full] = fitting();
   const Instant until = waiting_.front().begun + options_.batch_wait;
-  while (!full && !stopping_ && options_.batch_wait > Duration{}) {
+  while (!full && !control_.stopping() && options_.batch_wait > Duration{}) {
     const Duration left = until - os::monotonic_now();
     if (left <= Duration{}) break;
     if (in_.prepare_sleep() && !wait(left)) gone_ = true;
@@ -403,7 +379,7 @@ void ServeLoop::refuse(const Work& work, const Error& error, std::uint64_t cpu) 
 
 void ServeLoop::reply(ReplyHead head, std::string_view body) {
   if (body.size() > domain::kInlineMax) {
-    if (!send_large_body(control_, head.ticket, body)) {
+    if (!control_.send_body(head.ticket, body)) {
       constexpr std::string_view kNoRoom = "the reply is too large for this instance's memory";
       head.code = static_cast<std::uint8_t>(Code::exhausted);
       head.body_size = kNoRoom.size();

@@ -18,6 +18,7 @@
 #include "os/ring.h"
 #include "worker/codec.h"
 #include "worker/model.h"
+#include "worker/node_control.h"
 #include "worker/run_watch.h"
 
 namespace mayfly::worker {
@@ -55,7 +56,6 @@ class ServeLoop {
   bool intake();                 // frames to waiting_; false: the node is gone
   bool accept(std::span<const std::byte> frame);
   bool take_large_body(Work& work);
-  bool read_control();           // false: the node is gone
   bool wait(Duration at_most);
   bool spin();
   void run_batch();
@@ -73,7 +73,7 @@ class ServeLoop {
   std::uint64_t cpu_since_last();
 
   Model& model_;
-  const int control_;
+  NodeControl control_;
   os::Ring in_, out_;
   const ServeOptions options_;
   bool batches_;
@@ -82,13 +82,12 @@ class ServeLoop {
   RunWatch watch_;
   std::deque<Work> waiting_;
   std::vector<Work> spare_;    // answered; their memory is used again
-  std::deque<std::pair<std::uint64_t, os::Fd>> large_bodies_;
   std::vector<std::vector<std::byte>> joined_;
   std::vector<TensorView> joined_inputs_, part_;
   Encoded encoded_;
   Duration cpu_told_{};
   std::uint64_t cpu_batch_ = 0;             // of the batch that is answered; each request tells its part
-  bool stopping_ = false, gone_ = false;
+  bool gone_ = false;
   bool may_spin_ = false;
   int spin_misses_ = 0, spin_pause_ = 0;
 };

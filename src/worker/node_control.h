@@ -1,0 +1,32 @@
+// A serving process's end of its control socket (domain/link.h), beside the frames in the rings: the node says stop, and bodies that
+// are too large for a frame go both ways in sealed memfds, each before its frame.
+#pragma once
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "os/fd.h"
+
+namespace mayfly::worker {
+
+class NodeControl {
+ public:
+  explicit NodeControl(int socket) : socket_(socket) {}
+
+  int socket() const { return socket_; }
+  bool stopping() const { return stopping_; }
+  [[nodiscard]] bool read();  // a packet, if there is one; false: the node is gone
+  // The body of the call whose frame is read now; waits for it. Nothing: the node is gone, or it sent another call's.
+  [[nodiscard]] std::optional<os::Fd> take_body(std::uint64_t ticket);
+  // A reply's. False where this process has no memory for it, or the node is gone.
+  [[nodiscard]] bool send_body(std::uint64_t ticket, std::string_view body) const;
+
+ private:
+  const int socket_;
+  std::deque<std::pair<std::uint64_t, os::Fd>> bodies_;  // by ticket, as they came
+  bool stopping_ = false;
+};
+
+}  // namespace mayfly::worker
