@@ -6,6 +6,7 @@
 #include <poll.h>
 
 #include "app/commands.h"
+#include "app/pack.h"
 #include "domain/manifest.h"
 #include "os/clock.h"
 
@@ -57,6 +58,7 @@ std::string name_of(const DeployOptions& options, const std::string& manifest) {
   if (!options.name.empty() || !read || !read->is_code() || !read->name.empty()) return options.name;
   std::error_code error;
   std::string name = std::filesystem::canonical(options.path, error).filename().string();
+  if (is_archive(name)) name.resize(name.find('.'));
   std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return name;
 }
@@ -66,8 +68,10 @@ Json order_of(const DeployOptions& options, const Package& package, const std::s
   if (const std::string name = name_of(options, manifest); !name.empty()) order["name"] = name;
   if (!manifest.empty()) order["manifest"] = manifest;
   order["files"] = Json::array();
-  for (const PackageFile& file : package.files)
+  for (const PackageFile& file : package.files) {
     order["files"].push_back({{"path", file.file.path}, {"sha256", file.file.sha256}, {"size", file.file.size.count}});
+    if (file.file.archive) order["files"].back()["archive"] = true;
+  }
   order["alias"] = options.no_alias ? Json() : Json(options.alias);
   if (options.force) order["force"] = true;
   return order;
@@ -131,8 +135,32 @@ void print_version(const Context& context, const Json& version, const DeployOpti
 
 }  // namespace
 
+namespace {
+
+// Code is sent as one archive, a model file by file: the node shares those among versions.
+Result<Package> read_any(const DeployOptions& options, std::optional<Packed>& packed) {
+  std::error_code error;
+  if (is_archive(options.path) && std::filesystem::is_regular_file(options.path, error)) {
+    Package package;
+    TRY(package.manifest, manifest_in(options.path));
+    package.size.count = std::filesystem::file_size(options.path, error);
+    const std::string name = std::filesystem::path(options.path).filename().string();
+    package.files.push_back({.file = {.path = name, .size = package.size, .archive = true}, .location = options.path});
+    return package;
+  }
+  TRY(const std::string manifest, read_manifest_of(options.path));
+  TRY(const std::string whole, with_overrides(manifest, options.overrides));
+  const auto read = domain::parse_manifest(whole);
+  if (!read || !read->is_code() || !std::filesystem::is_directory(options.path, error)) return read_package(options.path);
+  TRY(packed, pack_folder(options.path));
+  return Package{.manifest = manifest, .files = {packed->entry}, .size = packed->entry.file.size};
+}
+
+}  // namespace
+
 Result<void> deploy(const Context& context, const DeployOptions& options) {
-  TRY(Package package, read_package(options.path));
+  std::optional<Packed> packed;
+  TRY(Package package, read_any(options, packed));
   TRY(const std::string manifest, with_overrides(package.manifest, options.overrides));
   TRY_VOID(hash_package(context, package));
   for (const PackageFile& file : package.files) TRY_VOID(upload_file(context, file));

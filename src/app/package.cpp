@@ -123,6 +123,13 @@ Result<Package> read_package(const std::string& path) {
   return package;
 }
 
+Result<std::string> read_manifest_of(const std::string& path) {
+  std::error_code error;
+  for (const char* name : kManifestNames)
+    if (fs::path at = fs::path(path) / name; fs::is_regular_file(at, error)) return read_manifest(at);
+  return std::string();
+}
+
 Result<os::Fd> open_file(const std::string& location) {
   os::Fd file(::open(location.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
   if (!file) return wrong("'" + location + "' can't be opened: " + std::strerror(errno));

@@ -28,6 +28,8 @@ struct Package {
 };
 
 [[nodiscard]] Result<Package> read_package(const std::string& path);
+// Of a folder, its manifest alone; "" where there is none, or it is a file.
+[[nodiscard]] Result<std::string> read_manifest_of(const std::string& path);
 
 // SHA-256 of the whole file, as 64 lower-case digits. progress(bytes so far) after every piece.
 [[nodiscard]] Result<std::string> hash_file(int file, const std::function<void(std::uint64_t)>& progress);

@@ -22,7 +22,8 @@ using Done = std::function<void(Result<T>)>;
 struct DeployOrder {
   std::string name;                    // "" : the manifest's, else the model's file name without its ending
   std::string manifest;                // YAML or JSON; "" : all defaults
-  std::vector<domain::FileRef> files;  // whose artifacts have been uploaded; one must be the model
+  std::vector<domain::FileRef> files;  // whose artifacts have been uploaded; one must be the model. Of code: or one archive alone
+  std::optional<domain::FileRef> archive;  // in place of files: a zip or tar with all of them
   std::optional<std::string> alias = "live";  // moved to the new version once it can serve; absent: none is
   bool force = false;                  // a new version even where the files and the manifest are the newest version's
 };

@@ -49,7 +49,9 @@ Result<void> Node::open() {
       if (v.manifest.scaling.min > 0) scale_.keep_watch(v.id);
     }
     if (!entry->function.versions.empty()) routes_.set(name, route_of(entry->function));
-    functions_.emplace(name, std::move(entry));
+    Entry& kept = *functions_.emplace(name, std::move(entry)).first->second;
+    for (const Version& v : kept.function.versions)
+      if (v.files[0].archive) prepare(v.id);  // what is unpacked is a cache: somebody may have emptied it
   }
   return {};
 }
@@ -81,7 +83,9 @@ Result<Node::Entry*> Node::need(std::string_view function) {
 }
 
 Locate Node::locate() {
-  return [this](std::string_view sha256) { return store_.artifacts().path_of(sha256); };
+  return [this](const domain::FileRef& file) {
+    return file.archive ? store_.packages().path_of(file.sha256) : store_.artifacts().path_of(file.sha256);
+  };
 }
 
 void Node::refresh(Entry& entry) {

@@ -102,6 +102,8 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   // What another version of the same model has: what its check said; its compiled file, as measured if the limits are the same.
   const domain::Version* checked_elsewhere(const domain::Version& version);
   std::optional<domain::Compiled> compiled_elsewhere(const domain::Version& version);
+  void unpack(const domain::FileRef& archive, Done<void> done);  // at once where it has been; one at a time of each
+  void commit_code(DeployOrder order, domain::Version version, Done<VersionView> done);
   void compile(VersionId version);
   void not_compiled(VersionId version, std::string_view level, const std::string& why);
   void tune(VersionId version);
@@ -135,6 +137,7 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   std::unordered_map<VersionId, Place> versions_;
   std::unordered_map<std::string, std::unordered_set<VersionId>> same_source_;
   Joined compiling_, tuning_;
+  std::map<std::string, std::vector<Done<void>>> unpacking_;  // by archive: who waits
   std::unordered_map<std::uint64_t, std::shared_ptr<store::Upload>> uploads_;
   std::uint64_t uploads_made_ = 0;
 };

@@ -31,21 +31,6 @@ Result<std::string> find_model(const domain::Manifest& manifest, const std::vect
   return fail(Code::invalid_argument, std::to_string(models) + " files end in .onnx: name the model in function.yaml ('model: …')");
 }
 
-// That the handler's file is there, as the runtime will look for it.
-Result<void> check_code(const domain::Manifest& manifest, const std::vector<domain::FileRef>& files) {
-  const auto has = [&](const std::string& path) { return std::ranges::any_of(files, [&](const auto& f) { return f.path == path; }); };
-  if (manifest.runtime.starts_with("provided"))
-    return has("bootstrap") ? Result<void>()
-                            : fail(Code::invalid_argument,
-                                   "runtime " + manifest.runtime + " runs the file 'bootstrap', which is not there: add it");
-  const std::string module = manifest.handler.substr(0, manifest.handler.find_last_of('.'));
-  std::string path = module;
-  std::ranges::replace(path, '.', '/');
-  if (has(path + ".py") || has(path + "/__init__.py")) return {};
-  return fail(Code::invalid_argument, "the handler " + manifest.handler + " wants '" + path + ".py', which is not among the " +
-                                          std::to_string(files.size()) + " files: add it, or name another handler");
-}
-
 std::string name_from(const std::string& model) {
   const auto slash = model.find_last_of('/');
   std::string name = model.substr(slash == std::string::npos ? 0 : slash + 1);
@@ -62,6 +47,10 @@ bool same_content(const Version& a, const Version& b) {
 
 void Node::deploy(DeployOrder order, Done<VersionView> done) {
   const auto prepared = [&]() -> Result<Version> {
+    if (order.archive) {
+      order.archive->archive = true;
+      order.files = {*std::move(order.archive)};
+    }
     if (order.files.empty() || order.files.size() > domain::kFilesMax)
       return fail(Code::invalid_argument,
                   std::to_string(order.files.size()) + " files: a version has 1 to " + std::to_string(domain::kFilesMax));
@@ -76,11 +65,13 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
       TRY(file.size, store_.artifacts().size(file.sha256));
     }
     std::ranges::sort(order.files, {}, &domain::FileRef::path);
+    if (order.files.size() > 1 && std::ranges::any_of(order.files, &domain::FileRef::archive))
+      return fail(Code::invalid_argument, "an archive stands alone: put the other files into it");
     if (const auto twice = std::ranges::adjacent_find(order.files, {}, &domain::FileRef::path); twice != order.files.end())
       return fail(Code::invalid_argument, "the file '" + twice->path + "' is named twice");
-    if (version.manifest.is_code()) {
-      TRY_VOID(check_code(version.manifest, order.files));
-    } else {
+    if (version.manifest.is_code() != order.files[0].archive && order.files[0].archive)
+      return fail(Code::invalid_argument, "an archive is for code, and the manifest names no runtime: write runtime: in function.yaml");
+    if (!version.manifest.is_code()) {
       TRY(version.manifest.model, find_model(version.manifest, order.files));
     }
     if (!order.name.empty()) version.manifest.name = order.name;
@@ -102,10 +93,14 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
     const Version& newest = entry->function.versions.back();
     if (same_content(newest, version)) {
       prepare(newest.id);
-      return done(VersionView{newest, stage_of(*entry, newest), true});
+      VersionView view{newest, stage_of(*entry, newest), true};
+      if (!newest.files[0].archive) return done(std::move(view));
+      return unpack(newest.files[0], [view = std::move(view), done = std::move(done)](const Result<void>& unpacked) {
+        done(unpacked ? Result<VersionView>(view) : fail(unpacked.error()));
+      });
     }
   }
-  if (version.manifest.is_code()) return commit_version(std::move(order), std::move(version), std::move(done));
+  if (version.manifest.is_code()) return commit_code(std::move(order), std::move(version), std::move(done));
   if (const Version* known = checked_elsewhere(version)) {
     version.signature = known->signature;
     version.notes = known->notes;
@@ -159,7 +154,14 @@ void Node::prepare(VersionId id) {
   const auto [entry, number] = versions_.at(id);
   if (entry->stages.contains(number)) return;
   const Version& version = *entry->version(number);
-  if (version.manifest.is_code()) return;  // it runs as it is
+  if (version.manifest.is_code()) {  // it runs as it is; but what is unpacked of it is a cache
+    if (version.files[0].archive)
+      unpack(version.files[0], [this, id](const Result<void>& unpacked) {
+        const Version* v = find(id);
+        if (v && !unpacked) books_.log(v->function, v->number, 0, "error", unpacked.error().message);
+      });
+    return;
+  }
   if (is_compiled_for(version, options_.compile_key)) {
     if (version.compiled->tuning.cold_first_ns == 0) tune(id);
   } else if (const auto known = compiled_elsewhere(version)) {
@@ -262,7 +264,7 @@ void Node::tune(VersionId id) {
   const std::string what = source_of(*version) + limits_of(*version);
   if (!tuning_.join(what, id)) return;
   instances::StartOrder order = job_order(Role::tune, version->manifest.name, *version, locate());
-  order.files = {{version->manifest.model, locate()(version->compiled->sha256), version->compiled->size}};
+  order.files = {{version->manifest.model, locate()({.sha256 = version->compiled->sha256}), version->compiled->size}};
   order.compiled = true;
   fleet_.run_job(std::move(order), [this, what](Result<instances::ReadyReport> report) {
     const auto tuning = report ? domain::parse_tuning_result(report->result) : Result<domain::Tuning>(fail(report.error()));

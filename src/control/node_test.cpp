@@ -135,12 +135,29 @@ TEST_F(NodeTest, CodeServesAsItIs) {
 
   code.manifest = "{runtime: python3.11, handler: other.main}";
   EXPECT_EQ(node->deploy(code).error().message,
-            "the handler other.main wants 'other.py', which is not among the 1 files: add it, or name another handler");
+            "the handler other.main wants 'other.py', which is not in the package: add it, or name another handler");
   code.manifest = "runtime: provided";
   EXPECT_EQ(node->deploy(code).error().message, "runtime provided runs the file 'bootstrap', which is not there: add it");
   code.name.clear();
   code.manifest = "{runtime: python3.11, handler: app.main}";
   EXPECT_NE(node->deploy(code).error().message.find("--name"), std::string::npos);
+}
+
+TEST_F(NodeTest, AnArchiveIsForCodeAndStandsAlone) {
+  domain::FileRef archive = node->upload("app.zip", "not looked at here");
+  archive.archive = true;
+  DeployOrder code{.name = "zipped", .manifest = "task: raw", .files = {archive}};
+  EXPECT_NE(node->deploy(code).error().message.find("an archive is for code"), std::string::npos);
+  code.manifest = "{runtime: python3.11, handler: app.main}";
+  code.files.push_back(node->upload("app.py", "def main(event, context): return event"));
+  EXPECT_NE(node->deploy(code).error().message.find("an archive stands alone"), std::string::npos);
+  // What the fake sandbox unpacks is an empty folder: once, whoever asks for it.
+  for (int i = 0; i < 2; ++i) {
+    code.files = i == 0 ? std::vector{archive} : std::vector<domain::FileRef>{};
+    if (i == 1) code.archive = archive;
+    EXPECT_NE(node->deploy(code).error().message.find("wants 'app.py', which is not in the package"), std::string::npos);
+  }
+  EXPECT_EQ(node->launcher().started, (std::map<domain::Role, int>{{domain::Role::unpack, 1}}));
 }
 
 TEST_F(NodeTest, WhatCanNotBeCompiledServesAndSaysWhy) {

@@ -12,7 +12,7 @@ using domain::Version;
 std::vector<instances::ModelFile> files_of(const Version& version, const Locate& locate) {
   std::vector<instances::ModelFile> files;
   for (const domain::FileRef& file : version.files) {
-    instances::ModelFile found{file.path, locate(file.sha256), file.size};
+    instances::ModelFile found{file.archive ? std::string() : file.path, locate(file), file.size};
     // The model leads; what it refers to follows.
     if (file.path == version.manifest.model) files.insert(files.begin(), std::move(found));
     else files.push_back(std::move(found));
@@ -67,7 +67,7 @@ instances::VersionPlan plan_of(const std::string& function_name, const Version& 
   }
   const domain::Compiled& compiled = *version.compiled;
   const domain::Tuning& tuning = compiled.tuning;
-  plan.instance.files = {{version.manifest.model, locate(compiled.sha256), compiled.size}};
+  plan.instance.files = {{version.manifest.model, locate({.sha256 = compiled.sha256}), compiled.size}};
   plan.instance.compiled = true;
   plan.replaces_uploaded = tuning.cold_first_ns != 0;
   plan.instance.pack_weights = tuning.pack_cold;

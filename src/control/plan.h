@@ -10,7 +10,8 @@
 
 namespace mayfly::control {
 
-using Locate = std::function<std::string(std::string_view sha256)>;  // where an artifact lies on the disk
+// Where a file's artifact lies on the disk; of an archive, the folder that it was unpacked to.
+using Locate = std::function<std::string(const domain::FileRef&)>;
 
 // Versions of one source are compiled to the same file; of these, those with the same limits are measured alike.
 [[nodiscard]] std::string source_of(const domain::Version& version);

@@ -19,6 +19,7 @@ struct FileRef {
   std::string path;    // relative, no "..", no leading "/"
   std::string sha256;  // 64 lower-case hex digits: the artifact
   Bytes size;
+  bool archive = false;  // of code: a zip or tar; what is in it is the version's folder, and it is the only file (store/packages.h)
   friend bool operator==(const FileRef&, const FileRef&) = default;
 };
 

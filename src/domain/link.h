@@ -52,7 +52,10 @@ enum class Role : std::uint32_t {
   tune = 5,      // measure -> domain::Tuning
   probe = 6,     // tests only: tries to leave the sandbox and reports what it managed
   code = 7,      // the host of a user's program, in a code sandbox (worker/code_loop.h)
+  unpack = 8,    // an archive, bound at kArchivePlace, into the folder bound at kPackagePlace (worker/unpack.h)
 };
+constexpr const char* kArchivePlace = "/archive";  // in the sandbox of an unpack
+constexpr const char* kPackagePlace = "/package";
 // Does one thing, reports and ends.
 [[nodiscard]] constexpr bool is_job(Role role) { return role != Role::instance && role != Role::template_ && role != Role::code; }
 
@@ -65,7 +68,8 @@ struct SandboxOrder {
   Message head{MessageKind::make_sandbox, 0};
   std::uint64_t sandbox = 0;      // the node's number for it
   std::uint64_t memory_max = 0;   // bytes; used for rlimits where there are no cgroups
-  // What a program in it sees of the outside follows, head.size bytes: a line each, "SOURCE\tTARGET\n" (worker/detail/binds.h).
+  // What a program in it sees of the outside follows, head.size bytes: a line each, "SOURCE\tTARGET\n" or
+  // "SOURCE\tTARGET\trw\n" (worker/detail/binds.h).
   // Nothing: a blank sandbox, in which no program can run.
 };
 struct SandboxMade {
@@ -104,7 +108,7 @@ struct LoadOrder {
   std::uint32_t version_number = 0;
   std::uint64_t batch_wait_ns = 0;
   std::uint64_t memory_max = 0;        // of this process: rlimits where there are no cgroups
-  std::uint64_t output_size_max = 0;   // compile: limit of the flat file
+  std::uint64_t output_size_max = 0;   // compile: limit of the flat file; unpack: of all that is unpacked
   char model_name[64] = {};            // for replies: the function's name
   std::uint32_t labels_size = 0;       // bytes of class names, each ended by a newline, behind the entries
   std::uint32_t reserved_too = 0;

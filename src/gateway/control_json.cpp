@@ -120,7 +120,10 @@ Json to_json(const domain::Signature& signature) {
 
 Json to_json(std::string_view function, const domain::Version& version, control::Stage stage) {
   Json files = Json::array();
-  for (const auto& file : version.files) files.push_back({{"path", file.path}, {"sha256", file.sha256}, {"size", file.size.count}});
+  for (const auto& file : version.files) {
+    files.push_back({{"path", file.path}, {"sha256", file.sha256}, {"size", file.size.count}});
+    if (file.archive) files.back()["archive"] = true;
+  }
   Json out = {{"function", std::string(function)},
               {"version", version.number},
               {"stage", std::string(control::name(stage))},

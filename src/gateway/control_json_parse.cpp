@@ -57,6 +57,7 @@ Result<domain::FileRef> parse_file(const Json& entry, std::size_t index) {
     if (!size->is_number_unsigned()) return wrong(where + ".size is " + size->dump().substr(0, 64) + ": write the number of bytes");
     file.size = {size->get<std::uint64_t>()};
   }
+  TRY(file.archive, flag_at(entry, "archive"));
   return file;
 }
 

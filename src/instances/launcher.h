@@ -22,7 +22,7 @@
 namespace mayfly::instances {
 
 struct ModelFile {
-  std::string path;       // inside the version: "model.onnx"
+  std::string path;       // inside the version: "model.onnx"; "" of code that was unpacked: `location` is its whole folder
   std::string location;   // on the node's disk
   Bytes size;
 };
@@ -42,7 +42,7 @@ struct StartOrder {
   Duration batch_wait{};
   Bytes memory_max;                  // of the process and its tmpfs, beyond what it maps
   double cpu = 1;                    // cores
-  std::string output;                // compile: where the flat file goes on the node's disk
+  std::string output;                // compile: where the flat file goes on the node's disk; unpack: an empty folder there
   Duration time_max = std::chrono::minutes(10);  // jobs: killed after this
   std::string runtime, handler;      // role code: what runs `files`, which lie below /var/task
   std::vector<std::pair<std::string, std::string>> environment;

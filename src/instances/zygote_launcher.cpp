@@ -43,7 +43,8 @@ struct Opened {
   std::uint64_t bytes = 0;
 };
 
-constexpr const char* kTaskFolder = "/var/task/";
+constexpr const char* kTaskFolder = "/var/task";
+constexpr std::uint64_t kUnpackedLeast = 1ULL << 30, kUnpackedFactor = 100;  // what an archive may hold: by its own size
 
 std::string environment(const char* name) {
   const char* value = ::getenv(name);
@@ -54,7 +55,16 @@ std::string environment(const char* name) {
 struct Prepared {
   std::string binds;                              // lines of a SandboxOrder
   std::string order;                              // a domain::CodeOrder
+  std::uint64_t output_max = 0;                   // bytes that it may write to the node's disk
 };
+
+Result<Prepared> prepare_unpack(const StartOrder& order) {
+  if (order.files.size() != 1 || order.output.empty()) return fail(Code::internal, "an unpack wants one archive and a folder");
+  const std::string archive = std::filesystem::absolute(order.files[0].location), folder = std::filesystem::absolute(order.output);
+  TRY_VOID(os::let_all_run(archive));  // the sandbox's own user reads it
+  return Prepared{.binds = archive + "\t" + domain::kArchivePlace + "\n" + folder + "\t" + domain::kPackagePlace + "\trw\n",
+                  .output_max = std::max(kUnpackedLeast, kUnpackedFactor * order.files[0].size.count)};
+}
 
 Result<Prepared> prepare_code(const StartOrder& order) {
   TRY(const Runtime runtime, find_runtime(order.runtime, environment("PATH"), environment("HOME")));
@@ -63,9 +73,13 @@ Result<Prepared> prepare_code(const StartOrder& order) {
   for (const std::string& folder : runtime.folders) bind(folder, folder);
   for (const ModelFile& file : order.files) {
     const std::string location = std::filesystem::absolute(file.location);
+    if (file.path.empty()) {
+      bind(location, kTaskFolder);
+      continue;
+    }
     // Artifacts are the node's alone; these are read, and `bootstrap` is run, by the sandbox's own user.
     TRY_VOID(os::let_all_run(location));
-    bind(location, kTaskFolder + file.path);
+    bind(location, std::string(kTaskFolder) + "/" + file.path);
   }
   domain::CodeOrder code{.arguments = {runtime.program}, .handler = order.handler, .function = order.model_name,
                          .version = order.version_number, .memory_mb = static_cast<int>(order.memory_max.count >> 20),
@@ -176,9 +190,10 @@ void ZygoteLauncher::start(ProcessId id, const StartOrder& order) { start(id, or
 
 // Not from the pool: the sandbox is made for this code.
 void ZygoteLauncher::start_code(ProcessId id, const StartOrder& order, int attempts) {
-  const auto prepared = prepare_code(order);
+  const auto prepared = order.role == domain::Role::unpack ? prepare_unpack(order) : prepare_code(order);
   if (!prepared) return fail_later(id, prepared.error());
-  const domain::LoadOrder load{.role = domain::Role::code, .version_number = static_cast<std::uint32_t>(order.version_number),
+  const domain::LoadOrder load{.role = order.role, .version_number = static_cast<std::uint32_t>(order.version_number),
+                               .output_size_max = prepared->output_max,
                                .labels_size = static_cast<std::uint32_t>(prepared->order.size())};
   std::string message(sizeof load, '\0');
   std::memcpy(message.data(), &load, sizeof load);
@@ -216,7 +231,7 @@ void ZygoteLauncher::adopt(Process& process, ProcessId id, const StartOrder& ord
 }
 
 void ZygoteLauncher::start(ProcessId id, const StartOrder& order, int attempts) {
-  if (order.role == domain::Role::code) return start_code(id, order, attempts);
+  if (order.role == domain::Role::code || order.role == domain::Role::unpack) return start_code(id, order, attempts);
   auto opened = open_files(order);
   if (!opened) return fail_later(id, opened.error());
   std::vector<int> descriptors(3);

@@ -123,6 +123,26 @@ Result<void> make_folder(const std::string& path) {
   return fail(disk_error("mkdir", path));
 }
 
+bool is_there(const std::string& path) {
+  struct stat what {};
+  return ::lstat(path.c_str(), &what) == 0;
+}
+
+Result<void> make_open_folder(const std::string& path) {
+  TRY_VOID(make_folder(path));
+  if (::chmod(path.c_str(), 0777) != 0) return fail(disk_error("chmod", path));
+  return {};
+}
+
+Result<void> close_folder(const std::string& path) {
+  const Fd folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW));
+  if (!folder) return fail(disk_error("open", path));
+  if (::fchmod(folder.get(), 0755) != 0) return fail(disk_error("fchmod", path));
+  // Its files are many, and a torn one would look whole: all that the file system holds goes to the disk.
+  if (::syncfs(folder.get()) != 0) return fail(disk_error("syncfs", path));
+  return {};
+}
+
 Result<std::vector<std::string>> list_folder(const std::string& path) {
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir(path.c_str()), ::closedir);
   if (!folder) return fail(disk_error("opendir", path));

@@ -46,6 +46,11 @@ bool touch_file(const std::string& path);                               // false
 [[nodiscard]] Result<void> make_folder(const std::string& path);        // fine where it is; readable by its owner only
 [[nodiscard]] Result<std::vector<std::string>> list_folder(const std::string& path);  // names, sorted, without "." and ".."
 
+[[nodiscard]] bool is_there(const std::string& path);                   // whatever it is; a link is not followed
+// A folder that others than the node write to, until close_folder(): then all that is in it is on the disk.
+[[nodiscard]] Result<void> make_open_folder(const std::string& path);
+[[nodiscard]] Result<void> close_folder(const std::string& path);
+
 // Held until the Fd closes or the process dies; children that exec do not keep it. Error: conflict, with
 // the process that holds it.
 [[nodiscard]] Result<Fd> lock_file(const std::string& path);

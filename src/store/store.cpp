@@ -10,16 +10,20 @@ Result<std::unique_ptr<Store>> Store::open(StoreOptions options) {
   TRY(os::Fd lock, os::lock_file(folder + "/lock"));
   TRY(Catalog catalog, Catalog::open(folder + "/catalog.db"));
   TRY(auto artifacts, Artifacts::open(folder));
+  TRY(auto packages, Packages::open(folder));
   TRY(auto usage, UsageLog::open(folder + "/usage", folder + "/usage.db", options.usage));
   TRY_VOID(os::sync_folder(folder));
-  return std::make_unique<Store>(std::move(options), std::move(lock), std::move(catalog), std::move(artifacts), std::move(usage));
+  return std::make_unique<Store>(std::move(options), std::move(lock), std::move(catalog), std::move(artifacts), std::move(packages),
+                                 std::move(usage));
 }
 
-Store::Store(StoreOptions options, os::Fd lock, Catalog catalog, std::unique_ptr<Artifacts> artifacts, std::unique_ptr<UsageLog> usage)
+Store::Store(StoreOptions options, os::Fd lock, Catalog catalog, std::unique_ptr<Artifacts> artifacts, std::unique_ptr<Packages> packages,
+             std::unique_ptr<UsageLog> usage)
     : options_(std::move(options)),
       lock_(std::move(lock)),
       catalog_(std::move(catalog)),
       artifacts_(std::move(artifacts)),
+      packages_(std::move(packages)),
       usage_(std::move(usage)) {}
 
 Result<Collected> Store::collect_garbage() {
@@ -29,7 +33,9 @@ Result<Collected> Store::collect_garbage() {
   os::touch_file(lock);
   TRY(const auto now, os::file_status(lock));
   TRY(const auto referenced, referenced_artifacts(options_.folder + "/catalog.db"));
-  return artifacts_->collect(referenced, now.changed, options_.artifact_grace);
+  auto collected = artifacts_->collect(referenced, now.changed, options_.artifact_grace);
+  packages_->collect([&](const std::string& sha256) { return os::file_status(artifacts_->path_of(sha256)).has_value(); });
+  return collected;
 }
 
 }  // namespace mayfly::store

@@ -3,6 +3,7 @@
 //   lock           held while the node runs, with its process id
 //   catalog.db     functions, versions, aliases (store/catalog.h)
 //   artifacts/     bytes by their SHA-256 (store/artifacts.h); uploads/: what is on its way there
+//   packages/      archives of code, unpacked (store/packages.h)
 //   usage/         a record of each invocation; usage.db: their sums by the hour (store/usage_log.h)
 //
 // Opens everything in order, in well under a second after a kill. The parts say on which thread they may be used.
@@ -14,6 +15,7 @@
 #include "os/fd.h"
 #include "store/artifacts.h"
 #include "store/catalog.h"
+#include "store/packages.h"
 #include "store/usage_log.h"
 
 namespace mayfly::store {
@@ -30,18 +32,21 @@ class Store {
 
   Catalog& catalog() { return catalog_; }
   Artifacts& artifacts() { return *artifacts_; }
+  Packages& packages() { return *packages_; }
   UsageLog& usage() { return *usage_; }
 
-  // Removes artifacts that no version names. Blocks; on any background line, beside everything else.
+  // Removes artifacts that no version names, and what was unpacked of them. Blocks; on any background line, beside everything else.
   Result<Collected> collect_garbage();
 
-  Store(StoreOptions options, os::Fd lock, Catalog catalog, std::unique_ptr<Artifacts> artifacts, std::unique_ptr<UsageLog> usage);
+  Store(StoreOptions options, os::Fd lock, Catalog catalog, std::unique_ptr<Artifacts> artifacts, std::unique_ptr<Packages> packages,
+        std::unique_ptr<UsageLog> usage);
 
  private:
   const StoreOptions options_;
   const os::Fd lock_;
   Catalog catalog_;
   const std::unique_ptr<Artifacts> artifacts_;
+  const std::unique_ptr<Packages> packages_;
   const std::unique_ptr<UsageLog> usage_;
 };
 

@@ -26,6 +26,7 @@
 #include "worker/run_watch.h"
 #include "worker/seccomp.h"
 #include "worker/serve_loop.h"
+#include "worker/unpack.h"
 
 namespace mayfly::worker {
 namespace {
@@ -80,7 +81,7 @@ Received receive_order(int control) {
     Received got;
     std::memcpy(&got.order, bytes.data(), sizeof got.order);
     const std::size_t entries = (packet->size - sizeof(LoadOrder)) / sizeof(domain::FileEntry);
-    const bool code = got.order.role == Role::code;  // its files are bound into the sandbox
+    const bool code = got.order.role == Role::code || got.order.role == Role::unpack;  // their files are bound into the sandbox
     if ((got.order.files == 0 && !code) || got.order.files > entries || packet->fds.size() < 3 + got.order.files)
       report_failure(control, {Code::internal, "a load order without its files"});
     got.files.resize(got.order.files);
@@ -203,6 +204,12 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
   const Instant begun = os::monotonic_now();
   const LoadOrder& order = got.order;
   if (order.role == Role::code) run_code(control.get(), std::span(got.fds).first(3), got.labels);
+  if (order.role == Role::unpack) {
+    const auto unpacked = unpack_archive(domain::kArchivePlace, domain::kPackagePlace, {.bytes_max = order.output_size_max});
+    if (!unpacked) report_failure(control.get(), unpacked.error());
+    send_result(control.get(), "{}");
+    ::_exit(0);
+  }
   if (const auto filtered = apply_role_filter(order.role, order.threads); !filtered) report_failure(control.get(), filtered.error());
   // Without control groups memory is limited here; what a compile may write to the node's disk always is.
 #ifndef __SANITIZE_ADDRESS__  // whose shadow memory counts

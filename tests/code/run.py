@@ -161,14 +161,15 @@ def test_a_gigabyte_of_words(world):
     check(len(world.node.command("logs", "checks")) < 5_000_000, "and the log has a bounded part of it")
 
 
-def main():
+def main(scope, make_world):
+    """Runs every test_… of a file (its globals()) against one world, or those named on the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--mayfly", required=True)
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
-    world, failed, passed = World(options.mayfly), 0, 0
+    world, failed, passed = make_world(options.mayfly), 0, 0
     try:
-        for name, test in list(globals().items()):
+        for name, test in list(scope.items()):
             if not name.startswith("test_") or (options.names and not any(part in name for part in options.names)):
                 continue
             print(name, flush=True)
@@ -187,4 +188,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(globals(), World)

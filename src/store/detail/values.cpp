@@ -25,7 +25,10 @@ auto read(std::string_view column, const char* what, Read read_value) -> Result<
 
 std::string to_column(const std::vector<domain::FileRef>& files) {
   json list = json::array();
-  for (const domain::FileRef& file : files) list.push_back({{"path", file.path}, {"sha256", file.sha256}, {"size", file.size.count}});
+  for (const domain::FileRef& file : files) {
+    list.push_back({{"path", file.path}, {"sha256", file.sha256}, {"size", file.size.count}});
+    if (file.archive) list.back()["archive"] = true;
+  }
   return dump(list);
 }
 
@@ -60,7 +63,8 @@ Result<std::vector<domain::FileRef>> files_from(std::string_view column) {
   return read(column, "the list of files", [](const json& list) {
     std::vector<domain::FileRef> files;
     for (const json& item : list)
-      files.push_back({.path = item.at("path"), .sha256 = item.at("sha256"), .size = {item.at("size").get<std::uint64_t>()}});
+      files.push_back({.path = item.at("path"), .sha256 = item.at("sha256"), .size = {item.at("size").get<std::uint64_t>()},
+                       .archive = item.value("archive", false)});
     return files;
   });
 }

@@ -47,7 +47,10 @@ Result<std::vector<Bind>> read_binds(std::string_view text) {
       return fail(Code::invalid_argument, "a bind is a line SOURCE<tab>TARGET, not '" + std::string(line.substr(0, 200)) + "'");
     if (binds.size() == kBindsMax)
       return fail(Code::invalid_argument, "a sandbox takes at most " + std::to_string(kBindsMax) + " binds");
-    Bind bind{std::string(line.substr(0, tab)), std::string(line.substr(tab + 1))};
+    constexpr std::string_view kWritable = "\trw";
+    Bind bind{.source = std::string(line.substr(0, tab)), .target = std::string(line.substr(tab + 1))};
+    bind.writable = bind.target.ends_with(kWritable);
+    if (bind.writable) bind.target.resize(bind.target.size() - kWritable.size());
     if (!is_plain(bind.source))
       return fail(Code::invalid_argument, "the source of a bind is an absolute path, not '" + bind.source + "'");
     if (!is_target(bind.target))

@@ -1,6 +1,6 @@
 // What of the outside a code sandbox sees, as the node orders it: a line each, "SOURCE\tTARGET\n", behind a SandboxOrder
-// (domain/link.h). Sources are the node's own choice and only have to be absolute. Targets are looked at: each is absolute and
-// plain (no "..", no empty part), and leaves /, /proc, /dev and /tmp to the sandbox.
+// (domain/link.h); read-only, unless "\trw" follows the target. Sources are the node's own choice and only have to be absolute.
+// Targets are looked at: each is absolute and plain (no "..", no empty part), and leaves /, /proc, /dev and /tmp to the sandbox.
 #pragma once
 #include <cstddef>
 #include <string>
@@ -16,6 +16,7 @@ constexpr std::size_t kBindsTextMax = 64 * 1024;
 
 struct Bind {
   std::string source, target;  // absolute paths: of the outside, a file or a folder; inside
+  bool writable = false;
   bool operator==(const Bind&) const = default;
 };
 

@@ -49,11 +49,11 @@ Result<void> mount_memory(const char* at, unsigned long flags, std::string optio
 }
 
 // Recursive: what is mounted below comes along, under the same restrictions.
-Result<os::Fd> open_outside_tree(const std::string& path, std::uint64_t restrictions) {
+Result<os::Fd> open_outside_tree(const std::string& path, std::uint64_t restrictions, bool writable = false) {
   os::Fd tree(::open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE));
   if (!tree) return fail(os::os_error("open_tree", path));
   struct mount_attr wanted {};
-  wanted.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | restrictions;
+  wanted.attr_set = (writable ? 0 : MOUNT_ATTR_RDONLY) | MOUNT_ATTR_NOSUID | restrictions;
   TRY_VOID(check(::mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &wanted, sizeof wanted), "mount_setattr", path));
   return tree;
 }
@@ -124,7 +124,7 @@ Result<OutsideTrees> open_outside(const std::vector<Bind>& binds) {
   const auto bound = [&](std::string_view target) { return std::ranges::find(binds, target, &Bind::target) != binds.end(); };
   OutsideTrees outside;
   for (const Bind& bind : binds) {
-    TRY(os::Fd tree, open_outside_tree(bind.source, MOUNT_ATTR_NODEV));
+    TRY(os::Fd tree, open_outside_tree(bind.source, MOUNT_ATTR_NODEV, bind.writable));
     outside.trees.push_back({std::move(tree), bind.target});
   }
   for (const char* device : {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}) {

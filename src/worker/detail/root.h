@@ -1,9 +1,9 @@
 // The roots that sandboxes get. Init makes its own once, in its new namespaces, before it gives up its capabilities. The outside
 // is unmounted, not just hidden, and the root itself is read-only and runs nothing.
 //
-// blank: an empty tree with a small /tmp. code: lets a program run. It sees what is bound (read-only, without setuid and devices), a
-// /tmp and /dev/shm of its own, the harmless devices, /proc of its own pid namespace, and the few files of /etc that programs ask
-// for. A program in it talks to itself on 127.0.0.1; there is no other address.
+// blank: an empty tree with a small /tmp. code: lets a program run. It sees what is bound (read-only unless the node says
+// otherwise, without setuid and devices), a /tmp and /dev/shm of its own, the harmless devices, /proc of its own pid namespace, and
+// the few files of /etc that programs ask for. A program in it talks to itself on 127.0.0.1; there is no other address.
 #pragma once
 #include <cstdint>
 #include <string>

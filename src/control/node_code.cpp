@@ -1,0 +1,77 @@
+// Deploy of code: an archive is unpacked once, in a sandbox; the handler's file must be there; then it is committed like a model.
+#include <algorithm>
+
+#include "control/detail/behind.h"
+#include "control/detail/entry.h"
+
+namespace mayfly::control {
+namespace {
+
+using domain::FileRef;
+using domain::Version;
+
+// Whether a version has the file, in its list or in what was unpacked of it. Links are not followed: the folder is a stranger's.
+using HasFile = std::function<bool(const std::string& path)>;
+
+HasFile files_of(const Version& version, const store::Packages& packages) {
+  if (!version.files[0].archive)
+    return [&version](const std::string& path) { return std::ranges::count(version.files, path, &FileRef::path) > 0; };
+  return [&packages, sha256 = version.files[0].sha256](const std::string& path) { return packages.holds(sha256, path); };
+}
+
+Result<void> check_python(const domain::Manifest& manifest, const HasFile& has) {
+  const std::string module = manifest.handler.substr(0, manifest.handler.find_last_of('.'));
+  std::string path = module;
+  std::ranges::replace(path, '.', '/');
+  if (has(path + ".py") || has(path + "/__init__.py") || has(path + ".so")) return {};
+  return fail(Code::invalid_argument, "the handler " + manifest.handler + " wants '" + path +
+                                          ".py', which is not in the package: add it, or name another handler");
+}
+
+// That the handler's file is there, as the runtime will look for it.
+Result<void> check_code(const domain::Manifest& manifest, const HasFile& has) {
+  if (manifest.runtime.starts_with("python")) return check_python(manifest, has);
+  if (!manifest.runtime.starts_with("provided") || has("bootstrap")) return {};
+  return fail(Code::invalid_argument, "runtime " + manifest.runtime + " runs the file 'bootstrap', which is not there: add it");
+}
+
+}  // namespace
+
+void Node::commit_code(DeployOrder order, Version version, Done<VersionView> done) {
+  const FileRef first = version.files[0];
+  auto then = [this, order = std::move(order), version = std::move(version), done = std::move(done)](const Result<void>& unpacked) mutable {
+    if (!unpacked) return done(fail(unpacked.error()));
+    const auto sound = check_code(version.manifest, files_of(version, store_.packages()));
+    if (!sound) return done(fail(sound.error()));
+    commit_version(std::move(order), std::move(version), std::move(done));
+  };
+  if (!first.archive) return then({});
+  unpack(first, std::move(then));
+}
+
+void Node::unpack(const FileRef& archive, Done<void> done) {
+  if (store_.packages().has(archive.sha256)) return done({});
+  const std::string sha256 = archive.sha256;
+  std::vector<Done<void>>& waiting = unpacking_[sha256];
+  waiting.push_back(std::move(done));
+  if (waiting.size() > 1) return;
+  const auto tell = [this, sha256](const Result<void>& result) {
+    const auto all = unpacking_.extract(sha256);
+    for (const Done<void>& each : all.mapped()) each(result);
+  };
+  const auto folder = store_.packages().new_folder();
+  if (!folder) return tell(fail(folder.error()));
+  instances::StartOrder order{.role = domain::Role::unpack, .model_name = "unpack",
+                              .files = {{archive.path, store_.artifacts().path_of(sha256), archive.size}}, .memory_max = 512_MiB,
+                              .output = *folder, .time_max = std::chrono::minutes(10)};
+  fleet_.run_job(std::move(order), [this, sha256, folder = *folder, tell](const Result<instances::ReadyReport>& report) {
+    auto work = [this, sha256, folder, failed = report ? std::optional<Error>() : report.error()]() -> Result<void> {
+      Result<void> kept = failed ? fail(*failed) : store_.packages().adopt(folder, sha256);
+      if (!kept) store_.packages().drop(folder);
+      return kept;
+    };
+    behind(bulk_work_, kDiskBusy, std::move(work), tell);
+  });
+}
+
+}  // namespace mayfly::control
