@@ -143,6 +143,8 @@ class Control {
                          Done<domain::Alias> done) = 0;
   virtual void remove_alias(std::string_view function, std::string_view alias, Done<void> done) = 0;  // not "live"
   virtual void rollback(std::string_view function, std::string_view alias, Done<domain::Alias> done) = 0;
+  // Changes what is set of a function, all of it or nothing; `updated` becomes now. Durable when `done` is called.
+  virtual void set_settings(std::string_view function, std::vector<domain::Setting> settings, Done<void> done) = 0;
   // Instances of the live versions now: 0 stops them (evict: their templates too); n keeps n until the next decision.
   [[nodiscard]] virtual Result<void> scale(std::string_view function, int instances, bool evict) = 0;
 

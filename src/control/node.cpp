@@ -6,6 +6,7 @@
 #include "control/detail/behind.h"
 #include "control/detail/entry.h"
 #include "control/metrics.h"
+#include "domain/settings.h"
 
 namespace mayfly::control {
 
@@ -19,7 +20,8 @@ Node::Node(const Turn& turn, store::Store& store, Background catalog, Background
                const Version* v = find(id);
                if (!v) return std::nullopt;
                const bool compiled = is_compiled_for(*v, options_.compile_key);
-               return ScaleLoop::Facts{.scaling = v->manifest.scaling, .tuning = compiled ? v->compiled->tuning : domain::Tuning{},
+               return ScaleLoop::Facts{.scaling = domain::scaling_of(versions_.at(id).entry->function, *v),
+                                       .tuning = compiled ? v->compiled->tuning : domain::Tuning{},
                                        .compiled = compiled, .cpu = v->manifest.resources.cpu};
              },
              [this](VersionId id) -> instances::Group* {
@@ -46,7 +48,7 @@ Result<void> Node::open() {
     entry->function = std::move(function);
     for (const Version& v : entry->function.versions) {
       add_place(*entry, v);
-      if (v.manifest.scaling.min > 0) scale_.keep_watch(v.id);
+      if (domain::scaling_of(entry->function, v).min > 0) scale_.keep_watch(v.id);
     }
     if (!entry->function.versions.empty()) routes_.set(name, route_of(entry->function));
     Entry& kept = *functions_.emplace(name, std::move(entry)).first->second;
@@ -91,8 +93,11 @@ Locate Node::locate() {
 void Node::refresh(Entry& entry) {
   if (entry.function.versions.empty()) routes_.remove(entry.function.name);
   else routes_.set(entry.function.name, route_of(entry.function));
-  for (const Version& v : entry.function.versions)
-    if (fleet_.find(v.id)) fleet_.define(plan_of(entry.function.name, v, options_.compile_key, locate()));
+  for (const Version& v : entry.function.versions) {
+    const bool runs = fleet_.find(v.id) != nullptr;
+    if (runs) fleet_.define(plan_of(entry.function.name, v, options_.compile_key, locate()));
+    if (runs || domain::scaling_of(entry.function, v).min > 0) scale_.keep_watch(v.id);  // it may have to grow, or to shrink
+  }
 }
 
 void Node::set_stage(VersionId version, Stage stage) {
@@ -221,6 +226,7 @@ void Node::remove_version(std::string_view function, int number, Done<void> done
     Entry& owner = *at->second.entry;
     owner.leaving.erase(at->second.number);
     if (!removed) return done(std::move(removed));
+    std::erase_if(owner.function.settings, [number = at->second.number](const auto& s) { return s.key == std::to_string(number); });
     forget_version(*owner.version(at->second.number));
     std::erase_if(owner.function.versions, [id](const Version& v) { return v.id == id; });
     refresh(owner);
@@ -282,9 +288,39 @@ void Node::remove_alias(std::string_view function, std::string_view alias, Done<
              [this, name, gone = std::string(alias), done = std::move(done)](Result<void> removed) {
     if (Entry* owner = find(name); removed && owner) {
       std::erase_if(owner->function.aliases, [&](const domain::Alias& a) { return a.name == gone; });
+      std::erase_if(owner->function.settings, [&](const domain::Setting& s) { return s.key == gone; });
       refresh(*owner);
     }
     done(std::move(removed));
+  });
+}
+
+void Node::set_settings(std::string_view function, std::vector<domain::Setting> settings, Done<void> done) {
+  const auto entry = need(function);
+  if (!entry) return done(fail(entry.error()));
+  for (domain::Setting& setting : settings) {
+    if (setting.document.size() > domain::kSettingBytesMax)
+      return done(fail(Code::invalid_argument, std::to_string(setting.document.size()) + " bytes of " + setting.kind + ": at most " +
+                                                   std::to_string(domain::kSettingBytesMax) + " are kept"));
+    setting.updated = turn_.wall;
+  }
+  if ((*entry)->function.settings.size() + settings.size() > domain::kSettingsMax)
+    return done(fail(Code::exhausted, "function '" + (*entry)->function.name + "' has " + std::to_string(domain::kSettingsMax) +
+                                          " settings, as many as are kept: remove some"));
+  const std::string name = (*entry)->function.name;
+  const FunctionId id = (*entry)->function.id;
+  behind(catalog_work_, kCatalogBusy, [this, id, settings] { return store_.catalog().set_settings(id, settings); },
+         [this, name, id, settings, done = std::move(done)](Result<void> kept) {
+    Entry* owner = find(name);
+    if (!owner || owner->function.id != id) return done(fail(Code::not_found, "the function was deleted meanwhile"));
+    if (!kept) return done(std::move(kept));
+    auto& all = owner->function.settings;
+    for (const domain::Setting& setting : settings) {
+      std::erase_if(all, [&](const domain::Setting& s) { return s.kind == setting.kind && s.key == setting.key; });
+      if (!setting.document.empty()) all.push_back(setting);
+    }
+    refresh(*owner);
+    done({});
   });
 }
 

@@ -68,6 +68,7 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   void set_alias(std::string_view function, std::string_view alias, std::vector<domain::Weight> weights, Done<domain::Alias> done) override;
   void remove_alias(std::string_view function, std::string_view alias, Done<void> done) override;
   void rollback(std::string_view function, std::string_view alias, Done<domain::Alias> done) override;
+  void set_settings(std::string_view function, std::vector<domain::Setting> settings, Done<void> done) override;
   Result<void> scale(std::string_view function, int instances, bool evict) override;
   std::vector<InstanceView> instances() override;
   NodeView node() override;

@@ -143,7 +143,6 @@ void Node::commit_version(DeployOrder order, Version version, Done<VersionView> 
     add_place(*entry, added);
     refresh(*entry);
     prepare(added.id);
-    if (added.manifest.scaling.min > 0) scale_.keep_watch(added.id);
     done(VersionView{*find(added.id), stage_of(*entry, added)});
   });
 }

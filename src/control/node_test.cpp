@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "control/test_node.h"
+#include "domain/settings.h"
 #include "store/test_folder.h"
 
 namespace mayfly::control {
@@ -392,6 +393,51 @@ TEST_F(NodeTest, WhereMemoryIsShortWhatIsCheapToRebuildPerByteLeavesFirst) {
   const auto starts = (*node)->describe("kept")->cold_starts.size();
   node->play(60s);
   EXPECT_EQ((*node)->describe("kept")->cold_starts.size(), starts) << "what min keeps was stopped and started again";
+}
+
+TEST_F(NodeTest, WhatIsSetIsHeldAndOutlivesTheNode) {
+  const auto set = [&](std::vector<domain::Setting> settings) {
+    return node->wait<void>([&](Done<void> done) { (*node)->set_settings("fraud", settings, std::move(done)); });
+  };
+  const auto ready = [&] {
+    return std::ranges::count_if((*node)->instances(), [](const InstanceView& i) { return i.role == "instance" && i.state == "ready"; });
+  };
+  EXPECT_EQ(set({{"calls_max", "", "0", {}}}).error().code, Code::not_found);
+  ASSERT_TRUE(node->deploy(order("fraud")));
+  EXPECT_TRUE(node->call("fraud").ok);
+  ASSERT_TRUE(set({{"calls_max", "", "0", {}}}));
+  EXPECT_EQ(node->call("fraud").error.code, Code::exhausted);
+  restart();
+  EXPECT_EQ(node->call("fraud").error.code, Code::exhausted);
+
+  // Two at a time, of all its versions together; what ends makes room.
+  ASSERT_TRUE(set({{"calls_max", "", "2", {}}}));
+  ASSERT_TRUE(node->deploy(order("fraud", "another model")));
+  serve::TestClient client;
+  std::vector<Ticket> tickets;
+  for (const char* qualifier : {"1", "2", "2"})
+    tickets.push_back((*node)->invoker().invoke({.function = "fraud", .qualifier = qualifier, .body = "{}", .arrived = turn.now}, client));
+  EXPECT_EQ(client.answers.size(), 1u);
+  EXPECT_EQ(client.answers.at(tickets[2]).error.code, Code::exhausted);
+  node->poke();
+  node->play(5s);
+  for (const Ticket ticket : tickets) (*node)->invoker().sent(ticket, turn.now, 2);
+  EXPECT_TRUE(client.answers.at(tickets[0]).ok);
+  EXPECT_TRUE(node->call("fraud").ok);
+
+  // Instances that are kept for an alias, over a restart; no more than calls are taken.
+  ASSERT_TRUE(set({{"calls_max", "", "", {}}, {"kept", "live", "3", {}}}));
+  restart();
+  node->play(1h);
+  EXPECT_EQ(ready(), 3);
+  ASSERT_TRUE(set({{"calls_max", "", "1", {}}}));
+  node->play(1h);
+  EXPECT_EQ(ready(), 1);
+  ASSERT_TRUE(set({{"kept", "live", "", {}}}));
+  node->play(1h);
+  EXPECT_EQ(ready(), 0);
+  const auto large = set({{"tag", "", std::string(domain::kSettingBytesMax + 1, 'x'), {}}});
+  EXPECT_EQ(large.error().code, Code::invalid_argument);
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "domain/settings.h"
+
 namespace mayfly::control {
 namespace {
 
@@ -102,7 +104,10 @@ serve::Target target_of(const Version& version) {
 
 serve::Route route_of(const domain::Function& function) {
   serve::Route route{.aliases = function.aliases};
-  for (const Version& version : function.versions) route.targets.push_back(target_of(version));
+  for (const Version& version : function.versions) {
+    route.targets.push_back(target_of(version));
+    route.targets.back().calls_max = domain::calls_max(function);
+  }
   std::ranges::sort(route.targets, {}, &serve::Target::number);
   return route;
 }

@@ -75,12 +75,22 @@ struct Alias {
   friend bool operator==(const Alias&, const Alias&) = default;
 };
 
+// A JSON document that is kept with a function beside its versions: of what kind, and of which version or alias ("": of the
+// function). What of them Mayfly itself reads stands in domain/settings.h.
+struct Setting {
+  std::string kind, key;
+  std::string document;   // "" in a change: to be removed
+  WallTime updated;
+  friend bool operator==(const Setting&, const Setting&) = default;
+};
+
 struct Function {
   FunctionId id;
   std::string name;
   WallTime created;
   std::vector<Version> versions;  // by number; all still deployed
   std::vector<Alias> aliases;     // always one called "live": calls that name no version or alias go there
+  std::vector<Setting> settings;  // one of a kind and key
 };
 
 }  // namespace mayfly::domain

@@ -82,6 +82,7 @@ struct ScriptedControl final : control::Control {
   void rollback(std::string_view, std::string_view alias, control::Done<domain::Alias> done) override {
     done(domain::Alias{std::string(alias), {{1, 1}}, {{2, 1}}});
   }
+  void set_settings(std::string_view, std::vector<domain::Setting>, control::Done<void> done) override { done({}); }
   Result<void> scale(std::string_view function, int instances, bool evict) override {
     if (function != "fraud") return unknown(function);
     calls.push_back("scale " + std::to_string(instances) + (evict ? " evict" : ""));

@@ -5,6 +5,7 @@
 #include "gateway/control_api.h"
 #include "gateway/inference.h"
 #include "gateway/lambda_api.h"
+#include "gateway/lambda_settings.h"
 #include "gateway/v2_models.h"
 
 namespace mayfly::gateway {
@@ -43,10 +44,11 @@ HttpReply error_form(int status, const Error& error, std::string_view path) {
 struct Gateway::Inside {
   Inside(os::Loop& loop, const Turn& turn, serve::Invoker& invoker, control::Control& control, GatewayOptions o)
       : options(std::move(o)), inference(invoker, control, server), models(control, [this] { return !server.draining(); }),
-        lambda_api(control), api(control, loop, turn), server(loop, router, options.limits, error_form) {
+        lambda_api(control), lambda_settings(control, turn), api(control, loop, turn), server(loop, router, options.limits, error_form) {
     inference.add_routes(router);
     models.add_routes(router);
     lambda_api.add_routes(router);
+    lambda_settings.add_routes(router);
     api.add_routes(router);
     router.add(Method::get, "/metrics", [this, &control](HttpRequest&, Responder to) {
       to.send({.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = control.metrics() + metrics_of(server)});
@@ -61,6 +63,7 @@ struct Gateway::Inside {
   Inference inference;
   V2Models models;
   LambdaApi lambda_api;
+  LambdaSettings lambda_settings;
   ControlApi api;
   HttpServer server;                             // last: it dies first, and tells the others who was waiting
 };

@@ -90,6 +90,7 @@ void Inference::add_routes(Router& router) {
                 .body_limit = [this](const HttpRequest& request) { return body_limit(request); }, .body_as_text = false});
   };
   post("/functions/{name}", [this](HttpRequest& request, Responder to) { plain(request, to); });
+  post("/functions/{name}/", [this](HttpRequest& request, Responder to) { plain(request, to); });  // as a FunctionUrl is written
   post("/2015-03-31/functions/{name}/invocations", [this](HttpRequest& request, Responder to) { invoke_lambda(request, to); });
   post("/v2/models/{name}/infer", [this](HttpRequest& request, Responder to) { infer(request, to, ""); });
   post("/v2/models/{name}/versions/{version}/infer",

@@ -1,64 +1,24 @@
 #include "gateway/lambda_api.h"
 
 #include <algorithm>
-#include <charconv>
 #include <string>
 #include <utility>
 
+#include "domain/settings.h"
 #include "gateway/control_json.h"
+#include "gateway/lambda_request.h"
 
 namespace mayfly::gateway {
 namespace {
 
+using lambda::answer;
+using lambda::answer_nothing;
+using lambda::answer_page;
 using lambda::configuration_of;
-
-constexpr std::size_t kPageMax = 50;   // entries of a list, as there
-
-void refuse(const Responder& to, const Error& error) { to.send(lambda::error_reply(error)); }
-
-void answer(const Responder& to, const Json& json, int status = 200) {
-  to.send({.status = status, .body = json.dump(-1, ' ', false, Json::error_handler_t::replace)});
-}
-
-// `all` from Marker on, MaxItems at most; Marker is where the last page ended.
-Result<Json> page_of(const HttpRequest& request, const char* key, std::vector<Json> all) {
-  const auto number_of = [&](std::string_view name, std::size_t otherwise) -> Result<std::size_t> {
-    const auto text = request.query_value(name);
-    if (!text || text->empty()) return otherwise;
-    std::size_t value = 0;
-    const auto [at, error] = std::from_chars(text->data(), text->data() + text->size(), value);
-    if (error == std::errc() && at == text->data() + text->size()) return value;
-    return fail(Code::invalid_argument, std::string(name) + " '" + text->substr(0, 64) + "' is not a whole number");
-  };
-  TRY(const std::size_t begin, number_of("Marker", 0));
-  TRY(const std::size_t most, number_of("MaxItems", kPageMax));
-  const std::size_t first = std::min(begin, all.size());
-  const std::size_t end = std::min(all.size(), first + std::clamp<std::size_t>(most, 1, kPageMax));
-  Json page{{key, Json::array()}};
-  for (std::size_t i = first; i < end; ++i) page[key].push_back(std::move(all[i]));
-  if (end < all.size()) page["NextMarker"] = std::to_string(end);
-  return page;
-}
-
-void answer_page(const HttpRequest& request, const Responder& to, const char* key, std::vector<Json> all) {
-  const auto page = page_of(request, key, std::move(all));
-  if (!page) return refuse(to, page.error());
-  answer(to, *page);
-}
+using lambda::find;
+using lambda::refuse;
 
 }  // namespace
-
-Result<LambdaApi::Found> LambdaApi::find(const HttpRequest& request) {
-  TRY(const lambda::Target target, lambda::parse_target(request.parameters[0], request.query_value("Qualifier").value_or("")));
-  Found found{.qualifier = target.qualifier.empty() ? "$LATEST" : target.qualifier};
-  TRY(const domain::Version version, control_.resolve(target.function, found.qualifier));
-  TRY(found.view, control_.describe(target.function));
-  const auto& versions = found.view.function.versions;
-  const auto at = std::ranges::find(versions, version.number, &domain::Version::number);
-  if (at == versions.end()) return fail(Code::not_found, "this version was deleted");
-  found.version = &*at;
-  return found;
-}
 
 void LambdaApi::add_routes(Router& router) {
   add_functions(router);
@@ -69,21 +29,28 @@ void LambdaApi::add_routes(Router& router) {
 void LambdaApi::add_functions(Router& router) {
   router.add(Method::get, "/2015-03-31/functions", [this](HttpRequest& request, Responder to) { list(request, to); });
   router.add(Method::get, "/2015-03-31/functions/{name}", [this](HttpRequest& request, Responder to) {
-    const auto found = find(request);
+    const auto found = find(control_, request);
     if (!found) return refuse(to, found.error());
-    answer(to, {{"Configuration", configuration_of(found->view.function.name, *found->version, found->qualifier)},
-                {"Code", {{"RepositoryType", "Mayfly"}}},
-                {"Tags", Json::object()}});
+    const domain::Function& function = found->view.function;
+    Json json{{"Configuration", configuration_of(function, *found->version, found->qualifier)}, {"Code", {{"RepositoryType", "Mayfly"}}}};
+    if (Json tags = lambda::tags_of(function); !tags.empty()) json["Tags"] = std::move(tags);
+    if (const auto most = domain::calls_max(function)) json["Concurrency"] = {{"ReservedConcurrentExecutions", *most}};
+    answer(to, json);
   });
   router.add(Method::get, "/2015-03-31/functions/{name}/configuration", [this](HttpRequest& request, Responder to) {
-    const auto found = find(request);
+    const auto found = find(control_, request);
     if (!found) return refuse(to, found.error());
-    answer(to, configuration_of(found->view.function.name, *found->version, found->qualifier));
+    answer(to, configuration_of(found->view.function, *found->version, found->qualifier));
   });
   router.add(Method::delete_, "/2015-03-31/functions/{name}", [this](HttpRequest& request, Responder to) { remove(request, to); });
   router.add(Method::get, "/2015-03-31/functions/{name}/versions", [this](HttpRequest& request, Responder to) { versions(request, to); });
   router.add(Method::post, "/2015-03-31/functions/{name}/versions",
              [this](HttpRequest& request, Responder to) { publish(request, to); }, kBodyMax);
+  router.add(Method::get, "/2020-06-30/functions/{name}/code-signing-config", [this](HttpRequest& request, Responder to) {
+    const auto found = find(control_, request);
+    if (!found) return refuse(to, found.error());
+    answer(to, {{"CodeSigningConfigArn", ""}, {"FunctionName", found->view.function.name}});  // there is none
+  });
   router.add(Method::get, "/2016-08-19/account-settings", [this](HttpRequest&, Responder to) { account(to); });
 }
 
@@ -93,29 +60,29 @@ void LambdaApi::list(const HttpRequest& request, const Responder& to) {
   for (const control::FunctionView& view : control_.list()) {
     const auto& versions = view.function.versions;
     if (versions.empty()) continue;
-    all.push_back(configuration_of(view.function.name, versions.back(), "$LATEST"));
+    all.push_back(configuration_of(view.function, versions.back(), "$LATEST"));
     for (const domain::Version& version : versions)
-      if (all_versions) all.push_back(configuration_of(view.function.name, version, std::to_string(version.number)));
+      if (all_versions) all.push_back(configuration_of(view.function, version, std::to_string(version.number)));
   }
   answer_page(request, to, "Functions", std::move(all));
 }
 
 void LambdaApi::versions(const HttpRequest& request, const Responder& to) {
-  const auto found = find(request);
+  const auto found = find(control_, request);
   if (!found) return refuse(to, found.error());
   const domain::Function& function = found->view.function;
-  std::vector<Json> all{configuration_of(function.name, function.versions.back(), "$LATEST")};
+  std::vector<Json> all{configuration_of(function, function.versions.back(), "$LATEST")};
   for (const domain::Version& version : function.versions)
-    all.push_back(configuration_of(function.name, version, std::to_string(version.number)));
+    all.push_back(configuration_of(function, version, std::to_string(version.number)));
   answer_page(request, to, "Versions", std::move(all));
 }
 
 void LambdaApi::remove(const HttpRequest& request, const Responder& to) {
-  const auto found = find(request);
+  const auto found = find(control_, request);
   if (!found) return refuse(to, found.error());
   const auto done = [to](const Result<void>& removed) {
     if (!removed) return refuse(to, removed.error());
-    to.send({.status = 204, .content_type = "", .body = {}});
+    answer_nothing(to);
   };
   const std::string& name = found->view.function.name;
   if (found->qualifier == "$LATEST") return control_.remove(name, done);
@@ -124,11 +91,30 @@ void LambdaApi::remove(const HttpRequest& request, const Responder& to) {
   control_.remove_version(name, found->version->number, done);
 }
 
-// Every deploy has made a version already: the newest is published.
+// Every deploy has made a version already: the newest is published. A description is kept with it.
 void LambdaApi::publish(const HttpRequest& request, const Responder& to) {
-  const auto found = find(request);
+  const auto found = find(control_, request);
   if (!found) return refuse(to, found.error());
-  answer(to, configuration_of(found->view.function.name, *found->version, std::to_string(found->version->number)), 201);
+  const auto body = request.body.empty() ? Result<Json>(Json::object()) : parse_object(request.body);
+  if (!body) return refuse(to, body.error());
+  const auto hash = lambda::text_in(*body, "CodeSha256"), description = lambda::text_in(*body, "Description"),
+             revision = lambda::text_in(*body, "RevisionId");
+  for (const auto* text : {&hash, &description, &revision})
+    if (!*text) return refuse(to, text->error());
+  const Json is = configuration_of(found->view.function, *found->version, found->qualifier);
+  if (!lambda::same_revision(to, *revision, is["RevisionId"].get_ref<const std::string&>())) return;
+  if (!hash->empty() && is["CodeSha256"] != *hash)
+    return refuse(to, {Code::invalid_argument,
+                       "CodeSHA256 (" + hash->substr(0, 64) + ") is different from current CodeSHA256 in $LATEST (" +
+                           is["CodeSha256"].get<std::string>() + "). Please try again with the CodeSHA256 in $LATEST."});
+  const std::string number = std::to_string(found->version->number);
+  const auto tell = [this, to, name = found->view.function.name, number](const Result<void>& kept) {
+    const auto now = kept ? find(control_, name, number) : Result<lambda::Found>(fail(kept.error()));
+    if (!now) return refuse(to, now.error());
+    answer(to, configuration_of(now->view.function, *now->version, number), 201);
+  };
+  if (description->empty()) return tell({});
+  control_.set_settings(found->view.function.name, {{lambda::kPublished, number, Json{{"Description", *description}}.dump(), {}}}, tell);
 }
 
 void LambdaApi::account(const Responder& to) {
@@ -147,10 +133,10 @@ void LambdaApi::account(const Responder& to) {
 void LambdaApi::add_aliases(Router& router) {
   router.add(Method::get, "/2015-03-31/functions/{name}/aliases", [this](HttpRequest& request, Responder to) { aliases(request, to); });
   router.add(Method::get, "/2015-03-31/functions/{name}/aliases/{alias}", [this](HttpRequest& request, Responder to) {
-    const auto found = find(request);
+    const auto found = find(control_, request);
     if (!found) return refuse(to, found.error());
     for (const domain::Alias& alias : found->view.function.aliases)
-      if (alias.name == request.parameters[1]) return answer(to, lambda::alias_of(found->view.function.name, alias));
+      if (alias.name == request.parameters[1]) return answer(to, lambda::alias_of(found->view.function, alias));
     refuse(to, {Code::not_found, "there is no alias " + lambda::arn_of(found->view.function.name, request.parameters[1])});
   });
   router.add(Method::post, "/2015-03-31/functions/{name}/aliases",
@@ -163,43 +149,55 @@ void LambdaApi::add_aliases(Router& router) {
     control_.remove_alias(target->function, request.parameters[1], [to](const Result<void>& removed) {
       // Deleting what is not there succeeds, as there.
       if (!removed && removed.error().code != Code::not_found) return refuse(to, removed.error());
-      to.send({.status = 204, .content_type = "", .body = {}});
+      answer_nothing(to);
     });
   });
 }
 
 void LambdaApi::aliases(const HttpRequest& request, const Responder& to) {
-  const auto found = find(request);
+  const auto found = find(control_, request);
   if (!found) return refuse(to, found.error());
   const std::string version = request.query_value("FunctionVersion").value_or("");
   std::vector<Json> all;
   for (const domain::Alias& alias : found->view.function.aliases) {
     const auto names = [&](const domain::Weight& w) { return std::to_string(w.version) == version; };
-    if (version.empty() || std::ranges::any_of(alias.weights, names)) all.push_back(lambda::alias_of(found->view.function.name, alias));
+    if (version.empty() || std::ranges::any_of(alias.weights, names)) all.push_back(lambda::alias_of(found->view.function, alias));
   }
   answer_page(request, to, "Aliases", std::move(all));
 }
 
 void LambdaApi::set_alias(const HttpRequest& request, const Responder& to, bool create) {
-  const auto found = find(request);
+  const auto found = find(control_, request);
   if (!found) return refuse(to, found.error());
   const auto body = parse_object(request.body);
   if (!body) return refuse(to, body.error());
   const domain::Function& function = found->view.function;
-  std::string name(create ? std::string_view() : request.parameters[1]);
-  if (create && body->contains("Name") && (*body)["Name"].is_string()) name = (*body)["Name"].get<std::string>();
+  const auto description = lambda::text_in(*body, "Description"), revision = lambda::text_in(*body, "RevisionId"),
+             named = lambda::text_in(*body, "Name");
+  for (const auto* text : {&description, &revision, &named})
+    if (!*text) return refuse(to, text->error());
+  const std::string name = create ? *named : std::string(request.parameters[1]);
   if (name.empty()) return refuse(to, {Code::invalid_argument, "Name is missing: name the alias"});
   const auto known = std::ranges::find(function.aliases, name, &domain::Alias::name);
   if (create && known != function.aliases.end())
     return refuse(to, {Code::conflict, "Alias already exists: " + lambda::arn_of(function.name, name)});
   if (!create && known == function.aliases.end())
     return refuse(to, {Code::not_found, "there is no alias " + lambda::arn_of(function.name, name)});
+  if (!create && !lambda::same_revision(to, *revision, lambda::alias_of(function, *known)["RevisionId"].get<std::string>())) return;
   auto weights = lambda::weights_of(*body, create ? std::vector<domain::Weight>() : known->weights, function.versions);
   if (!weights) return refuse(to, weights.error());
+  const auto tell = [this, to, create, of = function.name, name](const Result<void>& kept) {
+    const auto now = kept ? control_.describe(of) : Result<control::FunctionView>(fail(kept.error()));
+    if (!now) return refuse(to, now.error());
+    const auto at = std::ranges::find(now->function.aliases, name, &domain::Alias::name);
+    if (at == now->function.aliases.end()) return refuse(to, {Code::not_found, "the alias was deleted meanwhile"});
+    answer(to, lambda::alias_of(now->function, *at), create ? 201 : 200);
+  };
   control_.set_alias(function.name, name, *std::move(weights),
-                     [to, create, of = function.name](const Result<domain::Alias>& alias) {
-    if (!alias) return refuse(to, alias.error());
-    answer(to, lambda::alias_of(of, *alias), create ? 201 : 200);
+                     [this, tell, of = function.name, name, text = *description, described = body->contains("Description")]
+                     (const Result<domain::Alias>& alias) {
+    if (!alias || !described) return tell(alias ? Result<void>() : fail(alias.error()));
+    control_.set_settings(of, {{lambda::kAliasSaid, name, Json{{"Description", text}}.dump(), {}}}, tell);
   });
 }
 
@@ -211,7 +209,7 @@ void LambdaApi::refuse_others(Router& router) {
     const char* name;
     const char* instead;
   };
-  constexpr const char* kDeploy = "deploy a model with 'mayfly deploy'; code is not run yet";
+  constexpr const char* kDeploy = "use 'mayfly deploy'";
   constexpr const char* kNone = "this release has nothing like it";
   static constexpr Operation kOperations[] = {
       {Method::post, "/2015-03-31/functions", "CreateFunction", kDeploy},
@@ -219,16 +217,8 @@ void LambdaApi::refuse_others(Router& router) {
       {Method::put, "/2015-03-31/functions/{name}/configuration", "UpdateFunctionConfiguration", "deploy it again with its function.yaml"},
       {Method::post, "/2014-11-13/functions/{name}/invoke-async", "InvokeAsync", "use Invoke with RequestResponse"},
       {Method::post, "/2021-11-15/functions/{name}/response-streaming-invocations", "InvokeWithResponseStream", "use Invoke"},
-      {Method::put, "/2017-10-31/functions/{name}/concurrency", "PutFunctionConcurrency", "set scaling in function.yaml"},
-      {Method::put, "/2019-09-30/functions/{name}/provisioned-concurrency", "PutProvisionedConcurrencyConfig",
-       "set scaling.min in function.yaml"},
-      {Method::put, "/2019-09-25/functions/{name}/event-invoke-config", "PutFunctionEventInvokeConfig", kNone},
       {Method::post, "/2015-03-31/event-source-mappings", "CreateEventSourceMapping", kNone},
       {Method::get, "/2015-03-31/event-source-mappings", "ListEventSourceMappings", kNone},
-      {Method::post, "/2015-03-31/functions/{name}/policy", "AddPermission", kNone},
-      {Method::get, "/2015-03-31/functions/{name}/policy", "GetPolicy", kNone},
-      {Method::post, "/2021-10-31/functions/{name}/url", "CreateFunctionUrlConfig", "call POST /functions/NAME"},
-      {Method::get, "/2021-10-31/functions/{name}/url", "GetFunctionUrlConfig", "call POST /functions/NAME"},
       {Method::get, "/2018-10-31/layers", "ListLayers", kNone},
       {Method::post, "/2018-10-31/layers/{name}/versions", "PublishLayerVersion", kNone},
   };

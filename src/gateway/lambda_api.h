@@ -14,13 +14,6 @@ class LambdaApi {
   void add_routes(Router& router);
 
  private:
-  struct Found {
-    control::FunctionView view;
-    const domain::Version* version = nullptr;  // of `view`
-    std::string qualifier;                     // as it is to be named
-  };
-  // The version that a name and a qualifier stand for; without one the newest.
-  [[nodiscard]] Result<Found> find(const HttpRequest& request);
   void add_functions(Router& router);
   void add_aliases(Router& router);
   void refuse_others(Router& router);

@@ -6,11 +6,14 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <ctime>
 
+#include "base/hex.h"
 #include "base/units.h"
 #include "domain/arn.h"
 #include "domain/manifest.h"
+#include "domain/settings.h"
 
 namespace mayfly::gateway::lambda {
 namespace {
@@ -25,18 +28,6 @@ std::vector<std::string_view> split(std::string_view text, char by) {
   }
 }
 
-// "2026-11-24T05:46:03.120+0000"
-std::string date_of(WallTime time) {
-  const std::int64_t ms = time.since_epoch.count() / 1000;
-  const auto seconds = static_cast<std::time_t>(ms / 1000);
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  char text[64];
-  const std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-  std::snprintf(text + size, sizeof text - size, ".%03d+0000", static_cast<int>(ms % 1000));
-  return text;
-}
-
 std::string bytes_of_hex(std::string_view hex) {
   std::string bytes;
   for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
@@ -45,6 +36,28 @@ std::string bytes_of_hex(std::string_view hex) {
     bytes += static_cast<char>(value);
   }
   return bytes;
+}
+
+std::string sha256_of(std::string_view text) {
+  unsigned char digest[32];
+  ::EVP_Digest(text.data(), text.size(), digest, nullptr, ::EVP_sha256(), nullptr);
+  return {reinterpret_cast<const char*>(digest), sizeof digest};
+}
+
+// Of a model its file's; of code that came as files that of their names and hashes, in order.
+std::string code_hash(const domain::Version& version) {
+  std::string all;
+  for (const domain::FileRef& file : version.files) {
+    if (!version.manifest.is_code() && file.path == version.manifest.model) return bytes_of_hex(file.sha256);
+    all += file.path + '\0' + file.sha256 + '\n';
+  }
+  return sha256_of(all);
+}
+
+Json environment_of(const domain::Manifest& manifest) {
+  Json variables = Json::object();
+  for (const auto& [name, value] : manifest.environment) variables[name] = value;
+  return variables;
 }
 
 // Its names for what went wrong.
@@ -99,37 +112,84 @@ std::string arn_of(std::string_view function, std::string_view qualifier) {
   return arn;
 }
 
-Json configuration_of(std::string_view function, const domain::Version& version, std::string_view qualifier) {
-  std::uint64_t size = 0;
-  std::string_view sha256;
-  for (const domain::FileRef& file : version.files) {
-    size += file.size.count;
-    if (file.path == version.manifest.model) sha256 = file.sha256;
-  }
-  const domain::Resources& resources = version.manifest.resources;
-  const bool latest = qualifier.empty() || qualifier == "$LATEST";
-  return {{"FunctionName", function},
-          {"FunctionArn", arn_of(function, latest ? "" : qualifier)},
-          {"Role", "arn:aws:iam::" + std::string(domain::kAwsAccount) + ":role/none"},
-          {"Handler", version.manifest.model},
-          {"PackageType", "Zip"},
-          {"CodeSize", size},
-          {"CodeSha256", base64(bytes_of_hex(sha256))},
-          {"Description", ""},
-          {"Timeout", static_cast<std::int64_t>(std::max(1.0, std::ceil(to_seconds(resources.timeout))))},
-          {"MemorySize", std::max<std::uint64_t>(128, resources.memory.count >> 20)},
-          {"LastModified", date_of(version.created)},
-          {"Version", latest ? "$LATEST" : std::to_string(version.number)},
-          {"RevisionId", std::string(function) + "-" + std::to_string(version.number)},
-          {"State", "Active"},
-          {"LastUpdateStatus", "Successful"},
-          {"Architectures", {"x86_64"}},
-          {"TracingConfig", {{"Mode", "PassThrough"}}},
-          {"EphemeralStorage", {{"Size", 512}}}};
+std::string date_of(WallTime time) {
+  const std::int64_t ms = time.since_epoch.count() / 1000;
+  const auto seconds = static_cast<std::time_t>(ms / 1000);
+  std::tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  char text[64];
+  const std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
+  std::snprintf(text + size, sizeof text - size, ".%03d+0000", static_cast<int>(ms % 1000));
+  return text;
 }
 
-Json alias_of(std::string_view function, const domain::Alias& alias) {
-  Json json{{"AliasArn", arn_of(function, alias.name)}, {"Name", alias.name}, {"Description", ""}};
+std::string revision_of(std::string_view text) {
+  const std::string hash = sha256_of(text);
+  std::uint64_t halves[2];
+  std::memcpy(halves, hash.data(), sizeof halves);
+  return uuid_text((halves[0] & ~std::uint64_t{0xf000}) | 0x8000, (halves[1] & ~(std::uint64_t{3} << 62)) | std::uint64_t{2} << 62);
+}
+
+Json configured_of(const domain::Function& function, int version) {
+  Json found{{"Description", ""}, {"Role", "arn:aws:iam::" + std::string(domain::kAwsAccount) + ":role/none"}};
+  int newest = 0;
+  for (const domain::Setting& setting : function.settings) {
+    int number = 0;
+    std::from_chars(setting.key.data(), setting.key.data() + setting.key.size(), number);
+    if (setting.kind != kConfigured || number > version || number <= newest) continue;
+    newest = number;
+    if (const Json said = Json::parse(setting.document, nullptr, false); said.is_object()) found.update(said);
+  }
+  return found;
+}
+
+Json tags_of(const domain::Function& function) {
+  Json tags = Json::object();
+  for (const domain::Setting& setting : function.settings)
+    if (setting.kind.starts_with(kTag)) tags[setting.kind.substr(kTag.size())] = Json::parse(setting.document, nullptr, false);
+  return tags;
+}
+
+Json configuration_of(const domain::Function& function, const domain::Version& version, std::string_view qualifier) {
+  std::uint64_t size = 0;
+  for (const domain::FileRef& file : version.files) size += file.size.count;
+  const domain::Manifest& manifest = version.manifest;
+  const bool latest = qualifier.empty() || qualifier == "$LATEST";
+  Json said = configured_of(function, version.number);
+  if (const domain::Setting* published = domain::find_setting(function, kPublished, std::to_string(version.number)); published && !latest)
+    if (const Json text = Json::parse(published->document, nullptr, false); text.is_object()) said.update(text);
+  Json json{{"FunctionName", function.name},
+            {"FunctionArn", arn_of(function.name, latest ? "" : qualifier)},
+            {"Role", said["Role"]},
+            {"Handler", manifest.is_code() ? manifest.handler : manifest.model},
+            {"PackageType", "Zip"},
+            {"CodeSize", size},
+            {"CodeSha256", base64(code_hash(version))},
+            {"Description", said["Description"]},
+            {"Timeout", static_cast<std::int64_t>(std::max(1.0, std::ceil(to_seconds(manifest.resources.timeout))))},
+            {"MemorySize", std::max<std::uint64_t>(128, manifest.resources.memory.count >> 20)},
+            {"LastModified", date_of(version.created)},
+            {"Version", latest ? "$LATEST" : std::to_string(version.number)},
+            {"State", "Active"},
+            {"LastUpdateStatus", "Successful"},
+            {"Architectures", {"x86_64"}},
+            {"Layers", Json::array()},
+            {"VpcConfig", {{"SubnetIds", Json::array()}, {"SecurityGroupIds", Json::array()}, {"VpcId", ""}}},
+            {"TracingConfig", {{"Mode", "PassThrough"}}},
+            {"SnapStart", {{"ApplyOn", "None"}, {"OptimizationStatus", "Off"}}},
+            {"LoggingConfig", {{"LogFormat", "Text"}, {"LogGroup", "/aws/lambda/" + function.name}}},
+            {"EphemeralStorage", {{"Size", 512}}}};
+  if (manifest.is_code()) json["Runtime"] = manifest.runtime;
+  if (!manifest.environment.empty()) json["Environment"] = {{"Variables", environment_of(manifest)}};
+  // By the version's own number: what is not said of it (files of a folder) has changed too where that has.
+  json["RevisionId"] = revision_of(std::to_string(version.id.number) + json.dump(-1, ' ', false, Json::error_handler_t::replace));
+  return json;
+}
+
+Json alias_of(const domain::Function& function, const domain::Alias& alias) {
+  Json json{{"AliasArn", arn_of(function.name, alias.name)}, {"Name", alias.name}, {"Description", ""}};
+  if (const domain::Setting* said = domain::find_setting(function, kAliasSaid, alias.name))
+    if (const Json text = Json::parse(said->document, nullptr, false); text.is_object()) json.update(text);
   if (alias.weights.empty()) return json;
   json["FunctionVersion"] = std::to_string(alias.weights[0].version);
   if (alias.weights.size() > 1) {
@@ -137,6 +197,7 @@ Json alias_of(std::string_view function, const domain::Alias& alias) {
     for (std::size_t i = 1; i < alias.weights.size(); ++i) others[std::to_string(alias.weights[i].version)] = alias.weights[i].share;
     json["RoutingConfig"] = {{"AdditionalVersionWeights", std::move(others)}};
   }
+  json["RevisionId"] = revision_of(json.dump(-1, ' ', false, Json::error_handler_t::replace));
   return json;
 }
 
@@ -173,10 +234,14 @@ HttpReply error_reply(const Error& error, int status) {
   Kind kind = kind_of(error.code);
   if (status == 413) kind = {413, "RequestTooLargeException"};
   else if (status != 0) kind.status = status;
-  const Json body{{"Type", kind.status < 500 ? "User" : "Service"}, {"Message", error.message}};
-  HttpReply reply{.status = kind.status, .body = body.dump(-1, ' ', false, Json::error_handler_t::replace)};
-  reply.headers.emplace_back("x-amzn-ErrorType", kind.type);
-  if (kind.status == 429 || kind.status == 503) reply.headers.emplace_back("Retry-After", "1");
+  return error_reply(kind.status, kind.type, error.message);
+}
+
+HttpReply error_reply(int status, std::string_view type, std::string_view message) {
+  const Json body{{"Type", status < 500 ? "User" : "Service"}, {"Message", message}};
+  HttpReply reply{.status = status, .body = body.dump(-1, ' ', false, Json::error_handler_t::replace)};
+  reply.headers.emplace_back("x-amzn-ErrorType", type);
+  if (status == 429 || status == 503) reply.headers.emplace_back("Retry-After", "1");
   return reply;
 }
 

@@ -27,9 +27,21 @@ struct Target {
 [[nodiscard]] Result<Target> parse_target(std::string_view name, std::string_view qualifier);
 
 [[nodiscard]] std::string arn_of(std::string_view function, std::string_view qualifier = {});
-// FunctionConfiguration of one version; `qualifier` as it is to be named: "$LATEST", a number, an alias.
-[[nodiscard]] Json configuration_of(std::string_view function, const domain::Version& version, std::string_view qualifier);
-[[nodiscard]] Json alias_of(std::string_view function, const domain::Alias& alias);
+// FunctionConfiguration of one version of a function; `qualifier` as it is to be named: "$LATEST", a number, an alias.
+[[nodiscard]] Json configuration_of(const domain::Function& function, const domain::Version& version, std::string_view qualifier);
+[[nodiscard]] Json alias_of(const domain::Function& function, const domain::Alias& alias);
+[[nodiscard]] Json tags_of(const domain::Function& function);
+// A RevisionId: another text, another one.
+[[nodiscard]] std::string revision_of(std::string_view text);
+[[nodiscard]] std::string date_of(WallTime time);  // "2026-11-24T05:46:03.120+0000"
+
+// What is kept of a function that only these clients know: kinds of domain::Setting.
+constexpr const char* kConfigured = "aws.configuration";  // key: the version that it began with; {"Description", "Role"}
+constexpr const char* kPublished = "aws.published";       // key: the version; {"Description"} of PublishVersion
+constexpr const char* kAliasSaid = "aws.alias";           // key: the alias; {"Description"}
+constexpr std::string_view kTag = "aws.tag.";             // and the tag's name; a JSON text
+// {"Description", "Role"} of a version: its own, else those of the version before it.
+[[nodiscard]] Json configured_of(const domain::Function& function, int version);
 // FunctionVersion and RoutingConfig of a body. Where FunctionVersion is absent, `before` keeps its first.
 [[nodiscard]] Result<std::vector<domain::Weight>> weights_of(const Json& body, const std::vector<domain::Weight>& before,
                                                               const std::vector<domain::Version>& versions);
@@ -38,6 +50,7 @@ struct Target {
 [[nodiscard]] bool is_path(std::string_view path);
 // {"Type": "User", "Message": …} with x-amzn-ErrorType and its status, or the one given. Its SDKs repeat what is 429 or 5xx.
 [[nodiscard]] HttpReply error_reply(const Error& error, int status = 0);
+[[nodiscard]] HttpReply error_reply(int status, std::string_view type, std::string_view message);
 
 // A call that a function failed is 200 there, with X-Amz-Function-Error and this as payload.
 [[nodiscard]] bool is_function_error(const serve::InvocationReply& reply);

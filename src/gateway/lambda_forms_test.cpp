@@ -72,7 +72,11 @@ TEST(LambdaConfiguration, SaysWhatThereIs) {
   domain::Version version{.number = 2, .created = {std::chrono::microseconds(1'764'000'000'123'456)},
                           .manifest = {.name = "fraud", .model = "fraud.onnx", .resources = {.memory = 256_MiB, .timeout = 2500ms}},
                           .files = {{"a.bin", std::string(64, '0'), {1000}}, {"fraud.onnx", std::string(64, 'f'), {24}}}};
-  const Json latest = configuration_of("fraud", version, "$LATEST"), numbered = configuration_of("fraud", version, "2");
+  const domain::Function function{.name = "fraud", .versions = {version},
+                                  .settings = {{kConfigured, "1", R"({"Description": "said", "Role": "r"})", {}},
+                                               {kConfigured, "3", R"({"Description": "later"})", {}},
+                                               {kPublished, "2", R"({"Description": "published"})", {}}}};
+  const Json latest = configuration_of(function, version, "$LATEST"), numbered = configuration_of(function, version, "2");
   EXPECT_EQ(latest["FunctionArn"], "arn:aws:lambda:us-east-1:000000000000:function:fraud");
   EXPECT_EQ(numbered["FunctionArn"], "arn:aws:lambda:us-east-1:000000000000:function:fraud:2");
   EXPECT_EQ(latest["Version"], "$LATEST");
@@ -81,6 +85,11 @@ TEST(LambdaConfiguration, SaysWhatThereIs) {
   EXPECT_EQ(latest["CodeSha256"], "//////////////////////////////////////////8=");
   EXPECT_EQ(latest["Timeout"], 3) << "whole seconds, not less than there are";
   EXPECT_EQ(latest["MemorySize"], 256);
+  EXPECT_EQ(latest["Description"], "said");
+  EXPECT_EQ(latest["Role"], "r");
+  EXPECT_EQ(numbered["Description"], "published");
+  EXPECT_NE(numbered["RevisionId"], latest["RevisionId"]);
+  EXPECT_FALSE(latest.contains("Runtime"));
   EXPECT_EQ(latest["LastModified"], "2025-11-24T16:00:00.123+0000");
 }
 
@@ -89,7 +98,7 @@ TEST(LambdaAlias, WeightsThereAndBack) {
   const Json body = Json::parse(R"({"FunctionVersion": "1", "RoutingConfig": {"AdditionalVersionWeights": {"2": 0.25}}})");
   const auto weights = weights_of(body, {}, versions);
   EXPECT_EQ(*weights, (std::vector<domain::Weight>{{1, 0.75}, {2, 0.25}}));
-  EXPECT_EQ(alias_of("fraud", {.name = "live", .weights = *weights})["RoutingConfig"]["AdditionalVersionWeights"]["2"], 0.25);
+  EXPECT_EQ(alias_of({.name = "fraud"}, {.name = "live", .weights = *weights})["RoutingConfig"]["AdditionalVersionWeights"]["2"], 0.25);
   EXPECT_EQ(*weights_of(Json::parse(R"({"RoutingConfig": {}})"), *weights, versions), (std::vector<domain::Weight>{{1, 1}}));
   EXPECT_EQ(*weights_of(Json::parse(R"({"FunctionVersion": "$LATEST"})"), {}, versions), (std::vector<domain::Weight>{{2, 1}}));
   for (const char* bad : {"{}", R"({"FunctionVersion": "one"})", R"({"FunctionVersion": "1", "RoutingConfig": 1})",

@@ -42,6 +42,14 @@ Lane& Dispatcher::lane_of(const Target& target) {
   return *lane;
 }
 
+int Dispatcher::calls_of(std::string_view function) const {
+  int calls = 0;
+  const Route* route = routes_.find(function);
+  for (const Target& target : route ? route->targets : std::vector<Target>())
+    if (const auto lane = lanes_.find(target.version); lane != lanes_.end()) calls += lane->second->waiting + lane->second->in_flight;
+  return calls;
+}
+
 std::uint32_t Dispatcher::take_slot() {
   ++live_;
   if (free_ == 0) {
@@ -115,6 +123,11 @@ Ticket Dispatcher::invoke(Invocation&& call, ReplySink& sink) {
   if (body_bytes(call) > target.body_max.count)
     return refuse(call, &target, {Code::invalid_argument, "a body of " + to_text(Bytes{body_bytes(call)}) + "; function '" +
                                   std::string(call.function) + "' takes at most " + to_text(target.body_max) + " (input.bytes_max)"}, sink);
+  if (target.calls_max && calls_of(call.function) >= *target.calls_max)
+    return refuse(call, &target, {Code::exhausted, *target.calls_max == 0
+        ? "function '" + std::string(call.function) + "' takes no calls: its concurrency is set to 0"
+        : std::to_string(*target.calls_max) + " calls of function '" + std::string(call.function) +
+              "' are under way, as many as its concurrency is set to: try again later"}, sink);
   Lane& lane = lane_of(target);
   if (lane.waiting >= target.queue_max)
     return refuse(call, &target, {Code::exhausted, std::to_string(lane.waiting) + " calls of function '" + std::string(call.function) +

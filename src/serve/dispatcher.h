@@ -93,6 +93,7 @@ class Dispatcher final : public Invoker, public instances::FleetUser {
   };
 
   Lane& lane_of(const Target& target);
+  int calls_of(std::string_view function) const;
   std::uint32_t take_slot();
   void release(std::uint32_t index);
   Slot* find(Ticket ticket);

@@ -41,6 +41,11 @@ void Routes::remove(std::string_view function) {
   if (const auto at = routes_.find(function); at != routes_.end()) routes_.erase(at);
 }
 
+const Route* Routes::find(std::string_view function) const {
+  const auto at = routes_.find(function);
+  return at == routes_.end() ? nullptr : &at->second;
+}
+
 Result<const Target*> Routes::resolve(std::string_view function, std::string_view qualifier, Random& random) const {
   const auto at = routes_.find(function);
   if (at == routes_.end())

@@ -22,6 +22,7 @@ struct Target {
   Duration timeout{};
   Bytes body_max;
   int queue_max = 0;
+  std::optional<int> calls_max;              // of the function, all versions together; absent: no limit of its own
 };
 
 struct Route {
@@ -34,6 +35,7 @@ class Routes {
   void set(std::string_view function, Route route) { routes_.insert_or_assign(std::string(function), std::move(route)); }
   void remove(std::string_view function);
 
+  [[nodiscard]] const Route* find(std::string_view function) const;
   // Error: not_found, with the versions and aliases that there are.
   [[nodiscard]] Result<const Target*> resolve(std::string_view function, std::string_view qualifier, Random& random) const;
 

@@ -22,6 +22,9 @@ constexpr std::string_view kSchema[] = {
     // What the check said beside the signature.
     R"(ALTER TABLE versions ADD COLUMN notes TEXT NOT NULL DEFAULT '[]';
        ALTER TABLE versions ADD COLUMN template_allowed INTEGER NOT NULL DEFAULT 1;)",
+    // What is said of a function beside its versions.
+    R"(CREATE TABLE settings (function INTEGER NOT NULL REFERENCES functions(id) ON DELETE CASCADE, kind TEXT NOT NULL, key TEXT NOT NULL,
+                              document TEXT NOT NULL, updated_us INTEGER NOT NULL, PRIMARY KEY (function, kind, key)) WITHOUT ROWID;)",
 };
 
 std::int64_t number_of(std::uint64_t id) { return static_cast<std::int64_t>(id); }
@@ -109,6 +112,15 @@ Result<std::vector<domain::Function>> Catalog::load() {
     TRY(domain::Alias alias, alias_from(aliases, 1));
     functions[at.at(aliases.integer(0))].aliases.push_back(std::move(alias));
   }
+  TRY(Statement settings,
+      database_->prepare("SELECT function, kind, key, document, updated_us FROM settings ORDER BY function, kind, key"));
+  for (;;) {
+    TRY(const bool row, settings.step());
+    if (!row) break;
+    functions[at.at(settings.integer(0))].settings.push_back(
+        {.kind = std::string(settings.text(1)), .key = std::string(settings.text(2)), .document = std::string(settings.text(3)),
+         .updated = {std::chrono::microseconds(settings.integer(4))}});
+  }
   return functions;
 }
 
@@ -185,18 +197,47 @@ Result<void> Catalog::set_alias(FunctionId function, const domain::Alias& alias)
   return write_alias(*database_, function, alias);
 }
 
+Result<void> Catalog::set_settings(FunctionId function, const std::vector<domain::Setting>& settings) {
+  const Database::Use use(*database_);
+  TRY(Transaction transaction, Transaction::begin(*database_));
+  for (const domain::Setting& setting : settings) {
+    if (setting.document.empty()) {
+      TRY(Statement remove, database_->prepare("DELETE FROM settings WHERE function = ? AND kind = ? AND key = ?"));
+      remove.bind(1, number_of(function.number)).bind(2, std::string_view(setting.kind)).bind(3, std::string_view(setting.key));
+      TRY_VOID(remove.run());
+      continue;
+    }
+    TRY(Statement write, database_->prepare("INSERT INTO settings (function, kind, key, document, updated_us) VALUES (?, ?, ?, ?, ?) "
+                                            "ON CONFLICT (function, kind, key) DO UPDATE SET document = excluded.document, "
+                                            "updated_us = excluded.updated_us"));
+    write.bind(1, number_of(function.number)).bind(2, std::string_view(setting.kind)).bind(3, std::string_view(setting.key))
+        .bind(4, std::string_view(setting.document)).bind(5, std::int64_t{setting.updated.since_epoch.count()});
+    TRY_VOID(write.run());
+  }
+  return transaction.commit();
+}
+
 Result<void> Catalog::remove_alias(FunctionId function, std::string_view alias) {
   const Database::Use use(*database_);
+  TRY(Transaction transaction, Transaction::begin(*database_));
+  TRY(Statement forget, database_->prepare("DELETE FROM settings WHERE function = ? AND key = ?"));
+  TRY_VOID(forget.bind(1, number_of(function.number)).bind(2, alias).run());
   TRY(Statement remove, database_->prepare("DELETE FROM aliases WHERE function = ? AND name = ?"));
   remove.bind(1, number_of(function.number)).bind(2, alias);
-  return change_one(*database_, remove, "alias '" + std::string(alias) + "'");
+  TRY_VOID(change_one(*database_, remove, "alias '" + std::string(alias) + "'"));
+  return transaction.commit();
 }
 
 Result<void> Catalog::remove_version(VersionId version) {
   const Database::Use use(*database_);
+  TRY(Transaction transaction, Transaction::begin(*database_));
+  TRY(Statement forget, database_->prepare("DELETE FROM settings WHERE (function, key) IN "
+                                           "(SELECT function, CAST(number AS TEXT) FROM versions WHERE id = ?)"));
+  TRY_VOID(forget.bind(1, number_of(version.number)).run());
   TRY(Statement remove, database_->prepare("DELETE FROM versions WHERE id = ?"));
   remove.bind(1, number_of(version.number));
-  return change_one(*database_, remove, "the version");
+  TRY_VOID(change_one(*database_, remove, "the version"));
+  return transaction.commit();
 }
 
 Result<void> Catalog::remove_function(FunctionId function) {

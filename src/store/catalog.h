@@ -40,9 +40,11 @@ class Catalog {
   [[nodiscard]] Result<void> set_compiled(VersionId version, const domain::Compiled& compiled);  // clears the error
   [[nodiscard]] Result<void> set_compile_error(VersionId version, std::string_view text);
   [[nodiscard]] Result<void> set_alias(FunctionId function, const domain::Alias& alias);
-  [[nodiscard]] Result<void> remove_alias(FunctionId function, std::string_view alias);
-  [[nodiscard]] Result<void> remove_version(VersionId version);
-  [[nodiscard]] Result<void> remove_function(FunctionId function);  // with its versions and aliases
+  [[nodiscard]] Result<void> remove_alias(FunctionId function, std::string_view alias);  // with its settings
+  // All of them or none; one whose document is "" is removed, whether it is there or not.
+  [[nodiscard]] Result<void> set_settings(FunctionId function, const std::vector<domain::Setting>& settings);
+  [[nodiscard]] Result<void> remove_version(VersionId version);                           // with its settings
+  [[nodiscard]] Result<void> remove_function(FunctionId function);  // with all that is its own
 
   // Name of a function, deleted ones too: usage outlives them.
   [[nodiscard]] Result<std::string> name_of(FunctionId function);

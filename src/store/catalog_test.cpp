@@ -193,5 +193,29 @@ TEST_F(CatalogTest, ADamagedFileIsSaidToBe) {
   EXPECT_EQ(Catalog::open(folder_ / "catalog.db").error().code, Code::data_loss);
 }
 
+TEST_F(CatalogTest, SettingsAreOfTheirFunctionVersionOrAlias) {
+  const WallTime when{std::chrono::microseconds(7)};
+  const domain::Setting whole{"tag", "", "1", when}, numbered{"kept", "1", "2", when}, aliased{"kept", "extra", "3", when};
+  Added one;
+  {
+    Catalog catalog = open();
+    one = add(catalog, "one");
+    add(catalog, "one", "extra");
+    add(catalog, "two");
+    ASSERT_TRUE(catalog.set_settings(one.function, {whole, numbered, aliased, {"tag", "other", "4", when}}));
+    ASSERT_TRUE(catalog.set_settings(one.function, {{"tag", "", "5", when}, {"tag", "other", "", when}, {"tag", "nobody", "", when}}));
+    EXPECT_FALSE(catalog.set_settings({77}, {whole})) << "there is no such function";
+  }
+  Catalog catalog = open();
+  EXPECT_EQ(catalog.load()->at(0).settings, (std::vector<domain::Setting>{numbered, aliased, {"tag", "", "5", when}}));
+  EXPECT_TRUE(catalog.load()->at(1).settings.empty());
+  ASSERT_TRUE(catalog.remove_alias(one.function, "extra"));
+  ASSERT_TRUE(catalog.remove_version(one.version));
+  EXPECT_EQ(catalog.load()->at(0).settings, (std::vector<domain::Setting>{{"tag", "", "5", when}}));
+  ASSERT_TRUE(catalog.remove_function(one.function));
+  add(catalog, "one");
+  EXPECT_TRUE(catalog.load()->back().settings.empty()) << "a new one of the name has none";
+}
+
 }  // namespace
 }  // namespace mayfly::store

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import boto3
@@ -30,12 +31,22 @@ class World:
 
     def __init__(self, binary):
         self.samples = json.loads((ROOT / "build/models/samples/fraud/samples.json").read_text())
-        self.node = Node(binary)
+        self.folder = tempfile.TemporaryDirectory(prefix="mayfly-boto3-")
+        self.binary = binary
+        self.start()
         self.node.command("deploy", str(ROOT / "build/models/fraud"))
         self.node.command("deploy", str(ROOT / "build/models/fraud"), "--force")  # version 2, which "live" names now
+
+    def start(self):
+        self.node = Node(self.binary, data=self.folder.name + "/data")
         # The SDK signs with whatever keys it has; it repeats what is 429 or 5xx unless told not to.
         self.client = boto3.client("lambda", endpoint_url=self.node.url, region_name="us-east-1", aws_access_key_id="any",
                                    aws_secret_access_key="any", config=Config(retries={"total_max_attempts": 1}))
+
+    def restart(self):
+        self.client.close()
+        self.node.kill()  # without a farewell: what was acknowledged is there all the same
+        self.start()
 
     def event(self, rows=2):
         return json.dumps({"input": self.samples["rows"][:rows]})
@@ -43,6 +54,7 @@ class World:
     def close(self):
         self.client.close()
         self.node.kill()
+        self.folder.cleanup()
 
 
 def refusal(action, error_type, status):
@@ -142,12 +154,140 @@ def test_aliases(world):
     refusal(lambda: world.client.get_alias(FunctionName="fraud", Name="canary"), "ResourceNotFoundException", 404)
 
 
-def test_what_is_not_supported_is_named(world):
-    message = refusal(lambda: world.client.create_function(FunctionName="f", Role="arn:aws:iam::000000000000:role/r", Runtime="python3.11",
-                                                           Handler="a.b", Code={"ZipFile": b"PK"}), "InvalidParameterValueException", 400)
-    assert "CreateFunction is not supported" in message and "mayfly deploy" in message, message
-    refusal(lambda: world.client.put_function_concurrency(FunctionName="fraud", ReservedConcurrentExecutions=1),
+def test_tags(world):
+    client = world.client
+    client.tag_resource(Resource=ARN + "fraud", Tags={"team": "risk", "name with blanks & more": "ü"})
+    client.tag_resource(Resource=ARN + "fraud", Tags={"team": "fraud"})
+    assert client.list_tags(Resource=ARN + "fraud")["Tags"] == {"team": "fraud", "name with blanks & more": "ü"}
+    assert client.get_function(FunctionName="fraud")["Tags"]["team"] == "fraud"
+    client.untag_resource(Resource=ARN + "fraud", TagKeys=["name with blanks & more", "nobody"])
+    assert client.list_tags(Resource=ARN + "fraud")["Tags"] == {"team": "fraud"}
+    refusal(lambda: client.tag_resource(Resource=ARN + "fraud", Tags={str(i): "" for i in range(50)}), "InvalidParameterValueException", 400)
+    refusal(lambda: client.list_tags(Resource=ARN + "nobody"), "ResourceNotFoundException", 404)
+
+
+def test_concurrency(world):
+    client = world.client
+    assert "ReservedConcurrentExecutions" not in client.get_function_concurrency(FunctionName="fraud")
+    assert client.put_function_concurrency(FunctionName="fraud", ReservedConcurrentExecutions=0)["ReservedConcurrentExecutions"] == 0
+    message = refusal(lambda: client.invoke(FunctionName="fraud", Payload=world.event()), "TooManyRequestsException", 429)
+    assert "concurrency is set to 0" in message, message
+    client.put_function_concurrency(FunctionName="fraud", ReservedConcurrentExecutions=3)
+    assert client.get_function_concurrency(FunctionName="fraud")["ReservedConcurrentExecutions"] == 3
+    assert client.get_function(FunctionName="fraud")["Concurrency"]["ReservedConcurrentExecutions"] == 3
+    assert client.invoke(FunctionName="fraud", Payload=world.event())["ExecutedVersion"] == "2"
+    client.delete_function_concurrency(FunctionName="fraud")
+    assert "ReservedConcurrentExecutions" not in client.get_function_concurrency(FunctionName="fraud")
+
+
+def test_provisioned_concurrency(world):
+    client, of = world.client, {"FunctionName": "fraud", "Qualifier": "1"}
+    refusal(lambda: client.get_provisioned_concurrency_config(**of), "ProvisionedConcurrencyConfigNotFoundException", 404)
+    refusal(lambda: client.put_provisioned_concurrency_config(FunctionName="fraud", Qualifier="$LATEST", ProvisionedConcurrentExecutions=1),
             "InvalidParameterValueException", 400)
+    made = client.put_provisioned_concurrency_config(**of, ProvisionedConcurrentExecutions=2)
+    assert made["RequestedProvisionedConcurrentExecutions"] == 2 and made["Status"] in ("IN_PROGRESS", "READY"), made
+    world.node.wait(lambda: client.get_provisioned_concurrency_config(**of)["Status"], lambda status: status == "READY", 20)
+    assert client.get_provisioned_concurrency_config(**of)["AvailableProvisionedConcurrentExecutions"] == 2
+    running = [i for i in world.node.processes("fraud") if i["version"] == 1 and i["role"] == "instance"]
+    assert len(running) == 2, running  # nobody has called version 1 here: they are kept
+    configs = client.list_provisioned_concurrency_configs(FunctionName="fraud")["ProvisionedConcurrencyConfigs"]
+    assert [c["FunctionArn"] for c in configs] == [ARN + "fraud:1"], configs
+    client.delete_provisioned_concurrency_config(**of)
+    refusal(lambda: client.get_provisioned_concurrency_config(**of), "ProvisionedConcurrencyConfigNotFoundException", 404)
+
+
+def test_what_becomes_of_events(world):
+    client = world.client
+    refusal(lambda: client.get_function_event_invoke_config(FunctionName="fraud"), "ResourceNotFoundException", 404)
+    made = client.put_function_event_invoke_config(FunctionName="fraud", MaximumRetryAttempts=1, MaximumEventAgeInSeconds=600)
+    assert made["MaximumRetryAttempts"] == 1 and made["FunctionArn"] == ARN + "fraud:$LATEST", made
+    changed = client.update_function_event_invoke_config(FunctionName="fraud", MaximumRetryAttempts=0)
+    assert (changed["MaximumRetryAttempts"], changed["MaximumEventAgeInSeconds"]) == (0, 600), changed
+    got = client.get_function_event_invoke_config(FunctionName="fraud")
+    assert got["LastModified"] == changed["LastModified"] and got["MaximumRetryAttempts"] == 0, got
+    client.put_function_event_invoke_config(FunctionName="fraud", Qualifier="live", MaximumRetryAttempts=2)
+    assert len(client.list_function_event_invoke_configs(FunctionName="fraud")["FunctionEventInvokeConfigs"]) == 2
+    refusal(lambda: client.put_function_event_invoke_config(
+        FunctionName="fraud", DestinationConfig={"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:1:q"}}), "InvalidParameterValueException", 400)
+    for qualifier in ("$LATEST", "live"):
+        client.delete_function_event_invoke_config(FunctionName="fraud", Qualifier=qualifier)
+    refusal(lambda: client.delete_function_event_invoke_config(FunctionName="fraud"), "ResourceNotFoundException", 404)
+
+
+def test_policy(world):
+    client = world.client
+    refusal(lambda: client.get_policy(FunctionName="fraud"), "ResourceNotFoundException", 404)
+    allow = {"FunctionName": "fraud", "StatementId": "s3", "Action": "lambda:InvokeFunction", "Principal": "s3.amazonaws.com",
+             "SourceArn": "arn:aws:s3:::bucket"}
+    statement = json.loads(client.add_permission(**allow)["Statement"])
+    assert statement == {"Sid": "s3", "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "lambda:InvokeFunction",
+                         "Resource": ARN + "fraud", "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:s3:::bucket"}}}, statement
+    refusal(lambda: client.add_permission(**allow), "ResourceConflictException", 409)
+    policy = client.get_policy(FunctionName="fraud")
+    assert json.loads(policy["Policy"])["Statement"] == [statement], policy
+    more = {**allow, "StatementId": "account", "Principal": "123456789012"}
+    refusal(lambda: client.add_permission(**more, RevisionId="another"), "PreconditionFailedException", 412)
+    client.add_permission(**more, RevisionId=policy["RevisionId"])
+    refusal(lambda: client.remove_permission(FunctionName="fraud", StatementId="s3", RevisionId=policy["RevisionId"]),
+            "PreconditionFailedException", 412)
+    for name in ("s3", "account"):
+        client.remove_permission(FunctionName="fraud", StatementId=name)
+    refusal(lambda: client.remove_permission(FunctionName="fraud", StatementId="s3"), "ResourceNotFoundException", 404)
+    refusal(lambda: client.get_policy(FunctionName="fraud"), "ResourceNotFoundException", 404)
+
+
+def test_function_url(world):
+    client = world.client
+    refusal(lambda: client.get_function_url_config(FunctionName="fraud"), "ResourceNotFoundException", 404)
+    refusal(lambda: client.create_function_url_config(FunctionName="fraud", AuthType="AWS_IAM"), "InvalidParameterValueException", 400)
+    made = client.create_function_url_config(FunctionName="fraud", AuthType="NONE", Cors={"AllowOrigins": ["*"]})
+    assert made["FunctionUrl"] == world.node.url + "/functions/fraud/" and made["Cors"] == {"AllowOrigins": ["*"]}, made
+    assert len(world.node.post("/functions/fraud/", world.event()).json["label"]) == 2  # what it names can be called
+    refusal(lambda: client.create_function_url_config(FunctionName="fraud", AuthType="NONE"), "ResourceConflictException", 409)
+    changed = client.update_function_url_config(FunctionName="fraud", Cors={"AllowOrigins": ["https://a"]})
+    assert changed["CreationTime"] == made["CreationTime"] and changed["Cors"] == {"AllowOrigins": ["https://a"]}, changed
+    client.create_function_url_config(FunctionName="fraud", Qualifier="live", AuthType="NONE")
+    urls = [u["FunctionUrl"] for u in client.list_function_url_configs(FunctionName="fraud")["FunctionUrlConfigs"]]
+    assert sorted(urls) == [world.node.url + "/functions/fraud/", world.node.url + "/functions/fraud:live/"], urls
+    for qualifier in ({}, {"Qualifier": "live"}):
+        client.delete_function_url_config(FunctionName="fraud", **qualifier)
+    refusal(lambda: client.get_function_url_config(FunctionName="fraud"), "ResourceNotFoundException", 404)
+
+
+def test_revisions(world):
+    client = world.client
+    made = client.create_alias(FunctionName="fraud", Name="stable", FunctionVersion="1", Description="what is tried")
+    assert made["Description"] == "what is tried", made
+    changed = client.update_alias(FunctionName="fraud", Name="stable", FunctionVersion="2", RevisionId=made["RevisionId"])
+    assert changed["Description"] == "what is tried" and changed["RevisionId"] != made["RevisionId"], changed
+    refusal(lambda: client.update_alias(FunctionName="fraud", Name="stable", FunctionVersion="1", RevisionId=made["RevisionId"]),
+            "PreconditionFailedException", 412)
+    client.delete_alias(FunctionName="fraud", Name="stable")
+    is_now = client.get_function_configuration(FunctionName="fraud")
+    refusal(lambda: client.publish_version(FunctionName="fraud", RevisionId="another"), "PreconditionFailedException", 412)
+    refusal(lambda: client.publish_version(FunctionName="fraud", CodeSha256="another"), "InvalidParameterValueException", 400)
+    published = client.publish_version(FunctionName="fraud", RevisionId=is_now["RevisionId"], CodeSha256=is_now["CodeSha256"],
+                                       Description="the second")
+    assert (published["Version"], published["Description"]) == ("2", "the second"), published
+    assert client.get_function_configuration(FunctionName="fraud")["Description"] == ""
+
+
+def test_a_restart_keeps_what_is_set(world):
+    client = world.client
+    client.tag_resource(Resource=ARN + "fraud", Tags={"kept": "yes"})
+    client.put_function_concurrency(FunctionName="fraud", ReservedConcurrentExecutions=0)
+    world.restart()
+    client = world.client
+    assert client.list_tags(Resource=ARN + "fraud")["Tags"]["kept"] == "yes"
+    refusal(lambda: client.invoke(FunctionName="fraud", Payload=world.event()), "TooManyRequestsException", 429)
+    client.delete_function_concurrency(FunctionName="fraud")
+    assert client.invoke(FunctionName="fraud", Payload=world.event())["ExecutedVersion"] == "2"
+
+
+def test_what_is_not_supported_is_named(world):
+    message = refusal(lambda: world.client.list_layers(), "InvalidParameterValueException", 400)
+    assert "ListLayers is not supported" in message, message
 
 
 def test_zz_delete(world):

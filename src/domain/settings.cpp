@@ -1,0 +1,45 @@
+#include "domain/settings.h"
+
+#include <charconv>
+#include <cmath>
+#include <string>
+
+namespace mayfly::domain {
+namespace {
+
+int number_in(const Setting* setting) {
+  int number = 0;
+  if (setting) std::from_chars(setting->document.data(), setting->document.data() + setting->document.size(), number);
+  return number;
+}
+
+}  // namespace
+
+const Setting* find_setting(const Function& function, std::string_view kind, std::string_view key) {
+  const auto at = std::ranges::find_if(function.settings, [&](const Setting& s) { return s.kind == kind && s.key == key; });
+  return at == function.settings.end() ? nullptr : &*at;
+}
+
+std::optional<int> calls_max(const Function& function) {
+  const Setting* set = find_setting(function, kCallsMax);
+  return set ? std::optional(number_in(set)) : std::nullopt;
+}
+
+Scaling scaling_of(const Function& function, const Version& version) {
+  Scaling scaling = version.manifest.scaling;
+  if (function.settings.empty()) return scaling;
+  int kept = number_in(find_setting(function, kKeptInstances, std::to_string(version.number)));
+  for (const Alias& alias : function.aliases)
+    for (const Weight& weight : alias.weights)
+      if (weight.version == version.number)
+        kept += static_cast<int>(std::ceil(weight.share * number_in(find_setting(function, kKeptInstances, alias.name)) - 1e-9));
+  scaling.min = std::max(scaling.min, kept);
+  scaling.max = std::max(scaling.max, scaling.min);
+  if (const auto most = calls_max(function)) {
+    scaling.min = std::min(scaling.min, *most);
+    scaling.max = std::clamp(scaling.max, 1, std::max(1, *most));
+  }
+  return scaling;
+}
+
+}  // namespace mayfly::domain

@@ -1,0 +1,23 @@
+// The settings of a function that change how it runs: how many calls it takes at a time, and how many instances a version
+// or an alias keeps. Their documents are whole numbers. Set through control/control.h; read by control. Pure.
+#pragma once
+#include <algorithm>
+#include <optional>
+#include <string_view>
+
+#include "domain/function.h"
+
+namespace mayfly::domain {
+
+constexpr std::string_view kCallsMax = "calls_max";          // key "": calls of all its versions at a time; 0: none is taken
+constexpr std::string_view kKeptInstances = "kept";          // key: a version's number, or an alias
+constexpr std::size_t kSettingsMax = 512;                    // of a function
+constexpr std::size_t kSettingBytesMax = 64 << 10;           // of a document
+
+[[nodiscard]] const Setting* find_setting(const Function& function, std::string_view kind, std::string_view key = {});
+[[nodiscard]] std::optional<int> calls_max(const Function& function);
+// The manifest's scaling of one of its versions with what is set over it: at least as many instances as are to be kept, no more than
+// calls_max. What is kept for an alias is kept by its versions, each by its share.
+[[nodiscard]] Scaling scaling_of(const Function& function, const Version& version);
+
+}  // namespace mayfly::domain
