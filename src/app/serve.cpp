@@ -125,6 +125,7 @@ Result<void> run_node(const ServeOptions& options) {
   if (!options.data.empty()) config.data = options.data;
   os::raise_descriptor_limit();
   TRY(os::Fd signals, os::catch_end_signals());
+  if (options.with_parent) TRY_VOID(os::end_with_parent());
   TRY(auto store, store::Store::open({.folder = config.data}));
   TRY(os::Loop loop, os::Loop::create());
   Served served(std::move(loop), std::move(signals), std::move(store), config);
