@@ -31,6 +31,8 @@ struct Typed {
   DeleteOptions remove;
   ScaleOptions scale;
   BenchOptions bench;
+  NewOptions scaffold;
+  DevOptions dev;
   std::string function, rollback_alias = "live";
 };
 
@@ -43,6 +45,7 @@ class Commands {
 
   void declare() {
     declare_deploy();
+    declare_beginnings();
     declare_calls();
     declare_views();
     declare_changes();
@@ -81,6 +84,24 @@ class Commands {
     c.add_flag("--no-wait", o.no_wait, "Return once it serves, before it is compiled and tuned");
   }
 
+  void declare_beginnings() {
+    auto& n = typed_.scaffold;
+    auto& c = add("new", "Make a folder with a function to begin with", "mayfly new --template python hello && mayfly deploy hello",
+                  [&n](const Context& context) { return scaffold(context, n); });
+    c.add_option("FOLDER", n.folder, "The folder to make; its name is the function's");
+    c.add_option("-t,--template", n.name, "Which; --list shows them")->capture_default_str();
+    c.add_flag("--list", n.list, "List the templates");
+    auto& d = typed_.dev;
+    auto& e = add("dev", "Serve a folder while it is worked on: deploys at every change, shows the log", "mayfly dev hello",
+                  [&d](const Context& context) { return dev(context, d); });
+    e.add_option("FOLDER", d.folder, "A folder with function.yaml or code")->required();
+    auto* node = e.add_option("--node", d.node, "A node that runs; one of its own if not given, with its data in FOLDER/.mayfly-dev");
+    e.add_option("--listen", d.listen, "Where its own node listens; a free port if not given")->excludes(node);
+    e.add_option("--name", d.name, "The function's name, as deploy has it");
+    e.add_option("--runtime", d.overrides.runtime, "What runs the folder's code, like python3.11");
+    e.add_option("--handler", d.overrides.handler, "The function that the runtime calls, like app.handler");
+  }
+
   void declare_calls() {
     auto& i = typed_.invoke;
     auto& c = add(
@@ -90,6 +111,7 @@ class Commands {
     c.add_option("FUNCTION", i.function, "NAME, NAME:ALIAS or NAME:VERSION")->required();
     c.add_option("--data", i.data, "The input: JSON, @FILE, or @- for standard input")->required();
     c.add_option("--timeout", i.timeout, "Give up after this, like 500ms");
+    c.add_flag("--tail", i.tail, "Show on stderr what the function printed");
     c.add_flag("--times", i.times, "Say on stderr which version answered and how long it took");
     auto& l = typed_.logs;
     auto& d = add(
@@ -257,6 +279,7 @@ int run_cli(int argc, char** argv) {
                             "Where it listens: ADDRESS:PORT of this machine's loopback; 127.0.0.1:8080 if not given");
   serve_command->add_option("--data", typed.serve.data, "Where it keeps everything; ./mayfly-data if not given");
   serve_command->add_option("--config", typed.serve.config, "Its configuration, a YAML file (docs/configuration.md)");
+  serve_command->add_flag("--with-parent", typed.serve.with_parent, "End when the process that started it does");
   serve_command->callback([&] { serves = true; });
   Commands commands(app, typed);
   commands.declare();

@@ -1,5 +1,6 @@
 #include "app/commands.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -26,9 +27,31 @@ Json zero_of(const std::string& datatype) {
   return 0;
 }
 
+// "ValueError: no such thing", of what the code told.
+std::string function_error_text(const std::string& body) {
+  const Json told = Json::parse(body, nullptr, false);
+  if (!told.is_object()) return "the answer says how";
+  return printable(told.value("errorType", "Error") + ": " + told.value("errorMessage", ""));
+}
+
 std::string us_text(const Json& line, const char* key) { return to_text(Duration(line.value(key, std::int64_t{0}) * 1000)); }
 
 }  // namespace
+
+Result<std::vector<Json>> log_lines(const Context& context, const std::string& function, std::uint64_t after, int count) {
+  TRY(const HttpReply reply, context.client.call({.path = "/api/functions/" + encode(function) + "/logs?after=" + std::to_string(after) +
+                                                          "&count=" + std::to_string(count)}));
+  TRY_VOID(check(reply));
+  std::vector<Json> lines;
+  for (std::size_t at = 0; at < reply.body.size();) {
+    const std::size_t end = std::min(reply.body.find('\n', at), reply.body.size());
+    if (Json line = Json::parse(reply.body.substr(at, end - at), nullptr, false); line.is_object()) lines.push_back(std::move(line));
+    at = end + 1;
+  }
+  return lines;
+}
+
+void pause(Duration wait) { ::poll(nullptr, 0, static_cast<int>(wait / std::chrono::milliseconds(1))); }
 
 void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
@@ -119,6 +142,38 @@ std::string log_text(const Terminal& terminal, const std::string& line) {
   return text;
 }
 
+namespace {
+
+// Of one call, on stderr: between START and END what the instance printed that had it. What is printed travels beside the answer and
+// may come a little later; lines that other calls in the same instance printed meanwhile are among them.
+void print_tail(const Context& context, const std::string& function, std::uint64_t before, const std::string& id) {
+  constexpr int kLooks = 20;
+  std::vector<Json> lines;
+  Json record;
+  for (int look = 0, quiet = 0; look < kLooks && quiet < 3; ++look) {
+    pause(std::chrono::milliseconds(50));
+    const auto now = log_lines(context, function, before, 10'000);
+    if (!now) break;
+    quiet = record.is_object() && now->size() == lines.size() ? quiet + 1 : 0;
+    lines = *now;
+    for (const Json& line : lines)
+      if (line.value("request_id", "") == id && line.contains("outcome")) record = line;
+  }
+  std::string text = "START RequestId: " + printable(id) + "\n";
+  for (const Json& line : lines) {
+    // A call that no instance took: whatever was said of starting one.
+    const bool its = !record.is_object() || !record.contains("instance") || line.value("instance", 0) == record.value("instance", 0);
+    if (its && !line.contains("outcome")) text += printable(line.value("message", "")) + "\n";
+  }
+  text += "END RequestId: " + printable(id) + "\n";
+  if (record.is_object())
+    text += "REPORT RequestId: " + printable(id) + "  " + record.value("outcome", "") + ", run " + us_text(record, "run_us") + ", total " +
+            us_text(record, "total_us") + ", billed " + us_text(record, "billed_us") + "\n";
+  std::fputs(text.c_str(), stderr);
+}
+
+}  // namespace
+
 Result<void> invoke(const Context& context, const InvokeOptions& options) {
   TRY(std::string body, read_data(options.data));
   Call call{.method = "POST",
@@ -131,10 +186,21 @@ Result<void> invoke(const Context& context, const InvokeOptions& options) {
     call.headers.push_back("X-Mayfly-Timeout: " + options.timeout);
     call.wait_max = timeout + std::chrono::seconds(5);
   }
+  const std::string function = options.function.substr(0, options.function.find(':'));
+  std::uint64_t before = 0;
+  if (options.tail) {
+    TRY(const auto lines, log_lines(context, function, 0, 1));
+    before = lines.empty() ? 0 : lines.back().value("sequence", std::uint64_t{0});
+  }
   TRY(const HttpReply reply, context.client.call(call));
+  const bool own_error = !reply.head.header("X-Mayfly-Function-Error").empty();  // what the code raised is its answer
+  if (reply.ok() || own_error) print(reply.body + (reply.body.ends_with('\n') ? "" : "\n"));
+  if (options.tail) {
+    std::fflush(stdout);  // the answer first, where both go to one place
+    print_tail(context, function, before, std::string(reply.head.header("X-Request-Id")));
+  }
+  if (own_error) return fail(Code::internal, "'" + options.function + "' failed: " + function_error_text(reply.body));
   TRY_VOID(check(reply));
-  print(reply.body);
-  if (!reply.body.ends_with('\n')) print("\n");
   if (options.times) {
     std::fflush(stdout);  // the answer first, where both go to one place
     std::string text;

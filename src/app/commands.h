@@ -29,6 +29,7 @@ struct DeployOptions {
   bool no_alias = false, force = false, no_wait = false;
   Overrides overrides;
 };
+[[nodiscard]] Result<Json> deploy_version(const Context& context, const DeployOptions& options);  // prints nothing but progress
 [[nodiscard]] Result<void> deploy(const Context& context, const DeployOptions& options);
 
 struct InvokeOptions {
@@ -36,6 +37,7 @@ struct InvokeOptions {
   std::string data;      // JSON, @file, @- (standard input)
   std::string timeout;
   bool times = false;  // on stderr: how long it took, by whom it was answered
+  bool tail = false;   // … and what its instance printed
 };
 [[nodiscard]] Result<void> invoke(const Context& context, const InvokeOptions& options);
 
@@ -45,6 +47,22 @@ struct LogsOptions {
   bool follow = false;
 };
 [[nodiscard]] Result<void> logs(const Context& context, const LogsOptions& options);
+
+struct NewOptions {
+  std::string name, folder;
+  bool list = false;
+};
+// A folder with what a function needs, to begin with. Asks no node.
+[[nodiscard]] Result<void> scaffold(const Context& context, const NewOptions& options);
+
+struct DevOptions {
+  std::string folder, node;  // "": a node of its own
+  std::string listen = "127.0.0.1:0";
+  Overrides overrides;
+  std::string name;
+};
+// Serves a folder while it is worked on, until it is interrupted (app/dev.cpp).
+[[nodiscard]] Result<void> dev(const Context& context, const DevOptions& options);
 
 [[nodiscard]] Result<void> list(const Context& context);
 [[nodiscard]] Result<void> describe(const Context& context, const std::string& function);
@@ -91,7 +109,10 @@ struct BenchOptions {
 [[nodiscard]] std::string weights_text(const Json& weights);                                             // "1 90%, 2 10%"
 [[nodiscard]] std::string tensors_text(const Json& tensors);                                             // "input FP32[?,30]"
 [[nodiscard]] Result<std::string> sample_body(const Json& signature, const std::string& format);         // zeros that fit
+// The lines of a function's log after this number; the newest `count` where it is 0.
+[[nodiscard]] Result<std::vector<Json>> log_lines(const Context& context, const std::string& function, std::uint64_t after, int count);
 [[nodiscard]] std::string log_text(const Terminal& terminal, const std::string& line);                   // of one JSON line
+void pause(Duration wait);
 void print(std::string_view text);                                                                       // to stdout
 void print_json(const Json& json);                                                                       // indented on a terminal
 

@@ -3,7 +3,6 @@
 #include <cctype>
 #include <cstdio>
 #include <filesystem>
-#include <poll.h>
 
 #include "app/commands.h"
 #include "app/pack.h"
@@ -14,11 +13,6 @@ namespace mayfly::app {
 namespace {
 
 constexpr Duration kFollowMax = std::chrono::minutes(15);
-
-void pause(Duration wait) {
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(wait).count();
-  ::poll(nullptr, 0, static_cast<int>(ms));
-}
 
 Result<void> hash_package(const Context& context, Package& package) {
   Progress progress(context.terminal, "reading", os::monotonic_now());
@@ -158,7 +152,7 @@ Result<Package> read_any(const DeployOptions& options, std::optional<Packed>& pa
 
 }  // namespace
 
-Result<void> deploy(const Context& context, const DeployOptions& options) {
+Result<Json> deploy_version(const Context& context, const DeployOptions& options) {
   std::optional<Packed> packed;
   TRY(Package package, read_any(options, packed));
   TRY(const std::string manifest, with_overrides(package.manifest, options.overrides));
@@ -170,6 +164,11 @@ Result<void> deploy(const Context& context, const DeployOptions& options) {
                                          .headers = {"Content-Type: application/json"},
                                          .wait_max = kFollowMax}));
   if (!options.no_wait) { TRY(version, follow_version(context, std::move(version))); }
+  return version;
+}
+
+Result<void> deploy(const Context& context, const DeployOptions& options) {
+  TRY(const Json version, deploy_version(context, options));
   if (context.json) print_json(version);
   else print_version(context, version, options);
   if (version.value("stage", "") == "failed")

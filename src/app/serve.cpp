@@ -40,8 +40,9 @@ class Served {
       : config_(config), loop_(std::move(loop)), signals_(std::move(signals)), turn_{.now = loop_.now(), .wall = os::wall_now()},
         store_(std::move(store)), catalog_line_(loop_, 1), bulk_line_(loop_, 1),
         node_(turn_, *store_, background(catalog_line_), background(bulk_line_), node_options(config)),
-        launcher_(loop_, node_.launcher_events(), {.engine_library = config.engine, .blanks = config.pool}),
-        gateway_(loop_, turn_, node_.invoker(), node_, {.listen = config.listen, .limits = config.http}) {
+        launcher_(loop_, node_.launcher_events(), {.engine_library = config.engine, .blanks = config.pool,
+                   .open_models = [this](const instances::StartOrder& order) { return open_models(order); }}),
+        gateway_(loop_, turn_, node_.invoker(), node_, {.listen = config.listen, .limits = config.http, .doors = config.data + "/doors"}) {
     node_.attach(launcher_);
   }
 
@@ -69,6 +70,11 @@ class Served {
     void on_events(std::uint32_t) override { served.on_signal(); }
     Served& served;
   };
+
+  Result<instances::ModelDoor> open_models(const instances::StartOrder& order) {
+    TRY(auto door, gateway_.open_door({.function = order.model_name, .version = order.version_number, .models = order.models}));
+    return instances::ModelDoor{door.path, std::move(door.held)};
+  }
 
   // After the handlers of a turn: timers that are due, then what was given to instances leaves at once.
   void end_turn() {
@@ -119,6 +125,7 @@ Result<void> run_node(const ServeOptions& options) {
   if (!options.data.empty()) config.data = options.data;
   os::raise_descriptor_limit();
   TRY(os::Fd signals, os::catch_end_signals());
+  if (options.with_parent) TRY_VOID(os::end_with_parent());
   TRY(auto store, store::Store::open({.folder = config.data}));
   TRY(os::Loop loop, os::Loop::create());
   Served served(std::move(loop), std::move(signals), std::move(store), config);

@@ -10,6 +10,7 @@ struct ServeOptions {
   std::string listen;  // "127.0.0.1:8080"; "": the configuration's, else that default
   std::string data;    // the data directory; "": the configuration's, else "./mayfly-data"
   std::string config;  // a YAML file; "": none
+  bool with_parent = false;  // end when the process that started this one does: for `mayfly dev`
 };
 
 // The exit status: 0 after a drain, 1 where it could not start (the reason is on stderr).

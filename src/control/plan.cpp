@@ -58,6 +58,7 @@ instances::VersionPlan plan_of(const std::string& function_name, const Version& 
     plan.instance.runtime = manifest.runtime;
     plan.instance.handler = manifest.handler;
     plan.instance.environment = manifest.environment;
+    plan.instance.models = manifest.models;
     plan.instance.timeout = manifest.resources.timeout;
     plan.concurrency_max = manifest.scaling.concurrency.value_or(1);
     return plan;

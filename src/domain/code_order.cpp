@@ -24,12 +24,13 @@ Result<void> check(const CodeOrder& order) {
   if (order.arguments.size() > kArgumentsMax) return wrong("more than 64 arguments");
   if (order.environment.size() > kEnvironmentMax) return wrong("more than 256 environment variables");
   if (!order.folder.starts_with('/')) return wrong("the folder must be an absolute path");
+  if (!order.model_socket.empty() && !order.model_socket.starts_with('/')) return wrong("the models' socket must be an absolute path");
   for (const std::string& entry : order.environment) {
     const std::size_t equals = std::min(entry.find('='), entry.size());
     if (equals == entry.size() || !valid_environment_name(std::string_view(entry).substr(0, equals)))
       return wrong("the environment has '" + entry.substr(0, std::min<std::size_t>(equals, 64)) + "', which is no NAME=value");
   }
-  const std::vector<std::string> texts{order.handler, order.function, order.folder};
+  const std::vector<std::string> texts{order.handler, order.function, order.folder, order.model_socket};
   for (const auto* list : {&order.arguments, &order.environment, &texts})
     if (std::ranges::any_of(*list, has_nul)) return wrong("a text holds a NUL");
   return {};
@@ -44,7 +45,8 @@ bool valid_environment_name(std::string_view name) {
 
 std::string to_json(const CodeOrder& o) {
   return Json{{"arguments", o.arguments}, {"environment", o.environment}, {"handler", o.handler}, {"function", o.function},
-              {"version", o.version}, {"memory_mb", o.memory_mb}, {"timeout_ms", o.timeout_ms}, {"folder", o.folder}}
+              {"version", o.version}, {"memory_mb", o.memory_mb}, {"timeout_ms", o.timeout_ms}, {"folder", o.folder},
+              {"model_socket", o.model_socket}}
       .dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -58,6 +60,7 @@ Result<CodeOrder> parse_code_order(std::string_view text) {
     order.handler = json.at("handler").get<std::string>();
     order.function = json.at("function").get<std::string>();
     order.folder = json.at("folder").get<std::string>();
+    order.model_socket = json.value("model_socket", "");
     const std::int64_t version = integer(json.at("version")), memory = integer(json.at("memory_mb"));
     order.timeout_ms = integer(json.at("timeout_ms"));
     if (version < 1 || version > 1'000'000'000 || memory < 1 || memory > 1'000'000'000 || order.timeout_ms < 1)

@@ -23,6 +23,7 @@ struct CodeOrder {
   int memory_mb = 1024;                  // told to the program; the sandbox holds it to the limit
   std::int64_t timeout_ms = 30'000;      // told to the program; each call's deadline comes with the call
   std::string folder = "/var/task";      // where the code lies: working directory and LAMBDA_TASK_ROOT
+  std::string model_socket;              // where it calls models of the node, a unix socket; "": it may call none
   friend bool operator==(const CodeOrder&, const CodeOrder&) = default;
 };
 

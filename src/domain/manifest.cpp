@@ -205,6 +205,18 @@ Result<void> read_environment(const Tree& value, Manifest& into, Lines&) {
   return {};
 }
 
+Result<void> read_models(const Tree& value, Manifest& into, Lines&) {
+  constexpr std::size_t kModelsMax = 64;
+  if (value.kind != Tree::Kind::list) return fail(Code::invalid_argument, "a list of names of functions is wanted: [fraud, …]");
+  for (const Tree& item : value.items) {
+    if (item.kind != Tree::Kind::scalar || !valid_function_name(item.text))
+      return refuse(item.line, "models: " + in_quotes(item.text) + " is not a name of a function");
+    into.models.push_back(item.text);
+  }
+  if (into.models.size() > kModelsMax) return fail(Code::invalid_argument, std::to_string(into.models.size()) + " names: at most 64");
+  return {};
+}
+
 Result<void> read_task(const Tree& value, Manifest& into, Lines&) {
   TRY(into.task, word(value));
   if (std::ranges::find(kTasks, into.task) != std::end(kTasks)) return {};
@@ -272,6 +284,7 @@ constexpr Field kTop[] = {
     {"runtime", read_runtime},
     {"handler", read_handler},
     {"environment", read_environment},
+    {"models", read_models},
     {"task", read_task},
     {"labels", read_labels},
     {"resources", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "resources", kResources, {}, m, l); }},
@@ -291,8 +304,9 @@ Result<void> check_together(const Manifest& m, const Lines& lines) {
   if (m.is_code() && !m.model.empty())
     return refuse(line("runtime", "model"),
                   "runtime and model are both there: a function is code or a model in this release, leave one out");
-  if (!m.is_code() && (!m.handler.empty() || !m.environment.empty()))
-    return refuse(line("handler", "environment"), "handler and environment are for code: name its runtime, like python3.11");
+  if (!m.is_code() && (!m.handler.empty() || !m.environment.empty() || !m.models.empty()))
+    return refuse(std::max(line("handler", "environment"), line("models", "models")),
+                  "handler, environment and models are for code: name its runtime, like python3.11");
   if (m.runtime.starts_with("python") && m.handler.find('.') == m.handler.npos)
     return refuse(line("runtime", "handler"), "the handler " + in_quotes(m.handler) + " names no function: write handler: file.function");
   if (m.scaling.min > m.scaling.max)
@@ -371,7 +385,7 @@ std::string to_json(const Manifest& m) {
   for (const auto& [name, value] : m.environment) environment[name] = value;
   const nlohmann::ordered_json json = {
       {"name", m.name}, {"model", m.model}, {"runtime", m.runtime}, {"handler", m.handler}, {"environment", environment},
-      {"task", m.task}, {"labels", m.labels},
+      {"models", m.models}, {"task", m.task}, {"labels", m.labels},
       {"resources", {{"memory", exact(m.resources.memory)}, {"cpu", m.resources.cpu}, {"timeout", exact(m.resources.timeout)}}},
       {"scaling", scaling},
       {"batch", {{"rows_max", m.batch.rows_max}, {"wait_max", exact(m.batch.wait_max)}}},

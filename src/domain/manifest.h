@@ -43,6 +43,7 @@ struct Manifest {
   std::string runtime;           // "python3.11", "provided": the function is code, and has no model; see kRuntimes
   std::string handler;           // of code: "app.handler" is the function `handler` of app.py
   std::vector<std::pair<std::string, std::string>> environment;  // of code, by name: what its process finds there
+  std::vector<std::string> models;  // of code: the model functions of this node that it may call
   std::string task = "raw";
   std::vector<std::string> labels;
   Resources resources;

@@ -44,7 +44,8 @@ HttpReply error_form(int status, const Error& error, std::string_view path) {
 struct Gateway::Inside {
   Inside(os::Loop& loop, const Turn& turn, serve::Invoker& invoker, control::Control& control, GatewayOptions o)
       : options(std::move(o)), inference(invoker, control, server), models(control, [this] { return !server.draining(); }),
-        lambda_api(control), lambda_settings(control, turn), api(control, loop, turn), server(loop, router, options.limits, error_form) {
+        lambda_api(control), lambda_settings(control, turn), api(control, loop, turn), doors(loop, invoker, control, options.doors),
+        server(loop, router, options.limits, error_form) {
     inference.add_routes(router);
     models.add_routes(router);
     lambda_api.add_routes(router);
@@ -65,12 +66,15 @@ struct Gateway::Inside {
   LambdaApi lambda_api;
   LambdaSettings lambda_settings;
   ControlApi api;
+  ModelDoors doors;
   HttpServer server;                             // last: it dies first, and tells the others who was waiting
 };
 
 Gateway::Gateway(os::Loop& loop, const Turn& turn, serve::Invoker& invoker, control::Control& control, GatewayOptions options)
     : inside_(std::make_unique<Inside>(loop, turn, invoker, control, std::move(options))) {}
 Gateway::~Gateway() = default;
+
+Result<OpenDoor> Gateway::open_door(const DoorTo& door) { return inside_->doors.open(door); }
 
 Result<void> Gateway::start() { return inside_->server.listen(inside_->options.listen); }
 std::string Gateway::address() const { return inside_->server.address(); }

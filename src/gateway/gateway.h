@@ -10,6 +10,7 @@
 #include "base/turn.h"
 #include "control/control.h"
 #include "gateway/http_server.h"
+#include "gateway/model_door.h"
 #include "os/loop.h"
 #include "serve/invocation.h"
 
@@ -18,6 +19,7 @@ namespace mayfly::gateway {
 struct GatewayOptions {
   std::string listen = "127.0.0.1:8080";  // loopback only until keys and TLS exist; port 0: any free one
   HttpLimits limits = {};
+  std::string doors;                      // the folder where doors for code get their sockets; "": there are none
 };
 
 class Gateway {
@@ -30,6 +32,9 @@ class Gateway {
 
   [[nodiscard]] Result<void> start();
   [[nodiscard]] std::string address() const;                 // "127.0.0.1:8080", with the real port
+  // A door for one version's code: a unix socket of its own, behind which are those models and nothing else (gateway/model_door.h).
+  // Open while somebody holds the handle, and while this lives. The same door for the same function and version.
+  [[nodiscard]] Result<OpenDoor> open_door(const DoorTo& door);
   // Takes no more connections, answers what is under way, then calls done; after at_most in any case.
   void drain(Duration at_most, std::function<void()> done);
   const HttpServer& server() const;

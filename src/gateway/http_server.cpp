@@ -37,6 +37,15 @@ HttpServer::~HttpServer() {
 
 Result<void> HttpServer::listen(std::string_view address) {
   TRY(os::Listener listener, os::Listener::create(address));
+  return listen(std::move(listener));
+}
+
+Result<void> HttpServer::listen_local(const std::string& path) {
+  TRY(os::Listener listener, os::Listener::create_local(path));
+  return listen(std::move(listener));
+}
+
+Result<void> HttpServer::listen(os::Listener listener) {
   TRY_VOID(loop_.watch(listener.fd(), os::kReadable, *this));
   listener_ = std::make_unique<os::Listener>(std::move(listener));
   address_ = listener_->address();

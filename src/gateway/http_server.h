@@ -77,6 +77,7 @@ class HttpServer final : os::Watcher {
   HttpServer& operator=(const HttpServer&) = delete;
 
   [[nodiscard]] Result<void> listen(std::string_view address);
+  [[nodiscard]] Result<void> listen_local(const std::string& path);  // a unix socket there, instead of an address
   const std::string& address() const { return address_; }  // with the real port; "" before listen()
 
   // Stops accepting, closes idle connections, lets requests in flight finish, then calls `done`; after `wait_max` what is
@@ -97,6 +98,7 @@ class HttpServer final : os::Watcher {
   friend class Responder;
 
   void on_events(std::uint32_t events) override;  // of the listening socket
+  [[nodiscard]] Result<void> listen(os::Listener listener);
   void accept_some();
   Responder responder_of(std::uint32_t slot, std::uint64_t serial) { return {*this, slot, serial}; }
   [[nodiscard]] detail::Connection* find(const Responder& responder) const;  // null: answered or gone

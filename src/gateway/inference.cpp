@@ -84,17 +84,22 @@ bool valid_traceparent(std::string_view text) {
 Inference::Inference(serve::Invoker& invoker, control::Control& control, HttpServer& server)
     : invoker_(invoker), control_(control), server_(server), random_(os::random_seed()) {}
 
+void Inference::add_call(Router& router, std::string_view pattern, Handler handler) {
+  router.add({.method = Method::post, .pattern = std::string(pattern), .handler = std::move(handler),
+              .body_limit = [this](const HttpRequest& request) { return body_limit(request); }, .body_as_text = false});
+}
+
 void Inference::add_routes(Router& router) {
-  const auto post = [&](std::string_view pattern, Handler handler) {
-    router.add({.method = Method::post, .pattern = std::string(pattern), .handler = std::move(handler),
-                .body_limit = [this](const HttpRequest& request) { return body_limit(request); }, .body_as_text = false});
-  };
-  post("/functions/{name}", [this](HttpRequest& request, Responder to) { plain(request, to); });
-  post("/functions/{name}/", [this](HttpRequest& request, Responder to) { plain(request, to); });  // as a FunctionUrl is written
-  post("/2015-03-31/functions/{name}/invocations", [this](HttpRequest& request, Responder to) { invoke_lambda(request, to); });
-  post("/v2/models/{name}/infer", [this](HttpRequest& request, Responder to) { infer(request, to, ""); });
-  post("/v2/models/{name}/versions/{version}/infer",
-       [this](HttpRequest& request, Responder to) { infer(request, to, request.parameters[1]); });
+  add_call(router, "/functions/{name}", [this](HttpRequest& request, Responder to) { plain(request, to); });
+  add_call(router, "/functions/{name}/", [this](HttpRequest& request, Responder to) { plain(request, to); });  // as a FunctionUrl is written
+  add_call(router, "/2015-03-31/functions/{name}/invocations", [this](HttpRequest& request, Responder to) { invoke_lambda(request, to); });
+  add_v2_routes(router);
+}
+
+void Inference::add_v2_routes(Router& router) {
+  add_call(router, "/v2/models/{name}/infer", [this](HttpRequest& request, Responder to) { infer(request, to, ""); });
+  add_call(router, "/v2/models/{name}/versions/{version}/infer",
+           [this](HttpRequest& request, Responder to) { infer(request, to, request.parameters[1]); });
 }
 
 Result<std::uint64_t> Inference::body_limit(const HttpRequest& request) const {

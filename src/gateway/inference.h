@@ -34,6 +34,7 @@ class Inference {
   Inference& operator=(const Inference&) = delete;
 
   void add_routes(Router& router);
+  void add_v2_routes(Router& router);            // those of the Open Inference Protocol alone
   std::size_t in_flight() const { return calls_.size() - free_.size(); }
 
  private:
@@ -62,6 +63,7 @@ class Inference {
     std::string_view invocation_type, log_type;  // of Lambda's
   };
 
+  void add_call(Router& router, std::string_view pattern, Handler handler);
   [[nodiscard]] static Wanted read_headers(const HttpRequest& request);
   Call& take(const Responder& to, const Wanted& wanted, Form form);
   void set_id(Call& call, std::string_view sent);

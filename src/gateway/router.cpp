@@ -52,9 +52,28 @@ void Router::add_upload(Method method, std::string_view pattern, UploadHandler h
   add({.method = method, .pattern = std::string(pattern), .upload = std::move(handler), .body_max = body_max});
 }
 
+void Router::guard(Guard guard, Refusal form) {
+  guard_ = std::move(guard);
+  refusal_ = std::move(form);
+}
+
+void Router::add_guard(Route& route) const {
+  ASSERT(static_cast<bool>(route.handler), "uploads have no guard");
+  route.handler = [guard = guard_, form = refusal_, handler = std::move(route.handler)](HttpRequest& request, Responder to) {
+    if (const auto passed = guard(request); !passed) return to.send(form(passed.error()));
+    handler(request, to);
+  };
+  if (!route.body_limit) return;
+  route.body_limit = [guard = guard_, limit = std::move(route.body_limit)](const HttpRequest& request) -> Result<std::uint64_t> {
+    TRY_VOID(guard(request));
+    return limit(request);
+  };
+}
+
 void Router::add(Route route) {
   ASSERT(!route.pattern.empty() && route.pattern.front() == '/', "a pattern begins with '/'");
   ASSERT(static_cast<bool>(route.handler) != static_cast<bool>(route.upload), "a route has one handler");
+  if (guard_) add_guard(route);
   Node* node = root_.get();
   std::size_t parameters = 0;
   for (std::string_view rest = route.pattern; !rest.empty();) {

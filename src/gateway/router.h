@@ -53,6 +53,12 @@ class Router {
   void add_upload(Method method, std::string_view pattern, UploadHandler handler, std::uint64_t body_max);
   void add(Route route);
 
+  // Looks at every request that a route of this router was found for, before the route's handler (and body limit) does; an error is
+  // the answer, in `form`.
+  using Guard = std::function<Result<void>(const HttpRequest& request)>;
+  using Refusal = std::function<HttpReply(const Error& error)>;
+  void guard(Guard guard, Refusal form);  // of the routes that are added after it
+
   // Sets request.parameters; `decoded` keeps those that had to be decoded. HEAD finds GET's handler where it has none of
   // its own; the server then drops the body.
   [[nodiscard]] RouteMatch match(HttpRequest& request, std::string& decoded) const;
@@ -61,8 +67,12 @@ class Router {
 
  private:
   struct Node;
+  void add_guard(Route& route) const;
+
   std::unique_ptr<Node> root_;
   std::vector<std::unique_ptr<Route>> routes_;
+  Guard guard_;
+  Refusal refusal_;
 };
 
 }  // namespace mayfly::gateway

@@ -46,6 +46,7 @@ struct StartOrder {
   Duration time_max = std::chrono::minutes(10);  // jobs: killed after this
   std::string runtime, handler;      // role code: what runs `files`, which lie below /var/task
   std::vector<std::pair<std::string, std::string>> environment;
+  std::vector<std::string> models;   // … and which functions it may call
   Duration timeout{};                // of one call
 };
 

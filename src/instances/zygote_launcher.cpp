@@ -45,6 +45,7 @@ struct Opened {
 
 constexpr const char* kTaskFolder = "/var/task";
 constexpr std::uint64_t kUnpackedLeast = 1ULL << 30, kUnpackedFactor = 100;  // what an archive may hold: by its own size
+constexpr const char* kModelSocket = "/run/mayfly/models.sock";
 
 std::string environment(const char* name) {
   const char* value = ::getenv(name);
@@ -66,7 +67,8 @@ Result<Prepared> prepare_unpack(const StartOrder& order) {
                   .output_max = std::max(kUnpackedLeast, kUnpackedFactor * order.files[0].size.count)};
 }
 
-Result<Prepared> prepare_code(const StartOrder& order) {
+// models: the socket for calls of models, "" for none.
+Result<Prepared> prepare_code(const StartOrder& order, const std::string& models) {
   TRY(const Runtime runtime, find_runtime(order.runtime, environment("PATH"), environment("HOME")));
   Prepared prepared;
   const auto bind = [&](const std::string& source, const std::string& target) { prepared.binds += source + "\t" + target + "\n"; };
@@ -81,6 +83,7 @@ Result<Prepared> prepare_code(const StartOrder& order) {
     TRY_VOID(os::let_all_run(location));
     bind(location, std::string(kTaskFolder) + "/" + file.path);
   }
+  if (!models.empty()) bind(models, kModelSocket);
   domain::CodeOrder code{.arguments = {runtime.program}, .handler = order.handler, .function = order.model_name,
                          .version = order.version_number, .memory_mb = static_cast<int>(order.memory_max.count >> 20),
                          .timeout_ms = std::chrono::duration_cast<std::chrono::milliseconds>(order.timeout).count()};
@@ -89,6 +92,7 @@ Result<Prepared> prepare_code(const StartOrder& order) {
     code.arguments.emplace_back(domain::kPythonRuntime);
   }
   for (const auto& [name, value] : order.environment) code.environment.push_back(name + "=" + value);
+  if (!models.empty()) code.model_socket = kModelSocket;
   prepared.order = domain::to_json(code);
   return prepared;
 }
@@ -190,7 +194,13 @@ void ZygoteLauncher::start(ProcessId id, const StartOrder& order) { start(id, or
 
 // Not from the pool: the sandbox is made for this code.
 void ZygoteLauncher::start_code(ProcessId id, const StartOrder& order, int attempts) {
-  const auto prepared = order.role == domain::Role::unpack ? prepare_unpack(order) : prepare_code(order);
+  ModelDoor door;
+  if (!order.models.empty() && options_.open_models) {
+    auto opened = options_.open_models(order);
+    if (!opened) return fail_later(id, opened.error());
+    door = *std::move(opened);
+  }
+  const auto prepared = order.role == domain::Role::unpack ? prepare_unpack(order) : prepare_code(order, door.path);
   if (!prepared) return fail_later(id, prepared.error());
   const domain::LoadOrder load{.role = order.role, .version_number = static_cast<std::uint32_t>(order.version_number),
                                .output_size_max = prepared->output_max,
@@ -201,6 +211,7 @@ void ZygoteLauncher::start_code(ProcessId id, const StartOrder& order, int attem
   auto taken = order_sandbox(prepared->binds, cgroups_->works() ? Bytes{} : order.memory_max);
   if (!taken) return fail_later(id, taken.error());
   Process& process = **taken;
+  process.sandbox->models = std::move(door.held);
   process.held_order = std::move(message);
   process.limits = {.memory_max = order.memory_max, .cpu = order.cpu, .processes_max = kProcessesOfCode};
   adopt(process, id, order, attempts);

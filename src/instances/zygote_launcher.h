@@ -8,6 +8,7 @@
 #pragma once
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -24,6 +25,12 @@
 
 namespace mayfly::instances {
 
+// Where one version's code calls models: a unix socket that is bound into its sandboxes, there while `held` is.
+struct ModelDoor {
+  std::string path;
+  std::shared_ptr<const void> held;
+};
+
 struct ZygoteLauncherOptions {
   std::string program = "/proc/self/exe";   // run as: PROGRAM zygote ENGINE_LIBRARY
   std::string engine_library;               // "": beside the binary
@@ -33,6 +40,7 @@ struct ZygoteLauncherOptions {
   Duration stop_max = std::chrono::seconds(5);
   int log_lines_per_second = 200;           // of one sandbox
   ZygoteLink::Spawn spawn;                  // tests: another zygote
+  std::function<Result<ModelDoor>(const StartOrder&)> open_models;  // for code whose order names models
 };
 
 class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
@@ -95,6 +103,7 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
     os::Fd init_pidfd, status;
     StatusPort port;
     std::unique_ptr<LogReader> log;
+    std::shared_ptr<const void> models;     // of code: its door to them
     std::vector<Process*> members;
     bool gone = false;
     std::string failure;

@@ -8,12 +8,15 @@
 #include <sys/random.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <filesystem>
 
 namespace mayfly::os {
 namespace {
@@ -63,6 +66,27 @@ Result<SocketAddress> parse_address(std::string_view text) {
   return address;
 }
 
+// A path of any length: the kernel takes 108 bytes, so its folder is named by a descriptor, held by the caller meanwhile.
+struct LocalAddress {
+  sockaddr_un address{};
+  Fd folder;
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&address); }
+};
+
+Result<LocalAddress> local_address(const std::string& path) {
+  const std::filesystem::path whole = std::filesystem::absolute(path);
+  LocalAddress local;
+  local.folder = Fd(::open(whole.parent_path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!local.folder) return fail(os_error("open", whole.parent_path().string()));
+  const std::string near = "/proc/self/fd/" + std::to_string(local.folder.get()) + "/" + whole.filename().string();
+  const std::string& named = whole.native().size() < sizeof local.address.sun_path ? whole.native() : near;
+  if (named.size() >= sizeof local.address.sun_path)
+    return fail(Code::invalid_argument, "the name of a unix socket is too long: " + whole.filename().string());
+  local.address.sun_family = AF_UNIX;
+  named.copy(local.address.sun_path, named.size());
+  return local;
+}
+
 std::string text_of(const sockaddr_storage& storage) {
   char host[INET6_ADDRSTRLEN] = {};
   if (storage.ss_family == AF_INET6) {
@@ -100,6 +124,16 @@ Result<Listener> Listener::create(std::string_view address) {
   socklen_t size = sizeof real;
   if (::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&real), &size) != 0) return fail(os_error("getsockname"));
   return Listener(std::move(fd), text_of(real));
+}
+
+Result<Listener> Listener::create_local(const std::string& path) {
+  TRY(const LocalAddress local, local_address(path));
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return fail(os_error("socket"));
+  if (::bind(fd.get(), local.get(), sizeof local.address) != 0) return fail(os_error("bind", path));
+  if (::chmod(path.c_str(), 0666) != 0) return fail(os_error("chmod", path));
+  if (::listen(fd.get(), 4096) != 0) return fail(os_error("listen", path));
+  return Listener(std::move(fd), path);
 }
 
 Result<Fd> Listener::accept() {
@@ -166,6 +200,16 @@ Result<Fd> connect_to(std::string_view address) {
   ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (::connect(fd.get(), parsed.get(), parsed.size) != 0) return fail(os_error("connect", address));
   return fd;
+}
+
+Result<Fd> connect_local(const std::string& path) {
+  TRY(const LocalAddress local, local_address(path));
+  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return fail(os_error("socket"));
+  if (::connect(fd.get(), local.get(), sizeof local.address) == 0) return fd;
+  if (errno == EAGAIN) return fail(Code::exhausted, "too many connections wait at " + path + ": try later");
+  if (errno == ECONNREFUSED || errno == ENOENT) return fail(Code::unavailable, "nobody listens at " + path);
+  return fail(os_error("connect", path));
 }
 
 std::uint64_t random_seed() {

@@ -1,5 +1,5 @@
-// TCP on loopback: a listening socket, and the calls on its connections that a protocol needs, all
-// non-blocking. Knows no protocol and owns no state. Any address but loopback is refused: there are no
+// TCP on loopback, or a unix socket in the file system: a listening socket, and the calls on its connections that a protocol
+// needs, all non-blocking. Knows no protocol and owns no state. Any address but loopback is refused: there are no
 // keys and no TLS yet.
 //
 // Results of moving bytes are plain numbers, as these run for every request: see Moved.
@@ -19,8 +19,11 @@ class Listener {
  public:
   // "127.0.0.1:8080", "[::1]:8080", "localhost:8080"; port 0: any free one.
   [[nodiscard]] static Result<Listener> create(std::string_view address);
+  // A unix socket at this path, which must not be there. Any process that reaches the file may connect, whatever its ids: who may
+  // is said by the folder that it lies in. The file stays when the listener goes.
+  [[nodiscard]] static Result<Listener> create_local(const std::string& path);
   int fd() const { return fd_.get(); }
-  const std::string& address() const { return address_; }  // with the port that it really has
+  const std::string& address() const { return address_; }  // with the port that it really has, or the path
   // The next connection. exhausted: out of descriptors or memory; Fd() (none): nobody waits.
   [[nodiscard]] Result<Fd> accept();
 
@@ -45,6 +48,9 @@ void shut_writing(int socket);
 
 // A client's side, for tests and tools: connected, blocking.
 [[nodiscard]] Result<Fd> connect_to(std::string_view address);
+
+// Connected to a unix socket, non-blocking. unavailable where nobody listens, exhausted where too many wait already.
+[[nodiscard]] Result<Fd> connect_local(const std::string& path);
 
 // From the kernel's generator.
 [[nodiscard]] std::uint64_t random_seed();

@@ -7,6 +7,8 @@
 namespace mayfly::os {
 
 [[nodiscard]] Result<Fd> catch_end_signals();
+// From here on, this process gets a SIGTERM when the one that started it has ended.
+[[nodiscard]] Result<void> end_with_parent();
 // True if one has come; takes it.
 [[nodiscard]] bool take_signal(const Fd& signals);
 

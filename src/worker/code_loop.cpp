@@ -42,7 +42,11 @@ std::string exit_text(int wait_status) {
   return "Runtime.ExitError: signal " + std::to_string(WTERMSIG(wait_status)) + " (" + (name ? name : "unknown") + ")";
 }
 
-os::Command command_of(const domain::CodeOrder& order, std::string_view api) {
+os::Command command_of(domain::CodeOrder order, std::string_view api, const std::string& models) {
+  if (!models.empty()) {
+    order.environment.push_back("MAYFLY_MODEL_URL=http://" + models);
+    order.environment.push_back("MAYFLY_MODEL_SOCKET=" + order.model_socket);
+  }
   os::Command command{.program = order.arguments.at(0),
                       .environment = code_environment(order, api, hex_text(os::random_seed(), os::random_seed()))};
   for (std::size_t i = 1; i < order.arguments.size(); ++i) {
@@ -110,7 +114,9 @@ Result<void> CodeLoop::start() {
   TRY(port_, CodePort::create(loop_, options_.address, options_.response_max,
                               {.request = asked, .left = [this](ConnectionId from) { api_.left(from); }}));
   TRY(output_, CodeOutput::create(loop_, STDERR_FILENO));
-  auto child = os::spawn_in_group(command_of(order_, port_->address()), order_.folder, output_->far());
+  if (!order_.model_socket.empty()) { TRY(models_, ModelBridge::create(loop_, order_.model_socket)); }
+  const std::string models = models_ ? models_->address() : std::string();
+  auto child = os::spawn_in_group(command_of(order_, port_->address(), models), order_.folder, output_->far());
   output_->forget_far();
   if (!child) return fail(child.error().code, "Runtime.InvalidEntrypoint: " + child.error().message + " (in " + order_.folder + ")");
   child_ = std::move(*child);

@@ -29,6 +29,7 @@
 #include "os/ring.h"
 #include "worker/code_output.h"
 #include "worker/code_port.h"
+#include "worker/model_bridge.h"
 #include "worker/node_control.h"
 #include "worker/runtime_api.h"
 
@@ -99,6 +100,7 @@ class CodeLoop {
   RuntimeApi api_;
   Port control_port_, bell_port_, exit_port_;
   std::unique_ptr<CodePort> port_;
+  std::unique_ptr<ModelBridge> models_;                // where it may call models
   std::unique_ptr<CodeOutput> output_;
   os::Child child_;
   Instant begun_{};
