@@ -73,7 +73,9 @@ class Commands {
     c.add_option("PATH", o.path, "A model file, or a folder with function.yaml and the model or the code")->required();
     c.add_option("--name", o.name, "The function's name; the manifest's, else the model file's or the code's folder's, if not given");
     c.add_option("--runtime", o.overrides.runtime, "What runs the folder's code, like python3.11");
-    c.add_option("--handler", o.overrides.handler, "The function that the runtime calls, like app.handler");
+    c.add_option("--handler", o.overrides.handler, "The function that the runtime calls, like app.handler; of runtime http its command");
+    c.add_option("--target", o.overrides.target, "The function that a functions framework calls");
+    c.add_option("--signature", o.overrides.signature, "What that function takes: http or cloudevent");
     c.add_option("--min", o.overrides.min, "Instances kept always")->check(CLI::Range(0, 1000));
     c.add_option("--max", o.overrides.max, "Instances at most")->check(CLI::Range(1, 1000));
     c.add_option("--memory", o.overrides.memory, "Limit of one instance's own memory, like 512MiB");

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "app/address.h"
-#include "app/http_reader.h"
+#include "base/http_reader.h"
 #include "base/result.h"
 #include "base/time.h"
 

@@ -15,7 +15,7 @@
 
 #include "app/address.h"
 #include "app/histogram.h"
-#include "app/http_reader.h"
+#include "base/http_reader.h"
 #include "base/result.h"
 #include "os/loop.h"
 

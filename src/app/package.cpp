@@ -174,6 +174,8 @@ Result<std::string> with_overrides(const std::string& manifest, const Overrides&
     if (!overrides.timeout.empty()) root["resources"]["timeout"] = overrides.timeout;
     if (!overrides.runtime.empty()) root["runtime"] = overrides.runtime;
     if (!overrides.handler.empty()) root["handler"] = overrides.handler;
+    if (!overrides.target.empty()) root["handler"] = overrides.target;
+    if (!overrides.signature.empty()) root["environment"]["FUNCTION_SIGNATURE_TYPE"] = overrides.signature;
     YAML::Emitter out;
     out << root;
     return std::string(out.c_str()) + "\n";

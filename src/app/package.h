@@ -39,7 +39,11 @@ struct Package {
 struct Overrides {
   std::optional<int> min, max;
   std::string memory, timeout, runtime, handler;  // "" : not said
-  bool any() const { return min || max || !memory.empty() || !timeout.empty() || !runtime.empty() || !handler.empty(); }
+  std::string target, signature;                   // of a functions framework: the handler, and FUNCTION_SIGNATURE_TYPE
+  bool any() const {
+    return min || max || !memory.empty() || !timeout.empty() || !runtime.empty() || !handler.empty() || !target.empty() ||
+           !signature.empty();
+  }
 };
 // The manifest with these put in; comments and the order of keys may be lost. "" is an empty manifest.
 [[nodiscard]] Result<std::string> with_overrides(const std::string& manifest, const Overrides& overrides);

@@ -2,6 +2,8 @@
 // Reading a request is base/http_parser.h's.
 #pragma once
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <string_view>
 
 namespace mayfly {
@@ -16,5 +18,8 @@ struct HttpHeader {
 
 // ASCII, ignoring case: header names and tokens.
 [[nodiscard]] bool same_word(std::string_view a, std::string_view b);
+
+// "%41" -> "A"; in a query '+' is a space. Nothing where a % is not followed by two hex digits, or where it gives a NUL.
+[[nodiscard]] std::optional<std::string> percent_decoded(std::string_view text, bool plus_is_space = false);
 
 }  // namespace mayfly

@@ -78,7 +78,8 @@ class HeadReader {
     while (at_ != end_ && is(*at_, kToken)) ++at_;
     if (at_ == end_) return starve_line();
     if (*at_ != ' ' || at_ == start || at_ - start > 32) return refuse(400, "the request line does not begin with a method and one space");
-    head_.method = method_named({start, static_cast<std::size_t>(at_ - start)});
+    head_.method_text = {start, static_cast<std::size_t>(at_ - start)};
+    head_.method = method_named(head_.method_text);
     start = ++at_;
     while (at_ != end_ && is(*at_, kTarget)) ++at_;
     if (at_ == end_) return starve_line();

@@ -21,6 +21,7 @@ constexpr std::size_t kHeadersMax = 100;
 
 struct HttpRequestHead {
   Method method{};
+  std::string_view method_text;  // as sent, also where it is `other`
   std::string_view path;       // begins with '/' ("*" for OPTIONS *)
   std::string_view query;
   std::span<const HttpHeader> headers;

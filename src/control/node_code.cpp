@@ -28,9 +28,32 @@ Result<void> check_python(const domain::Manifest& manifest, const HasFile& has) 
                                           ".py', which is not in the package: add it, or name another handler");
 }
 
+// That what a program which serves HTTP begins with is there; what it is of the machine's is looked for when it starts.
+Result<void> check_program(const domain::Manifest& manifest, const HasFile& has) {
+  const auto want = [&](const std::string& path, const std::string& advice) -> Result<void> {
+    if (has(path)) return {};
+    return fail(Code::invalid_argument, "runtime " + manifest.runtime + " wants the file '" + path + "', which is not there: " + advice);
+  };
+  if (manifest.runtime == "azure") return want("host.json", "deploy the folder of the function app");
+  if (manifest.runtime == "functions-framework-nodejs")
+    return want("node_modules/@google-cloud/functions-framework/build/src/main.js",
+                "npm install @google-cloud/functions-framework in the folder");
+  if (manifest.runtime == "functions-framework-go") return want("main", "build the program into the folder: go build -o main");
+  if (manifest.runtime.starts_with("functions-framework-python")) {
+    const auto source = std::ranges::find(manifest.environment, "FUNCTION_SOURCE", &std::pair<std::string, std::string>::first);
+    return want(source == manifest.environment.end() ? "main.py" : source->second,
+                "write the function there, or name its file in FUNCTION_SOURCE");
+  }
+  std::string program = manifest.handler.substr(manifest.handler.find_first_not_of(' '));
+  program.resize(std::min(program.size(), program.find(' ')));
+  if (program.find('/') == program.npos) return {};  // maybe the machine's
+  return want(program.starts_with("./") ? program.substr(2) : program, "build it into the folder, or name a program of the machine");
+}
+
 // That the handler's file is there, as the runtime will look for it.
 Result<void> check_code(const domain::Manifest& manifest, const HasFile& has) {
   if (manifest.runtime.starts_with("python")) return check_python(manifest, has);
+  if (manifest.serves_http()) return check_program(manifest, has);
   if (!manifest.runtime.starts_with("provided") || has("bootstrap")) return {};
   return fail(Code::invalid_argument, "runtime " + manifest.runtime + " runs the file 'bootstrap', which is not there: add it");
 }

@@ -60,7 +60,8 @@ instances::VersionPlan plan_of(const std::string& function_name, const Version& 
     plan.instance.environment = manifest.environment;
     plan.instance.models = manifest.models;
     plan.instance.timeout = manifest.resources.timeout;
-    plan.concurrency_max = manifest.scaling.concurrency.value_or(1);
+    plan.concurrency_max = manifest.scaling.concurrency.value_or(manifest.serves_http() ? domain::kHttpConcurrency : 1);
+    plan.instance.concurrency = *plan.concurrency_max;
     return plan;
   }
   if (!is_compiled_for(version, compile_key)) {
@@ -100,7 +101,7 @@ instances::StartOrder job_order(Role role, const std::string& function_name, con
 
 serve::Target target_of(const Version& version) {
   return {.version = version.id, .function = version.function, .number = version.number, .timeout = version.manifest.resources.timeout,
-          .body_max = version.manifest.body_max, .queue_max = version.manifest.queue_max};
+          .body_max = version.manifest.body_max, .queue_max = version.manifest.queue_max, .http = version.manifest.serves_http()};
 }
 
 serve::Route route_of(const domain::Function& function) {

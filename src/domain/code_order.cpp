@@ -46,7 +46,8 @@ bool valid_environment_name(std::string_view name) {
 std::string to_json(const CodeOrder& o) {
   return Json{{"arguments", o.arguments}, {"environment", o.environment}, {"handler", o.handler}, {"function", o.function},
               {"version", o.version}, {"memory_mb", o.memory_mb}, {"timeout_ms", o.timeout_ms}, {"folder", o.folder},
-              {"model_socket", o.model_socket}}
+              {"model_socket", o.model_socket},
+              {"contract", static_cast<int>(o.contract)}, {"concurrency", o.concurrency}}
       .dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -65,6 +66,11 @@ Result<CodeOrder> parse_code_order(std::string_view text) {
     order.timeout_ms = integer(json.at("timeout_ms"));
     if (version < 1 || version > 1'000'000'000 || memory < 1 || memory > 1'000'000'000 || order.timeout_ms < 1)
       return wrong("version, memory_mb or timeout_ms is out of range");
+    const std::int64_t contract = integer(json.at("contract")), concurrency = integer(json.at("concurrency"));
+    if (contract < 0 || contract > static_cast<int>(Contract::azure) || concurrency < 1 || concurrency > 1024)
+      return wrong("contract or concurrency is out of range");
+    order.contract = static_cast<Contract>(contract);
+    order.concurrency = static_cast<int>(concurrency);
     order.version = static_cast<int>(version);
     order.memory_mb = static_cast<int>(memory);
     TRY_VOID(check(order));

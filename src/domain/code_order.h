@@ -14,6 +14,13 @@ namespace mayfly::domain {
 // {"/usr/bin/python3", "-c", kPythonRuntime} runs a package that brings no runtime client.
 constexpr std::string_view kPythonRuntime = "mayfly:python";
 
+// What the program speaks with its host.
+enum class Contract : std::uint8_t {
+  lambda,  // it asks the Runtime API (worker/code_loop.h)
+  http,    // it listens on $PORT (worker/http_host.h)
+  azure,   // it is an Azure Functions custom handler: host.json of `folder` says which program it is (worker/azure.h)
+};
+
 struct CodeOrder {
   std::vector<std::string> arguments;    // the first is the program: an absolute path, as the sandbox sees it
   std::vector<std::string> environment;  // "NAME=value", the user's; names that AWS Lambda reserves are overruled
@@ -24,6 +31,8 @@ struct CodeOrder {
   std::int64_t timeout_ms = 30'000;      // told to the program; each call's deadline comes with the call
   std::string folder = "/var/task";      // where the code lies: working directory and LAMBDA_TASK_ROOT
   std::string model_socket;              // where it calls models of the node, a unix socket; "": it may call none
+  Contract contract = Contract::lambda;
+  int concurrency = 1;                   // calls at a time, of http and azure
   friend bool operator==(const CodeOrder&, const CodeOrder&) = default;
 };
 

@@ -16,13 +16,14 @@ enum class WireFormat : std::uint8_t {
   v2_json = 1,      // Open Inference Protocol; may ask for binary outputs, then the reply is v2 binary
   v2_binary = 2,    // … with the binary tensor extension: json_size bytes of JSON, then tensors
   v2_raw = 3,       // … with Inference-Header-Content-Length: 0: the body is the only input's bytes
+  http = 4,         // json_size bytes of an HTTP/1.1 head (request line or status line, headers, empty line), then the body as it is
 };
 
 struct RequestHead {
   std::uint64_t ticket = 0;
   std::uint64_t deadline_ns = 0;  // monotonic clock; the instance skips what is past it
   std::uint64_t body_size = 0;
-  std::uint64_t json_size = 0;    // v2_binary: bytes of JSON at the start of the body; else body_size
+  std::uint64_t json_size = 0;    // v2_binary: bytes of JSON at the start of the body; http: of the head; else body_size
   WireFormat format{};
   std::uint8_t in_memfd = 0;      // 1: the body is in the next BodyMessage's memfd, not behind this head
   std::uint8_t cancelled = 0;     // 1: no body; drop the waiting request `ticket`; one that runs: kCancelSignal (domain/link.h)
@@ -34,7 +35,7 @@ static_assert(sizeof(RequestHead) == 64 && std::is_trivially_copyable_v<RequestH
 struct ReplyHead {
   std::uint64_t ticket = 0;
   std::uint64_t body_size = 0;
-  std::uint64_t json_size = 0;    // of a v2 binary reply: bytes of JSON at the start; else 0
+  std::uint64_t json_size = 0;    // of a v2 binary reply: bytes of JSON at the start; http: of the head; else 0
   std::uint64_t begun_ns = 0;     // monotonic: when the instance took it from the ring
   std::uint64_t decode_ns = 0, run_ns = 0, encode_ns = 0;
   std::uint64_t cpu_ns = 0;       // CPU of the process since the last reply, this request's share of the batch

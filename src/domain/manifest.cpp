@@ -167,21 +167,26 @@ Result<void> read_model(const Tree& value, Manifest& into, Lines&) {
   return into.model.empty() ? Result<void>() : check_path(into.model);
 }
 
-// Of Lambda's names those that run here. "provided": the folder's `bootstrap` speaks the Runtime API itself.
+// Of Lambda's names those that run here; "provided": the folder's `bootstrap` speaks the Runtime API itself. Then programs that
+// serve HTTP.
 constexpr std::string_view kRuntimes[] = {"python3.8",  "python3.9",  "python3.10", "python3.11",   "python3.12",
-                                          "python3.13", "python3.14", "provided",   "provided.al2", "provided.al2023"};
+                                          "python3.13", "python3.14", "provided",   "provided.al2", "provided.al2023",
+                                          "http",       "azure",      "functions-framework-python", "functions-framework-nodejs",
+                                          "functions-framework-go"};
 constexpr std::size_t kEnvironmentMax = 4096;             // of all names and values, as there
 
 Result<void> read_runtime(const Tree& value, Manifest& into, Lines&) {
   TRY(into.runtime, word(value));
-  if (into.runtime.empty() || std::ranges::find(kRuntimes, into.runtime) != std::end(kRuntimes)) return {};
+  std::string_view known = into.runtime;
+  if (known.starts_with("functions-framework-python3.")) known.remove_prefix(std::string_view("functions-framework-").size());
+  if (known.empty() || std::ranges::find(kRuntimes, known) != std::end(kRuntimes)) return {};
   return fail(Code::invalid_argument, in_quotes(into.runtime) + " is not a runtime of this release" + suggestion(into.runtime, kRuntimes));
 }
 
 Result<void> read_handler(const Tree& value, Manifest& into, Lines&) {
   TRY(into.handler, word(value));
-  if (into.handler.size() <= 128 && is_printable_utf8(into.handler) && into.handler.find(' ') == into.handler.npos) return {};
-  return fail(Code::invalid_argument, in_quotes(into.handler.substr(0, 128)) + " is not a handler: write file.function, at most 128 bytes");
+  if (into.handler.size() <= 512 && is_printable_utf8(into.handler)) return {};
+  return fail(Code::invalid_argument, in_quotes(into.handler.substr(0, 128)) + " is not a handler: write file.function, at most 512 bytes");
 }
 
 Result<void> read_environment(const Tree& value, Manifest& into, Lines&) {
@@ -307,6 +312,22 @@ Result<void> check_together(const Manifest& m, const Lines& lines) {
   if (!m.is_code() && (!m.handler.empty() || !m.environment.empty() || !m.models.empty()))
     return refuse(std::max(line("handler", "environment"), line("models", "models")),
                   "handler, environment and models are for code: name its runtime, like python3.11");
+  if (m.serves_http() && !m.models.empty())
+    return refuse(line("runtime", "models"), "models of a program that serves HTTP are not supported by this release: leave them out");
+  if (m.runtime != "http" && m.handler.find(' ') != m.handler.npos)
+    return refuse(line("runtime", "handler"),
+                  "the handler " + in_quotes(m.handler) + " has a space: a command with arguments is runtime http's");
+  if (m.runtime == "http" && m.handler.find_first_not_of(' ') == m.handler.npos)
+    return refuse(line("runtime", "handler"), "runtime http runs a command: write handler: ./server, or handler: python3 server.py");
+  if (m.runtime.starts_with("functions-framework-")) {
+    if (m.handler.empty())
+      return refuse(line("runtime", "handler"), "runtime " + m.runtime + " calls a function: write its name as handler (--target)");
+    const auto signature = std::ranges::find(m.environment, "FUNCTION_SIGNATURE_TYPE", &std::pair<std::string, std::string>::first);
+    if (signature != m.environment.end() &&
+        signature->second != "http" && signature->second != "cloudevent" && signature->second != "event")
+      return refuse(line("runtime", "environment"), "FUNCTION_SIGNATURE_TYPE " + in_quotes(signature->second) +
+                                                        " is no signature: write http, cloudevent or event (--signature)");
+  }
   if (m.runtime.starts_with("python") && m.handler.find('.') == m.handler.npos)
     return refuse(line("runtime", "handler"), "the handler " + in_quotes(m.handler) + " names no function: write handler: file.function");
   if (m.scaling.min > m.scaling.max)
@@ -355,6 +376,8 @@ Result<void> check_path(std::string_view path) {
                                                           "without '..'");
   return {};
 }
+
+bool Manifest::serves_http() const { return runtime == "http" || runtime == "azure" || runtime.starts_with("functions-framework-"); }
 
 bool valid_function_name(std::string_view name) {
   const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };

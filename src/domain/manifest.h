@@ -37,6 +37,10 @@ struct Batch {
   friend bool operator==(const Batch&, const Batch&) = default;
 };
 
+// Calls at a time in one instance of a program that serves HTTP, where scaling.concurrency says nothing: all these contracts
+// want programs that take several, and a few at a time keep a single-threaded one from being buried.
+constexpr int kHttpConcurrency = 8;
+
 struct Manifest {
   std::string name;              // see valid_function_name(); "" until a deploy names it
   std::string model;             // path of the model inside the folder: "model.onnx"
@@ -52,6 +56,7 @@ struct Manifest {
   Bytes body_max = 64_MiB;       // input.bytes_max: the largest request body
   int queue_max = 10000;         // queue.max: requests waiting for an instance; more are refused at once
   bool is_code() const { return !runtime.empty(); }
+  bool serves_http() const;      // code that is a program which listens: `http`, `azure`, functions-framework-…
   friend bool operator==(const Manifest&, const Manifest&) = default;
 };
 

@@ -62,6 +62,7 @@ struct RawReply {
   std::string_view body;           // or:
   os::Fd body_memfd;               // sealed
   std::uint64_t body_size = 0;     // of body_memfd
+  std::uint64_t body_offset = 0;   // of it, where the body begins
 };
 
 // How errors that the server itself finds are written (no such route, bad request, too large).

@@ -1,38 +1,10 @@
 #include "gateway/http_types.h"
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 namespace mayfly::gateway {
-namespace {
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; }
-
-int hex(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  c = lower(c);
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-std::optional<std::string> decoded(std::string_view text, bool plus_is_space) {
-  std::string out;
-  out.reserve(text.size());
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '%') {
-      if (i + 2 >= text.size()) return std::nullopt;
-      const int high = hex(text[i + 1]), low = hex(text[i + 2]);
-      if (high < 0 || low < 0 || (high == 0 && low == 0)) return std::nullopt;
-      out += static_cast<char>(high * 16 + low);
-      i += 2;
-    } else {
-      out += plus_is_space && text[i] == '+' ? ' ' : text[i];
-    }
-  }
-  return out;
-}
-
-}  // namespace
-
-std::optional<std::string> percent_decoded(std::string_view text) { return decoded(text, false); }
 
 std::string_view HttpRequest::header(std::string_view wanted) const {
   for (const HttpHeader& header : headers)
@@ -45,8 +17,8 @@ std::optional<std::string> HttpRequest::query_value(std::string_view wanted) con
     const std::size_t end = std::min(rest.find('&'), rest.size());
     const std::string_view pair = rest.substr(0, end);
     const std::size_t equals = std::min(pair.find('='), pair.size());
-    if (const auto key = decoded(pair.substr(0, equals), true); key && *key == wanted)
-      return decoded(pair.substr(std::min(equals + 1, pair.size())), true);
+    if (const auto key = percent_decoded(pair.substr(0, equals), true); key && *key == wanted)
+      return percent_decoded(pair.substr(std::min(equals + 1, pair.size())), true);
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   return std::nullopt;

@@ -26,15 +26,14 @@ namespace mayfly::gateway {
 
 using mayfly::HttpHeader;
 using mayfly::Method;
+using mayfly::percent_decoded;
 using mayfly::same_word;
-
-// "%41" -> "A". Nothing where a % is not followed by two hex digits, or where it gives a NUL.
-[[nodiscard]] std::optional<std::string> percent_decoded(std::string_view text);
 
 constexpr std::size_t kParametersMax = 4;
 
 struct HttpRequest {
   Method method{};
+  std::string_view method_text;  // as sent, also where it is Method::other
   std::string_view path;    // as sent, without the query; begins with '/'
   std::string_view query;   // as sent, without the '?'
   std::span<const HttpHeader> headers;

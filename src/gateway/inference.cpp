@@ -8,6 +8,7 @@
 
 #include "base/hex.h"
 #include "base/units.h"
+#include "gateway/forward.h"
 #include "gateway/lambda_forms.h"
 #include "os/listener.h"
 
@@ -91,7 +92,18 @@ void Inference::add_call(Router& router, std::string_view pattern, Handler handl
 
 void Inference::add_routes(Router& router) {
   add_call(router, "/functions/{name}", [this](HttpRequest& request, Responder to) { plain(request, to); });
-  add_call(router, "/functions/{name}/", [this](HttpRequest& request, Responder to) { plain(request, to); });  // as a FunctionUrl is written
+  for (const Method method : {Method::get, Method::head, Method::post, Method::put, Method::delete_, Method::patch, Method::options,
+                              Method::other}) {
+    const auto any = [&](const char* pattern, Handler handler) {
+      router.add({.method = method, .pattern = pattern, .handler = std::move(handler),
+                  .body_limit = [this](const HttpRequest& request) { return body_limit(request); }, .body_as_text = false});
+    };
+    if (method != Method::post) any("/functions/{name}", [this](HttpRequest& request, Responder to) { http(request, to, "/"); });
+    any("/functions/{name}/{path*}", [this](HttpRequest& request, Responder to) {
+      if (request.method == Method::post && request.parameters[1] == "/") return plain(request, to);  // as a FunctionUrl is written
+      http(request, to, request.parameters[1]);
+    });
+  }
   add_call(router, "/2015-03-31/functions/{name}/invocations", [this](HttpRequest& request, Responder to) { invoke_lambda(request, to); });
   add_v2_routes(router);
 }
@@ -173,10 +185,37 @@ void Inference::set_trace(Call& call, std::string_view parent) {
 }
 
 void Inference::plain(HttpRequest& request, const Responder& to) {
-  const Wanted wanted = read_headers(request);
   const auto [name, qualifier] = split_target(request.parameters[0]);
+  if (invoker_.http_version(name, qualifier) != 0) return http(request, to, "/");
+  const Wanted wanted = read_headers(request);
   invoke(request, take(to, wanted, Form::plain), wanted, {.function = name, .qualifier = qualifier, .format = WireFormat::plain_json,
       .json_size = request.body_size});
+}
+
+void Inference::http(HttpRequest& request, const Responder& to, std::string_view target) {
+  const Wanted wanted = read_headers(request);
+  const auto [name, qualifier] = split_target(request.parameters[0]);
+  Call& call = take(to, wanted, Form::http);
+  const int version = invoker_.http_version(name, qualifier);
+  if (version == 0) return refuse_method(request, call, name, qualifier);
+  const std::string number = std::to_string(version);  // the one that was found: an alias may mean another the next time
+  const std::string head = forward_head(request, target, {call.id.data(), call.id_size});
+  if (const auto put = put_before_body(head, request); !put) return refuse(call, put.error());
+  invoke(request, call, wanted, {.function = name, .qualifier = number, .format = WireFormat::http, .json_size = head.size()});
+}
+
+// Of a function that takes no HTTP, or that isn't there.
+void Inference::refuse_method(const HttpRequest& request, Call& call, std::string_view name, std::string_view qualifier) {
+  if (const auto version = control_.resolve(name, qualifier); !version) return refuse(call, version.error());
+  const std::string plain = "POST /functions/" + std::string(name);
+  const bool below = request.path.find('/', std::string_view("/functions/").size()) != request.path.npos;
+  HttpReply reply = error_reply({below ? Code::not_found : Code::unimplemented,
+                                 "'" + std::string(request.path.substr(0, 200)) + "' is not called by " + std::string(request.method_text) +
+                                     ": function '" + std::string(name) + "' takes " + plain + " only"});
+  if (!below) reply.status = 405;
+  begin_headers(call, 0);
+  if (!below) headers_.append("Allow: POST\r\n");
+  server_.reply(call.to, {.status = reply.status, .content_type = reply.content_type, .headers = headers_, .body = reply.body});
 }
 
 // Without a qualifier it is "live" that is called, as by every other form; see docs/aws-lambda.md.
@@ -217,7 +256,7 @@ void Inference::infer(HttpRequest& request, const Responder& to, std::string_vie
 }
 
 void Inference::invoke(HttpRequest& request, Call& call, const Wanted& wanted, serve::Invocation&& invocation) {
-  if (!wanted.encoding.empty() && !same_word(wanted.encoding, "identity"))
+  if (call.form != Form::http && !wanted.encoding.empty() && !same_word(wanted.encoding, "identity"))
     return refuse(call, {Code::unimplemented, "Content-Encoding '" + std::string(wanted.encoding.substr(0, 40)) +
         "' is not read: send the body as it is"});
   if (!wanted.timeout.empty()) {
@@ -262,19 +301,14 @@ void Inference::refuse(Call& call, const Error& error, int version) {
 void Inference::on_reply(Call& call, Ticket ticket, serve::InvocationReply&& reply) {
   call.ticket = ticket;
   if (call.form == Form::lambda) return answer_lambda(call, std::move(reply));
+  if (call.form == Form::http && reply.ok) return answer_http(call, std::move(reply));
   if (!reply.ok && !reply.function_error) return refuse(call, reply.error, reply.version);
   begin_headers(call, reply.version);
   if (reply.function_error) {
     headers_.append("X-Mayfly-Function-Error: Unhandled\r\n");
     return server_.reply(call.to, {.status = 500, .content_type = "application/json", .headers = headers_, .body = reply.body});
   }
-  headers_.append("X-Mayfly-Cold: ").append(cold_name(reply.phases.cold)).append("\r\nServer-Timing: ");
-  append_phase(headers_, "queue", reply.phases.queue);
-  append_phase(headers_, ", init", reply.phases.init);
-  append_phase(headers_, ", decode", reply.phases.decode);
-  append_phase(headers_, ", run", reply.phases.run);
-  append_phase(headers_, ", encode", reply.phases.encode);
-  headers_.append("\r\n");
+  add_phases(reply);
   const bool binary = reply.json_size > 0;
   if (binary) {
     headers_.append("Inference-Header-Content-Length: ");
@@ -283,6 +317,36 @@ void Inference::on_reply(Call& call, Ticket ticket, serve::InvocationReply&& rep
   }
   server_.reply(call.to, {.content_type = binary ? "application/octet-stream" : "application/json", .headers = headers_, .body = reply.body,
                           .body_memfd = std::move(reply.body_memfd), .body_size = reply.body_size});
+}
+
+void Inference::add_phases(const serve::InvocationReply& reply) {
+  headers_.append("X-Mayfly-Cold: ").append(cold_name(reply.phases.cold)).append("\r\nServer-Timing: ");
+  append_phase(headers_, "queue", reply.phases.queue);
+  append_phase(headers_, ", init", reply.phases.init);
+  append_phase(headers_, ", decode", reply.phases.decode);
+  append_phase(headers_, ", run", reply.phases.run);
+  append_phase(headers_, ", encode", reply.phases.encode);
+  headers_.append("\r\n");
+}
+
+// Status, headers and body are the program's own.
+void Inference::answer_http(Call& call, serve::InvocationReply&& reply) {
+  os::Mapping mapping;
+  std::string_view text = reply.body.substr(0, reply.json_size);
+  if (reply.body_memfd && reply.json_size > 0) {
+    auto mapped = os::map_file(reply.body_memfd.get(), reply.json_size, os::Access::read);
+    if (!mapped) return refuse(call, mapped.error(), reply.version);
+    mapping = std::move(*mapped);
+    text = mapping.text();
+  }
+  const auto head = read_answer_head(text);
+  if (!head) return refuse(call, head.error(), reply.version);
+  begin_headers(call, reply.version);
+  add_phases(reply);
+  headers_.append(head->lines);
+  const std::string_view body = reply.body_memfd ? std::string_view() : reply.body.substr(reply.json_size);
+  server_.reply(call.to, {.status = head->status, .content_type = "", .headers = headers_, .body = body,
+                          .body_memfd = std::move(reply.body_memfd), .body_size = reply.body_size, .body_offset = reply.json_size});
 }
 
 // What the function made of the call is a payload, also its errors.

@@ -1,5 +1,6 @@
 // Calls of functions over HTTP: the Open Inference Protocol V2's infer in all its forms (JSON, with binary
-// tensors, raw), the plain form, POST /functions/NAME[:QUALIFIER], and AWS Lambda's Invoke. Turns a request into a
+// tensors, raw), the plain form, POST /functions/NAME[:QUALIFIER], AWS Lambda's Invoke, and any method at and below
+// /functions/NAME[:QUALIFIER] for functions that are programs which serve HTTP (gateway/forward.h). Turns a request into a
 // serve::Invocation and its reply back into HTTP; looks at headers only, never at a tensor.
 //
 // Promises: each call is invoked once, and its ticket is closed by sent() or cancel() exactly once; a client that
@@ -39,7 +40,7 @@ class Inference {
 
  private:
   // One call, from its request to the last byte of its answer.
-  enum class Form : std::uint8_t { plain, v2, lambda };
+  enum class Form : std::uint8_t { plain, v2, lambda, http };
   struct Call final : serve::ReplySink, ExchangeOwner {
     explicit Call(Inference& i) : in(i) {}
     void on_reply(Ticket t, serve::InvocationReply&& reply) override { in.on_reply(*this, t, std::move(reply)); }
@@ -70,6 +71,10 @@ class Inference {
   void set_trace(Call& call, std::string_view parent);
   void infer(HttpRequest& request, const Responder& to, std::string_view qualifier);
   void plain(HttpRequest& request, const Responder& to);
+  void http(HttpRequest& request, const Responder& to, std::string_view target);
+  void refuse_method(const HttpRequest& request, Call& call, std::string_view name, std::string_view qualifier);
+  void answer_http(Call& call, serve::InvocationReply&& reply);
+  void add_phases(const serve::InvocationReply& reply);
   void invoke_lambda(HttpRequest& request, const Responder& to);
   void invoke(HttpRequest& request, Call& call, const Wanted& wanted, serve::Invocation&& invocation);
   void on_reply(Call& call, Ticket ticket, serve::InvocationReply&& reply);

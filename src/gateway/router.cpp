@@ -12,6 +12,7 @@ struct Router::Node {
   std::map<std::string, std::unique_ptr<Node>, std::less<>> literal;
   std::unique_ptr<Node> any;
   std::vector<const Route*> routes;
+  std::vector<const Route*> rest;              // of patterns that end in {name*} here
 };
 
 namespace {
@@ -78,6 +79,12 @@ void Router::add(Route route) {
   std::size_t parameters = 0;
   for (std::string_view rest = route.pattern; !rest.empty();) {
     const std::string_view segment = take_segment(rest);
+    if (segment.ends_with("*}")) {
+      ASSERT(rest.empty() && ++parameters <= kParametersMax, "{name*} ends its pattern");
+      routes_.push_back(std::make_unique<Route>(std::move(route)));
+      node->rest.push_back(routes_.back().get());
+      return;
+    }
     std::unique_ptr<Node>* next = nullptr;
     if (segment.starts_with('{')) {
       ASSERT(++parameters <= kParametersMax, "a pattern with more {names} than HttpRequest::parameters holds");
@@ -98,13 +105,24 @@ RouteMatch Router::match(HttpRequest& request, std::string& decoded) const {
   std::size_t parameters = 0;
   decoded.clear();
   if (request.path.empty() || request.path.front() != '/') return {};
+  const std::vector<const Route*>* routes = nullptr;  // of the last {name*} on the way
+  std::size_t rest_at = 0;
+  std::string_view whole_rest;
   for (std::string_view rest = request.path; !rest.empty();) {
+    if (!node->rest.empty()) {
+      routes = &node->rest;
+      rest_at = parameters;
+      whole_rest = rest;
+    }
     const std::string_view segment = take_segment(rest);
     if (const auto found = node->literal.find(segment); found != node->literal.end()) {
       node = found->second.get();
       continue;
     }
-    if (!node->any || segment.empty()) return {};
+    if (!node->any || segment.empty()) {
+      node = nullptr;
+      break;
+    }
     node = node->any.get();
     std::string_view value = segment;
     if (segment.find('%') != segment.npos) {
@@ -117,14 +135,17 @@ RouteMatch Router::match(HttpRequest& request, std::string& decoded) const {
     }
     request.parameters[parameters++] = value;
   }
+  if (node && !node->routes.empty()) routes = &node->routes;
+  else if (routes) request.parameters[rest_at] = whole_rest;
+  else return {};
   const Route* of_get = nullptr;
-  for (const Route* route : node->routes) {
+  for (const Route* route : *routes) {
     if (route->method == request.method) return {.route = route};
     if (route->method == Method::get) of_get = route;
   }
   if (request.method == Method::head && of_get) return {.route = of_get};
   RouteMatch none;
-  for (const Route* route : node->routes) none.allowed.push_back(route->method);
+  for (const Route* route : *routes) none.allowed.push_back(route->method);
   if (of_get) none.allowed.push_back(Method::head);
   return none;
 }

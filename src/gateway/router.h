@@ -1,5 +1,6 @@
 // Finds the handler of a request by method and path. Patterns are literal segments and {names}, which take
-// one non-empty segment each: "/api/functions/{name}/versions/{version}". A literal wins over a {name}.
+// one non-empty segment each: "/api/functions/{name}/versions/{version}". A literal wins over a {name}. A pattern that ends in
+// {name*} takes whatever else follows, '/' included, as it was sent; any other pattern wins over it.
 // Filled once at the start, read-only afterwards. Pure: no I/O, nobody is called here but by the server.
 //
 //   router.add(Method::get, "/api/functions/{name}", [&](HttpRequest& request, Responder to) {

@@ -48,6 +48,7 @@ struct StartOrder {
   std::vector<std::pair<std::string, std::string>> environment;
   std::vector<std::string> models;   // … and which functions it may call
   Duration timeout{};                // of one call
+  int concurrency = 1;               // calls at a time, of code
 };
 
 // One frame. The body is inline (<= domain::kInlineMax) or a sealed memfd, which the launcher duplicates.

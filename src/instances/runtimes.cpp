@@ -16,12 +16,6 @@ constexpr std::string_view kPythons[] = {"python3.8", "python3.9", "python3.10",
 constexpr std::string_view kSystem[] = {"/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/ssl", "/etc/ld.so.cache", "/etc/alternatives",
                                         "/etc/localtime", "/etc/mime.types", "/etc/java-17-openjdk"};
 
-bool is_program(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  std::array<char, 4> head{};
-  return in.read(head.data(), head.size()) && std::string_view(head.data(), head.size()) == "\x7f" "ELF";
-}
-
 std::vector<fs::path> places_of(std::string_view name, std::string_view path, std::string_view home) {
   std::vector<fs::path> places;
   while (!path.empty()) {
@@ -52,6 +46,12 @@ std::optional<fs::path> find_program(std::string_view name, std::string_view pat
 }
 
 }  // namespace
+
+bool is_program(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::array<char, 4> head{};
+  return in.read(head.data(), head.size()) && std::string_view(head.data(), head.size()) == "\x7f" "ELF";
+}
 
 Result<Runtime> find_runtime(std::string_view name, std::string_view path, std::string_view home) {
   Runtime runtime;

@@ -11,6 +11,8 @@
 
 #include "base/assert.h"
 #include "domain/code_order.h"
+#include "domain/manifest.h"
+#include "instances/http_runtimes.h"
 #include "instances/runtimes.h"
 #include "os/disk.h"
 
@@ -69,7 +71,15 @@ Result<Prepared> prepare_unpack(const StartOrder& order) {
 
 // models: the socket for calls of models, "" for none.
 Result<Prepared> prepare_code(const StartOrder& order, const std::string& models) {
-  TRY(const Runtime runtime, find_runtime(order.runtime, environment("PATH"), environment("HOME")));
+  const bool http = domain::Manifest{.runtime = order.runtime}.serves_http();
+  HttpProgram program;
+  Runtime runtime;
+  if (http) {
+    TRY(program, find_http_program(order, environment("PATH"), environment("HOME")));
+    runtime = {program.arguments.at(0), program.folders};
+  } else {
+    TRY(runtime, find_runtime(order.runtime, environment("PATH"), environment("HOME")));
+  }
   Prepared prepared;
   const auto bind = [&](const std::string& source, const std::string& target) { prepared.binds += source + "\t" + target + "\n"; };
   for (const std::string& folder : runtime.folders) bind(folder, folder);
@@ -90,6 +100,12 @@ Result<Prepared> prepare_code(const StartOrder& order, const std::string& models
   if (order.runtime.starts_with("python")) {
     code.arguments.emplace_back("-c");
     code.arguments.emplace_back(domain::kPythonRuntime);
+  }
+  if (http) {
+    code.arguments = std::move(program.arguments);
+    code.environment = std::move(program.environment);
+    code.contract = order.runtime == "azure" ? domain::Contract::azure : domain::Contract::http;
+    code.concurrency = order.concurrency;
   }
   for (const auto& [name, value] : order.environment) code.environment.push_back(name + "=" + value);
   if (!models.empty()) code.model_socket = kModelSocket;

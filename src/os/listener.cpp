@@ -212,6 +212,25 @@ Result<Fd> connect_local(const std::string& path) {
   return fail(os_error("connect", path));
 }
 
+Result<Fd> begin_connect(std::string_view address) {
+  TRY(const SocketAddress parsed, parse_address(address));
+  Fd fd(::socket(parsed.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) return fail(os_error("socket"));
+  const int on = 1;
+  ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (::connect(fd.get(), parsed.get(), parsed.size) != 0 && errno != EINPROGRESS) return fail(os_error("connect", address));
+  return fd;
+}
+
+bool is_connected(int socket) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  sockaddr_storage peer{};
+  socklen_t peer_size = sizeof peer;
+  return ::getsockopt(socket, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0 &&
+         ::getpeername(socket, reinterpret_cast<sockaddr*>(&peer), &peer_size) == 0;
+}
+
 std::uint64_t random_seed() {
   std::uint64_t seed = 0;
   [[maybe_unused]] const auto got = ::getrandom(&seed, sizeof seed, 0);

@@ -52,6 +52,10 @@ void shut_writing(int socket);
 // Connected to a unix socket, non-blocking. unavailable where nobody listens, exhausted where too many wait already.
 [[nodiscard]] Result<Fd> connect_local(const std::string& path);
 
+// A client's side that doesn't block: wait until it is writable, then ask whether it is connected.
+[[nodiscard]] Result<Fd> begin_connect(std::string_view address);
+[[nodiscard]] bool is_connected(int socket);
+
 // From the kernel's generator.
 [[nodiscard]] std::uint64_t random_seed();
 

@@ -116,11 +116,20 @@ Ticket Dispatcher::refuse(const Invocation& call, const Target* target, Error er
   return ticket;
 }
 
+int Dispatcher::http_version(std::string_view function, std::string_view qualifier) {
+  const auto found = routes_.resolve(function, qualifier, random_);
+  return found && (*found)->http ? (*found)->number : 0;
+}
+
 Ticket Dispatcher::invoke(Invocation&& call, ReplySink& sink) {
   const auto found = routes_.resolve(call.function, call.qualifier, random_);
   if (!found) return refuse(call, nullptr, found.error(), sink);
   const Target& target = **found;
-  if (body_bytes(call) > target.body_max.count)
+  if (target.http != (call.format == domain::WireFormat::http))
+    return refuse(call, &target, {Code::unimplemented, "function '" + std::string(call.function) + "' is a program that " +
+                                  (target.http ? "serves HTTP: call it by any method at /functions/" + std::string(call.function) + "/…"
+                                               : "takes no HTTP: call POST /functions/" + std::string(call.function))}, sink);
+  if (body_bytes(call) - (target.http ? call.json_size : 0) > target.body_max.count)
     return refuse(call, &target, {Code::invalid_argument, "a body of " + to_text(Bytes{body_bytes(call)}) + "; function '" +
                                   std::string(call.function) + "' takes at most " + to_text(target.body_max) + " (input.bytes_max)"}, sink);
   if (target.calls_max && calls_of(call.function) >= *target.calls_max)

@@ -60,6 +60,7 @@ class Dispatcher final : public Invoker, public instances::FleetUser {
   Ticket invoke(Invocation&& call, ReplySink& sink) override;
   void cancel(Ticket ticket) override;
   void sent(Ticket ticket, Instant when, std::uint64_t bytes) override;
+  int http_version(std::string_view function, std::string_view qualifier) override;
 
   // FleetUser
   void on_instance_ready(instances::Process& process) override;

@@ -45,7 +45,7 @@ struct InvocationReply {
   std::string_view body;           // inline: valid during the call only; or:
   os::Fd body_memfd;
   std::uint64_t body_size = 0;
-  std::uint64_t json_size = 0;     // of a v2 binary reply; else 0
+  std::uint64_t json_size = 0;     // of a v2 binary reply, or of an HTTP reply's head; else 0
   int version = 0;                 // number of the version that answered; 0 where none did
   Phases phases;
 };
@@ -69,6 +69,9 @@ class Invoker {
   virtual void cancel(Ticket ticket) = 0;
   // The last byte of the reply was handed to the kernel (or the caller left): closes the usage record.
   virtual void sent(Ticket ticket, Instant when, std::uint64_t bytes) = 0;
+
+  // The number of the version that this call would go to now, where that is a program that speaks HTTP; else 0.
+  [[nodiscard]] virtual int http_version(std::string_view, std::string_view) { return 0; }
 
  protected:
   ~Invoker() = default;

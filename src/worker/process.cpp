@@ -19,6 +19,7 @@
 #include "os/clock.h"
 #include "os/ring.h"
 #include "worker/code_loop.h"
+#include "worker/http_host.h"
 #include "worker/jobs.h"
 #include "worker/made_up.h"
 #include "worker/model.h"
@@ -203,7 +204,11 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
   Received got = receive_order(control.get());
   const Instant begun = os::monotonic_now();
   const LoadOrder& order = got.order;
-  if (order.role == Role::code) run_code(control.get(), std::span(got.fds).first(3), got.labels);
+  if (order.role == Role::code) {
+    auto code = domain::parse_code_order(got.labels);
+    if (code && code->contract != domain::Contract::lambda) run_http(control.get(), std::span(got.fds).first(3), std::move(*code));
+    run_code(control.get(), std::span(got.fds).first(3), got.labels);
+  }
   if (order.role == Role::unpack) {
     const auto unpacked = unpack_archive(domain::kArchivePlace, domain::kPackagePlace, {.bytes_max = order.output_size_max});
     if (!unpacked) report_failure(control.get(), unpacked.error());

@@ -167,7 +167,7 @@ void Connection::write_head(int status, std::string_view content_type, std::stri
 void Connection::answer(RawReply&& reply) {
   if (state_ == State::streaming) return;               // it has begun to answer otherwise
   const bool in_file = static_cast<bool>(reply.body_memfd);
-  write_head(reply.status, reply.content_type, reply.headers, in_file ? reply.body_size : reply.body.size());
+  write_head(reply.status, reply.content_type, reply.headers, in_file ? reply.body_size - reply.body_offset : reply.body.size());
   ReplyHead& head = server_.workspace_->reply;
   const std::string_view body = head_only_ || in_file ? std::string_view() : reply.body;
   state_ = State::sending;
@@ -188,10 +188,10 @@ void Connection::answer(RawReply&& reply) {
     if (of_body < body.size()) pending().out.append(body.substr(of_body));
   }
   if (broken_) return;
-  if (in_file && !head_only_ && reply.body_size > 0) {
+  if (in_file && !head_only_ && reply.body_size > reply.body_offset) {
     Pending& p = pending();
     p.out_file = std::move(reply.body_memfd);
-    p.out_file_at = 0;
+    p.out_file_at = reply.body_offset;
     p.out_file_end = reply.body_size;
   }
   if (!reading_) drop_sink();

@@ -87,6 +87,7 @@ Connection::Next Connection::take_input(std::string_view input, std::size_t& use
 HttpRequest Connection::request_of(const HttpRequestHead& head) const {
   HttpRequest request;
   request.method = head.method;
+  request.method_text = head.method_text;
   request.path = head.path;
   request.query = head.query;
   request.headers = head.headers;

@@ -28,6 +28,9 @@ bool text_behind(std::string_view bytes, const T& fixed, std::string_view& text)
   return true;
 }
 
+// Something of another form leads the body.
+bool leads(domain::WireFormat format) { return format == domain::WireFormat::v2_binary || format == domain::WireFormat::http; }
+
 }  // namespace
 
 Result<std::unique_ptr<ProcessLink>> ProcessLink::create(os::Loop& loop, LinkOwner& owner) {
@@ -79,7 +82,7 @@ bool ProcessLink::send(const Request& request) {
   domain::RequestHead head{.ticket = request.ticket.number,
                            .deadline_ns = static_cast<std::uint64_t>(request.deadline.since_boot.count()),
                            .body_size = total,
-                           .json_size = request.format == domain::WireFormat::v2_binary ? request.json_size : total,
+                           .json_size = leads(request.format) ? request.json_size : total,
                            .format = request.format,
                            .in_memfd = in_memfd};
   for (std::size_t i = 0; i < 8; ++i) {

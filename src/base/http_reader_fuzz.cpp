@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "app/http_reader.h"
+#include "base/http_reader.h"
 #include "base/assert.h"
 
 namespace {
@@ -15,7 +15,7 @@ struct Seen {
 };
 
 Seen read(std::string_view bytes, std::size_t piece) {
-  mayfly::app::HttpReader reader;
+  mayfly::HttpReader reader;
   reader.begin();
   Seen seen;
   for (std::size_t at = 0; at < bytes.size() && !reader.done();) {

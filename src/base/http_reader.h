@@ -1,6 +1,6 @@
-// Reads HTTP/1.1 responses from bytes as they come: for the client of the commands and for the load
-// generator. A pure state machine: fed bytes, it says when the head is complete, hands the body on, and
-// says when the response has ended. Limits: 64 KiB of head; a wrong response is an error and final.
+// Reads HTTP/1.1 responses from bytes as they come: for the client of the commands, the load generator and the
+// host of a program that serves HTTP (worker/http_forward.h). A pure state machine: fed bytes, it says when the head is complete,
+// hands the body on, and says when the response has ended. Limits: 64 KiB of head; a wrong response is an error and final.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -10,7 +10,7 @@
 
 #include "base/result.h"
 
-namespace mayfly::app {
+namespace mayfly {
 
 constexpr std::size_t kResponseHeadMax = 64 * 1024;
 
@@ -28,6 +28,7 @@ class HttpReader {
   bool untouched() const { return state_ == State::head && head_.empty(); }
   bool keep_alive() const { return keep_alive_; }
   int status() const { return status_; }
+  std::string_view head_text() const { return head_; }  // status line and headers, without the empty line
   [[nodiscard]] std::string_view header(std::string_view name) const;  // any case; "" where there is none
 
  private:
@@ -46,4 +47,4 @@ class HttpReader {
   bool no_body_ = false;
 };
 
-}  // namespace mayfly::app
+}  // namespace mayfly

@@ -1,10 +1,10 @@
-#include "app/http_reader.h"
+#include "base/http_reader.h"
 
 #include <algorithm>
 #include <charconv>
 #include <strings.h>
 
-namespace mayfly::app {
+namespace mayfly {
 namespace {
 
 std::unexpected<Error> broken(std::string what) { return fail(Code::data_loss, "the answer is not valid HTTP/1.1: " + std::move(what)); }
@@ -148,4 +148,4 @@ bool HttpReader::closed() {
   return state_ == State::done;
 }
 
-}  // namespace mayfly::app
+}  // namespace mayfly

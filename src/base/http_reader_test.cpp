@@ -1,8 +1,8 @@
-#include "app/http_reader.h"
+#include "base/http_reader.h"
 
 #include <gtest/gtest.h>
 
-namespace mayfly::app {
+namespace mayfly {
 namespace {
 
 struct Read {
@@ -87,4 +87,4 @@ TEST(HttpReader, RefusesWhatIsNotHttp) {
 }
 
 }  // namespace
-}  // namespace mayfly::app
+}  // namespace mayfly

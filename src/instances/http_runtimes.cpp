@@ -1,0 +1,81 @@
+#include "instances/http_runtimes.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "instances/runtimes.h"
+
+namespace mayfly::instances {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kTask = "/var/task/";
+
+std::vector<std::string> words_of(std::string_view text) {
+  std::vector<std::string> words;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find(' '), text.size());
+    if (end > 0) words.emplace_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return words;
+}
+
+// A file of the package, else a program of the machine: what of it the sandbox must see goes into `folders`.
+Result<std::string> find_program(std::string name, const StartOrder& order, std::string_view path, std::string_view home,
+                                 std::vector<std::string>& folders) {
+  if (name.starts_with("./")) name.erase(0, 2);
+  const bool packed = std::ranges::any_of(order.files, [&](const ModelFile& file) {
+    std::error_code error;                                      // of a package that is one folder no link is followed
+    return file.path == name || (file.path.empty() && fs::is_regular_file(fs::symlink_status(fs::path(file.location) / name, error)));
+  });
+  if (packed || name.find('/') != name.npos) return std::string(kTask) + name;
+  if (name.starts_with("python3.")) {
+    TRY(Runtime runtime, find_runtime(name, path, home));
+    folders = std::move(runtime.folders);
+    return runtime.program;
+  }
+  const std::string places = std::string(path) + ":/usr/local/bin:/usr/bin:/bin";
+  for (std::size_t at = 0; at < places.size();) {
+    const std::size_t end = std::min(places.find(':', at), places.size());
+    std::error_code error;
+    const fs::path real = end > at ? fs::canonical(fs::path(places.substr(at, end - at)) / name, error) : fs::path();
+    at = end + 1;
+    if (real.empty() || error || !is_program(real)) continue;
+    const fs::path prefix = real.parent_path().parent_path();
+    if (!real.string().starts_with("/usr/") && real.parent_path().filename() == "bin" && prefix != "/") folders.push_back(prefix.string());
+    return real.string();
+  }
+  return fail(Code::not_found, "'" + name + "' is no file of the package and no program of this machine: add it, or install it");
+}
+
+}  // namespace
+
+Result<HttpProgram> find_http_program(const StartOrder& order, std::string_view path, std::string_view home) {
+  HttpProgram program;
+  TRY(Runtime system, find_runtime("provided", path, home));
+  program.folders = std::move(system.folders);
+  if (order.runtime == "azure") {
+    program.arguments = {std::string(kTask) + "host.json"};
+    return program;
+  }
+  std::vector<std::string> words;
+  constexpr std::string_view kFramework = "functions-framework-";
+  if (order.runtime.starts_with(kFramework)) {
+    const std::string language = order.runtime.substr(kFramework.size());
+    if (language == "go") words = {"./main"};
+    else if (language == "nodejs") words = {"node", "node_modules/@google-cloud/functions-framework/build/src/main.js"};
+    else words = {language == "python" ? "python3" : language, "-m", "functions_framework"};
+    program.environment = {"FUNCTION_TARGET=" + order.handler};
+    if (language.starts_with("python")) program.environment.emplace_back("PYTHONUNBUFFERED=1");
+  } else {
+    words = words_of(order.handler);
+  }
+  if (words.empty()) return fail(Code::invalid_argument, "runtime http without a command: write it as the handler");
+  TRY(words[0], find_program(words[0], order, path, home, program.folders));
+  program.arguments = std::move(words);
+  return program;
+}
+
+}  // namespace mayfly::instances

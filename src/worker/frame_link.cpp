@@ -1,0 +1,88 @@
+#include "worker/frame_link.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "domain/link.h"
+
+namespace mayfly::worker {
+namespace {
+
+constexpr std::size_t kTextMax = 4096;  // of a reason
+
+std::uint64_t ns(Duration d) { return static_cast<std::uint64_t>(d.count()); }
+
+}  // namespace
+
+bool FrameLink::read_frame(std::span<const std::byte> frame, Call& call) {
+  if (frame.size() < sizeof call.head) return false;
+  std::memcpy(&call.head, frame.data(), sizeof call.head);
+  if (call.head.cancelled) return true;
+  if (!call.head.in_memfd) {
+    const auto body = frame.subspan(sizeof call.head);
+    call.small.assign(reinterpret_cast<const char*>(body.data()), body.size());
+    return call.head.json_size <= body.size();
+  }
+  const auto memfd = control_.take_body(call.head.ticket);
+  if (!memfd) return false;
+  auto mapped = os::map_file(memfd->get(), call.head.body_size, os::Access::read);
+  if (!mapped) return false;
+  call.large = std::move(*mapped);
+  return call.head.json_size <= call.head.body_size;
+}
+
+bool FrameLink::take(const std::function<void(Call&&)>& on_call, const std::function<void(std::uint64_t)>& cancel) {
+  os::clear_doorbell(in_.doorbell());
+  do {
+    while (const auto frame = in_.front()) {
+      Call call;
+      if (!read_frame(*frame, call)) return false;
+      in_.pop();
+      if (call.head.cancelled) cancel(call.head.ticket);
+      else on_call(std::move(call));
+    }
+    if (in_.broken()) return false;
+  } while (!in_.prepare_sleep());
+  return true;
+}
+
+bool FrameLink::say_ready(std::uint32_t credit, Duration load, Duration cpu) {
+  const domain::ReadyMessage ready{.credit = credit, .threads = 1, .load_ns = ns(load), .cpu_ns = ns(cpu)};
+  return os::send_packet(control_.socket(), os::bytes_of(ready)).has_value();
+}
+
+bool FrameLink::say_failed(const Error& error) {
+  const std::string_view text = std::string_view(error.message).substr(0, kTextMax);
+  const domain::FailedMessage failed{.head = {domain::MessageKind::failed, static_cast<std::uint32_t>(text.size())},
+                                     .code = static_cast<std::uint32_t>(error.code)};
+  std::string packet(sizeof failed, '\0');
+  std::memcpy(packet.data(), &failed, sizeof failed);
+  packet += text;
+  return os::send_packet(control_.socket(), std::as_bytes(std::span(packet))).has_value();
+}
+
+bool FrameLink::reply(domain::ReplyHead head, std::string_view body) {
+  if (head.code != 0) body = body.substr(0, kTextMax);
+  std::byte* at = body.size() <= domain::kInlineMax ? out_.reserve(sizeof head + body.size()) : nullptr;
+  head.body_size = body.size();
+  if (!at) {  // too large for a frame, or as many answers at once as fill the ring
+    if (control_.send_body(head.ticket, body)) {
+      head.in_memfd = 1;
+      body = {};
+    } else {
+      head.code = static_cast<std::uint8_t>(Code::exhausted);
+      head.json_size = 0;
+      body = "the answer is too large for this instance's memory: raise resources.memory";
+      head.body_size = body.size();
+    }
+    at = out_.reserve(sizeof head + body.size());
+    if (!at) return false;
+  }
+  std::memcpy(at, &head, sizeof head);
+  std::ranges::copy(std::as_bytes(std::span(body)), at + sizeof head);
+  out_.publish(sizeof head + body.size());
+  out_.wake();
+  return true;
+}
+
+}  // namespace mayfly::worker

@@ -1,0 +1,54 @@
+// The node's frames at the end of a process that hosts user code: takes calls from one ring with their large bodies from the control
+// socket, writes replies into the other, says ready or failed once. Driven by worker/http_host.h on its loop; knows no program.
+// Promises: a call's bytes are its own, copied out of the ring or mapped; a reply that has no room ends the link (with the credit
+// that was granted there always is room, or the node does not keep to it).
+#pragma once
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "domain/frame.h"
+#include "os/fd.h"
+#include "os/ring.h"
+#include "worker/node_control.h"
+
+namespace mayfly::worker {
+
+class FrameLink {
+ public:
+  struct Call {
+    domain::RequestHead head;
+    std::string small;
+    std::optional<os::Mapping> large;
+    std::string_view bytes() const { return large ? large->text() : std::string_view(small); }
+  };
+
+  FrameLink(int control, os::Ring in, os::Ring out) : control_(control), in_(std::move(in)), out_(std::move(out)) {}
+
+  int control_socket() const { return control_.socket(); }
+  int doorbell() const { return in_.doorbell(); }
+  bool stopping() const { return control_.stopping(); }
+  bool empty() { return in_.empty(); }
+
+  [[nodiscard]] bool read_control() { return control_.read(); }
+  // Gives every call that waits, and every cancel, until none is there. False: the node is gone or broke the protocol.
+  [[nodiscard]] bool take(const std::function<void(Call&&)>& call, const std::function<void(std::uint64_t ticket)>& cancel);
+
+  [[nodiscard]] bool say_ready(std::uint32_t credit, Duration load, Duration cpu);
+  [[nodiscard]] bool say_failed(const Error& error);
+  // Sizes and memfd are filled in; false: the link is no good any more.
+  [[nodiscard]] bool reply(domain::ReplyHead head, std::string_view body);
+  void wake() { out_.wake(); }
+
+ private:
+  bool read_frame(std::span<const std::byte> frame, Call& call);
+
+  NodeControl control_;
+  os::Ring in_, out_;
+};
+
+}  // namespace mayfly::worker

@@ -1,0 +1,261 @@
+#include "worker/http_host.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "domain/link.h"
+#include "os/clock.h"
+#include "worker/http_environment.h"
+
+namespace mayfly::worker {
+namespace {
+
+using domain::ReplyHead;
+using namespace std::chrono_literals;
+
+constexpr Duration kProbeEvery = 2ms;
+constexpr Duration kLastWords = 100ms;   // from a connection that broke to the exit that may explain it
+
+std::uint64_t ns(Duration d) { return static_cast<std::uint64_t>(d.count()); }
+
+}  // namespace
+
+HttpHost::HttpHost(os::Loop loop, FrameLink link, domain::CodeOrder order, HttpHostOptions options)
+    : link_(std::move(link)), order_(std::move(order)), options_(options), loop_(std::move(loop)),
+      control_port_([this] {
+        if (!link_.read_control()) end(End::node_gone);
+        else if (link_.stopping()) take_frames();
+      }),
+      bell_port_([this] { take_frames(); }), exit_port_([this] { program_ended(); }) {}
+
+HttpHost::~HttpHost() { os::end_group(child_); }
+
+HttpHost::End HttpHost::run() {
+  begun_ = os::monotonic_now();
+  if (const auto started = start(); !started) {
+    if (!std::exchange(told_start_, true)) static_cast<void>(link_.say_failed({Code::internal, started.error().message}));
+    return End::not_started;
+  }
+  while (!end_ && loop_.turn(1h)) {}
+  os::end_group(child_);
+  if (output_) output_->drain();
+  for (auto& [ticket, call] : calls_) {
+    forward_->drop(ticket);
+    if (*end_ != End::node_gone) refuse(call, {Code::unavailable, "the function's program ended before this call was answered"}, true);
+  }
+  if (*end_ != End::node_gone)
+    static_cast<void>(link_.take([this](FrameLink::Call&& frame) {
+      refuse({.frame = std::move(frame), .begun = os::monotonic_now()},
+             {Code::unavailable, "the function's program ended before this call's turn"}, true);
+    }, [](std::uint64_t) {}));
+  link_.wake();
+  return *end_;
+}
+
+Result<void> HttpHost::start() {
+  os::Command command;
+  if (order_.contract == domain::Contract::azure) {
+    TRY(azure_, AzureApp::read(order_.folder));
+    command.program = azure_->arguments().at(0);
+    command.arguments.assign(azure_->arguments().begin() + 1, azure_->arguments().end());
+  } else {
+    command.program = order_.arguments.at(0);
+    command.arguments.assign(order_.arguments.begin() + 1, order_.arguments.end());
+  }
+  command.environment = http_environment(order_, options_.port);
+  forward_ = std::make_unique<HttpForward>(loop_, "127.0.0.1:" + std::to_string(options_.port), options_.answer_max);
+  TRY(output_, CodeOutput::create(loop_, STDERR_FILENO));
+  auto child = os::spawn_in_group(command, order_.folder, output_->far());
+  output_->forget_far();
+  if (!child) return fail(child.error().code, "the program can't be started: " + child.error().message);
+  child_ = std::move(*child);
+  TRY_VOID(loop_.watch(child_.pidfd.get(), os::kReadable, exit_port_));
+  TRY_VOID(loop_.watch(link_.control_socket(), os::kReadable, control_port_));
+  TRY_VOID(loop_.watch(link_.doorbell(), os::kReadable, bell_port_));
+  probe();
+  return {};
+}
+
+// Until the port takes a connection.
+void HttpHost::probe() {
+  forward_->probe([this](bool listens) {
+    if (end_ || told_start_) return;
+    if (listens) {
+      told_start_ = true;
+      cpu_told_ = cpu_now();
+      if (!link_.say_ready(static_cast<std::uint32_t>(order_.concurrency), os::monotonic_now() - begun_, cpu_told_)) end(End::node_gone);
+      return take_frames();
+    }
+    if (os::monotonic_now() - begun_ < options_.start_max) {
+      loop_.after(kProbeEvery, [this] { probe(); });
+      return;
+    }
+    told_start_ = true;
+    const std::string text = "the program did not listen on 127.0.0.1:" + std::to_string(options_.port) + " ($PORT) within " +
+                             to_text(options_.start_max) + ": its log may say why";
+    if (!link_.say_failed({Code::deadline_exceeded, text})) end(End::node_gone);
+    end(End::not_started);
+  });
+}
+
+// --- from the node
+
+void HttpHost::take_frames() {
+  if (end_) return;
+  if (!link_.take([this](FrameLink::Call&& frame) { begin(std::move(frame)); }, [this](std::uint64_t ticket) { cancel(ticket); }))
+    return end(End::node_gone);
+  link_.wake();
+  stop_if_idle();
+}
+
+void HttpHost::begin(FrameLink::Call&& frame) {
+  const std::uint64_t ticket = frame.head.ticket;
+  if (calls_.contains(ticket)) return end(End::node_gone);
+  Call& call = calls_.emplace(ticket, Call{.frame = std::move(frame), .begun = os::monotonic_now()}).first->second;
+  const auto give_back = [&](const Error& error) {
+    refuse(call, error);
+    calls_.erase(ticket);
+  };
+  if (call.frame.head.format != domain::WireFormat::http)
+    return give_back({Code::unimplemented, "this function is a program that serves HTTP: call it at /functions/NAME/…"});
+  const Instant deadline{Duration(static_cast<Duration::rep>(call.frame.head.deadline_ns))};
+  if (deadline <= call.begun) return give_back({Code::deadline_exceeded, "its time was over before it began"});
+  std::string_view bytes = call.frame.bytes();
+  if (azure_) {
+    auto request = azure_->request(bytes.substr(0, call.frame.head.json_size), bytes.substr(call.frame.head.json_size));
+    if (!request) return give_back(request.error());
+    call.bytes = std::move(request->bytes);
+    call.route = request->route;
+    bytes = call.bytes;
+  }
+  call.deadline = loop_.at(deadline, [this, ticket] { overdue(ticket); });
+  forward_->send(ticket, bytes, [this, ticket](Result<HttpForward::Answer> answer) { answered(ticket, std::move(answer)); });
+}
+
+void HttpHost::cancel(std::uint64_t ticket) {
+  const auto at = calls_.find(ticket);
+  if (at == calls_.end()) return;
+  if (Duration(static_cast<Duration::rep>(at->second.frame.head.deadline_ns)) <= os::monotonic_now().since_boot) return overdue(ticket);
+  forward_->drop(ticket);
+  loop_.cancel(at->second.deadline);
+  refuse(at->second, {Code::cancelled, "stopped while it ran: whoever asked had left"});
+  calls_.erase(at);
+}
+
+void HttpHost::overdue(std::uint64_t ticket) {
+  const auto at = calls_.find(ticket);
+  if (at == calls_.end()) return;
+  forward_->drop(ticket);
+  closing_ = true;
+  refuse(at->second, {Code::deadline_exceeded, "the program did not answer within the call's time"}, true);
+  calls_.erase(at);
+  stop_if_idle();
+}
+
+// Once: SIGTERM, time to end in, and then the group is killed by run().
+void HttpHost::stop_if_idle() {
+  if (end_ || terminated_ || !calls_.empty() || (!closing_ && !(link_.stopping() && link_.empty()))) return;
+  terminated_ = true;
+  const End how = closing_ ? End::given_up : End::stopped;
+  if (!os::signal_process(child_.pidfd, SIGTERM)) return end(how);
+  loop_.after(options_.stop_max, [this, how] { end(how); });
+}
+
+// --- from the program
+
+void HttpHost::answered(std::uint64_t ticket, Result<HttpForward::Answer> answer) {
+  const auto at = calls_.find(ticket);
+  if (at == calls_.end()) return;
+  Call& call = at->second;
+  if (!answer) {
+    // A program that ends closes its connections first: its exit says more than they do.
+    loop_.after(kLastWords, [this, ticket, error = answer.error()] {
+      const auto still = calls_.find(ticket);
+      if (still == calls_.end()) return;
+      loop_.cancel(still->second.deadline);
+      refuse(still->second, error);
+      calls_.erase(still);
+      stop_if_idle();
+    });
+    return;
+  }
+  loop_.cancel(call.deadline);
+  ReplyHead head{.run_ns = ns(os::monotonic_now() - call.begun), .rows = 1, .batch_rows = 1};
+  std::string text;
+  if (azure_) {
+    auto translated = azure_->answer(call.route, answer->head, answer->body);
+    if (translated) {
+      head.json_size = translated->head_size;
+      if (!translated->log.empty()) static_cast<void>(std::fputs(translated->log.c_str(), stderr));
+      reply(call, head, translated->bytes);
+    } else {
+      refuse(call, translated.error());
+    }
+  } else {
+    text.reserve(answer->head.size() + 2 + answer->body.size());
+    text.append(answer->head).append("\r\n");
+    head.json_size = text.size();
+    text.append(answer->body);
+    reply(call, head, text);
+  }
+  calls_.erase(ticket);
+  stop_if_idle();
+}
+
+void HttpHost::program_ended() {
+  output_->drain();
+  if (end_) return;
+  loop_.unwatch(child_.pidfd.get());
+  static_cast<void>(cpu_now());  // the last look at its clock
+  const std::string text = "the function's program " + os::describe_exit(os::end_group(child_)) + "; its last words are in the log";
+  for (auto& [ticket, call] : calls_) {
+    forward_->drop(ticket);
+    refuse(call, {Code::unavailable, text}, true);
+  }
+  calls_.clear();
+  end(terminated_ ? End::stopped : told_start_ ? End::program_ended : End::not_started);
+  if (!std::exchange(told_start_, true) && !link_.say_failed({Code::internal, text})) end(End::node_gone);
+}
+
+// --- replies
+
+void HttpHost::refuse(const Call& call, const Error& error, bool last) {
+  ReplyHead head{.run_ns = ns(os::monotonic_now() - call.begun), .rows = 1, .batch_rows = 1,
+                 .code = static_cast<std::uint8_t>(error.code), .last = last};
+  reply(call, head, error.message);
+}
+
+void HttpHost::reply(const Call& call, ReplyHead head, std::string_view body) {
+  head.ticket = call.frame.head.ticket;
+  head.begun_ns = ns(call.begun.since_boot);
+  const Duration now = cpu_now();
+  head.cpu_ns = ns(now - std::exchange(cpu_told_, now));
+  if (closing_) head.last = 1;
+  if (!link_.reply(head, body)) end(End::node_gone);
+}
+
+Duration HttpHost::cpu_now() {
+  code_cpu_ = std::max(code_cpu_, os::process_cpu(child_.pid));
+  return os::process_cpu_now() + code_cpu_;
+}
+
+void run_http(int control, std::span<const os::Fd> link, domain::CodeOrder order) {
+  const auto prepare = [&]() -> Result<std::unique_ptr<HttpHost>> {
+    if (link.size() < 3) return fail(Code::internal, "an order to run code without its rings");
+    TRY(os::Ring in, os::open_ring(link[0].get(), 0, link[1].get()));
+    TRY(os::Ring out, os::open_ring(link[0].get(), 1, link[2].get()));
+    TRY(os::Loop loop, os::Loop::create());
+    return std::make_unique<HttpHost>(std::move(loop), FrameLink(control, std::move(in), std::move(out)), std::move(order),
+                                      HttpHostOptions{});
+  };
+  ::signal(domain::kCancelSignal, SIG_IGN);  // it comes beside a cancel frame, which is read in time here
+  const auto host = prepare();
+  if (!host) ::_exit(1);
+  (*host)->run();
+  ::_exit(0);
+}
+
+}  // namespace mayfly::worker

@@ -1,0 +1,96 @@
+// The host process of a function's program that listens on a port: Knative's container contract, which Google's Functions Framework
+// and Azure's custom handlers share. To the node an instance like any other (domain/frame.h, domain/link.h); the program's client
+// on loopback (worker/http_forward.h). One thread, one program, as many calls at a time as the order says.
+//
+// Promises: it is ready when the port takes a connection, or says why it never will be; one reply for each call; a program that ends
+// fails the calls that it had, with its exit status; a call past its deadline is answered at once, and since the program may hang,
+// no call is taken after it: program and process end when the others are answered. Stopped, it lets calls finish, sends SIGTERM,
+// and SIGKILL after a while. Whatever way run() ends, the program and its process group are gone after it.
+// A call that is cancelled closes its connection; the program goes on.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "domain/code_order.h"
+#include "os/loop.h"
+#include "os/process.h"
+#include "worker/azure.h"
+#include "worker/code_output.h"
+#include "worker/frame_link.h"
+#include "worker/http_forward.h"
+
+namespace mayfly::worker {
+
+struct HttpHostOptions {
+  int port = 8080;                                     // told to the program
+  std::uint64_t answer_max = 64 << 20;
+  Duration start_max = std::chrono::seconds(50);       // to listen; the node gives up after 60
+  Duration stop_max = std::chrono::seconds(3);         // from SIGTERM to SIGKILL; the node kills after 5
+};
+
+class HttpHost {
+ public:
+  enum class End : std::uint8_t { stopped, node_gone, not_started, program_ended, given_up };
+
+  HttpHost(os::Loop loop, FrameLink link, domain::CodeOrder order, HttpHostOptions options);
+  ~HttpHost();
+  HttpHost(const HttpHost&) = delete;
+  HttpHost& operator=(const HttpHost&) = delete;
+
+  End run();
+
+ private:
+  struct Port final : os::Watcher {                    // a descriptor of the loop, and what it calls
+    explicit Port(std::function<void()> then) : ready(std::move(then)) {}
+    void on_events(std::uint32_t) override { ready(); }
+    std::function<void()> ready;
+  };
+  struct Call {
+    FrameLink::Call frame;
+    Instant begun;
+    std::string bytes;                                 // of azure: what is sent instead of the frame
+    AzureApp::Route route;
+    os::Loop::TimerId deadline{};
+  };
+
+  Result<void> start();
+  void probe();
+  void take_frames();
+  void begin(FrameLink::Call&& frame);
+  void cancel(std::uint64_t ticket);
+  void overdue(std::uint64_t ticket);
+  void answered(std::uint64_t ticket, Result<HttpForward::Answer> answer);
+  void refuse(const Call& call, const Error& error, bool last = false);
+  void reply(const Call& call, domain::ReplyHead head, std::string_view body);
+  void program_ended();
+  void stop_if_idle();
+  void end(End how) { if (!end_) end_ = how; }
+  Duration cpu_now();
+
+  FrameLink link_;
+  const domain::CodeOrder order_;
+  const HttpHostOptions options_;
+  os::Loop loop_;
+  Port control_port_, bell_port_, exit_port_;
+  std::optional<AzureApp> azure_;
+  std::unique_ptr<HttpForward> forward_;
+  std::unique_ptr<CodeOutput> output_;
+  os::Child child_;
+  Instant begun_{};
+  std::map<std::uint64_t, Call> calls_;                // by ticket
+  Duration cpu_told_{}, code_cpu_{};
+  std::optional<End> end_;
+  bool told_start_ = false, closing_ = false, terminated_ = false;
+};
+
+// The whole of it, for the process that got a LoadOrder to run code; see run_code() of worker/code_loop.h.
+[[noreturn]] void run_http(int control, std::span<const os::Fd> link, domain::CodeOrder order);
+
+}  // namespace mayfly::worker

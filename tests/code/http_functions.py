@@ -1,0 +1,244 @@
+#!/usr/bin/env python3
+"""Functions that serve HTTP on a real node: what arrives, what comes back, and what a program may do wrong.
+
+    tests/code/http_functions.py --mayfly build/mayfly [NAME …]
+"""
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from run import HERE, ROOT, Failed, Node, check, main
+
+
+class World:
+    def __init__(self, binary):
+        self.folder = Path(tempfile.mkdtemp(prefix="mayfly-http-"))
+        self.node = Node(binary)
+        self.serve("server")
+
+    def serve(self, name, *options, manifest="", concurrency=""):
+        folder = self.folder / name
+        if not folder.exists():
+            shutil.copytree(HERE / "functions/server", folder)
+        (folder / "function.yaml").write_text("runtime: http\nhandler: python3 server.py\n" + manifest +
+                                              (f"scaling: {{concurrency: {concurrency}}}\n" if concurrency else ""))
+        self.node.command("deploy", str(folder), "--name", name, *options)
+
+    def send(self, method, path, body=None, headers=None, name="server"):
+        return self.node.send(method, f"/functions/{name}{path}", body, headers or {})
+
+    def seen(self, method, path, body=None, headers=None, name="server"):
+        reply = self.send(method, path, body, headers, name)
+        if reply.status != 200:
+            raise Failed(f"{method} {path}: {reply!r}")
+        return reply.json
+
+    def at_once(self, calls):
+        """(status, body) of each (path, name), all at a time."""
+        replies = [None] * len(calls)
+
+        def one(i, path, name):
+            connection = self.node.connect()
+            connection.request("GET", f"/functions/{name}{path}")
+            reply = connection.getresponse()
+            replies[i] = (reply.status, reply.read())
+
+        threads = [threading.Thread(target=one, args=(i, *call)) for i, call in enumerate(calls)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return replies
+
+    def close(self):
+        self.node.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def test_what_arrives(world):
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND"):
+        seen = world.seen(method, "/a//b%20c/?x=1&y=%26", b"body" if method in ("POST", "PUT", "PATCH") else None)
+        check((seen["method"], seen["path"], seen["query"]) == (method, "/a//b%20c/", "x=1&y=%26"), f"{method}, path and query as sent", seen)
+    check(world.seen("POST", "", b"{}")["path"] == "/" and world.seen("GET", "")["path"] == "/", "the function itself is /")
+    check(world.seen("GET", ":1/q")["path"] == "/q", "a version by its number")
+    headers = {"Host": "shop.example:81", "X-Custom": "a, b", "Connection": "keep-alive, X-Hop", "X-Hop": "1", "TE": "trailers",
+               "X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https", "X-Request-Id": "call-7", "Accept-Encoding": "br"}
+    seen = dict(world.seen("GET", "/h", headers=headers)["headers"])
+    check(seen["Host"] == "shop.example:81" and seen["X-Custom"] == "a, b" and seen["Accept-Encoding"] == "br", "end-to-end headers", seen)
+    check("X-Hop" not in seen and "TE" not in seen, "but none that are for one hop", seen)
+    check(seen["Forwarded"] == 'for=127.0.0.1;host="shop.example:81";proto=https' and seen["X-Forwarded-For"] == "192.0.2.7, 127.0.0.1"
+          and seen["X-Forwarded-Proto"] == "https" and seen["X-Request-Id"] == "call-7", "who asked, and how", seen)
+
+
+def test_its_environment(world):
+    seen = world.seen("GET", "/")
+    check(seen["environment"] == {"PORT": "8080", "K_SERVICE": "server", "K_CONFIGURATION": "server", "K_REVISION": "server-00001"}
+          and seen["stdin"] == "", "PORT and K_…, and stdin is at its end", seen)
+
+
+def test_bodies(world):
+    for size in (0, 1, 60_000, 65_536, 70_000, 1 << 20, 5 << 20):
+        body = os.urandom(size)
+        reply = world.send("POST", "/echo", body, {"Content-Type": "image/x"})
+        check(reply.status == 200 and reply.body == body and reply.headers["Content-Type"] == "image/x", f"{size} bytes go and come back", len(reply.body))
+    reply = world.send("PUT", "/echo", b"2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n", {"Transfer-Encoding": "chunked", "Content-Encoding": "gzip"})
+    check(reply.body == b"abcd", "a chunked request has a length there, whatever its encoding", reply)
+    check(world.send("GET", "/chunks").body == b"onetwothree", "a chunked answer")
+    reply = world.send("HEAD", "/x")
+    check(reply.status == 200 and reply.body == b"", "HEAD has no body", reply)
+
+
+def test_statuses(world):
+    for status in (200, 201, 204, 302, 304, 404, 418, 500, 503):
+        reply = world.send("GET", f"/status/{status}")
+        check(reply.status == status and reply.headers["X-Own"] == "yes" and reply.headers["Set-Cookie"] == "a=1"
+              and reply.headers["X-Mayfly-Version"] == "1", f"{status} with its headers", (reply, reply.headers.items()))
+    reply = world.send("GET", "/nonsense")
+    check(reply.status == 503 and "not valid HTTP" in reply.json["error"]["message"], "what is no HTTP is said to be none", reply)
+
+
+def test_several_at_a_time(world):
+    pid = world.seen("GET", "/")["pid"]
+    started = time.monotonic()
+    replies = world.at_once([("/sleep?0.4", "server")] * 8)
+    took = time.monotonic() - started
+    check(all(status == 200 for status, _ in replies) and max(json.loads(body)["most"] for _, body in replies) > 1 and took < 3,
+          "eight calls run together", (took, replies))
+    check(world.seen("GET", "/")["pid"] == pid, "in the same program")
+    world.serve("alone", concurrency=1)
+    replies = world.at_once([("/sleep?0.2", "alone")] * 4)
+    check(all(status == 200 and json.loads(body)["most"] == 1 for status, body in replies), "one at a time where the manifest says so", replies)
+
+
+def test_many_large_answers_at_once(world):
+    replies = world.at_once([("/large?65000", "server")] * 16)
+    check(all(status == 200 and len(body) == 65000 for status, body in replies), "more than the ring holds comes through", [s for s, _ in replies])
+
+
+def test_slow_start(world):
+    world.serve("slow", manifest="environment: {START_SECONDS: '1.5'}\n")
+    reply = world.send("GET", "/", name="slow")
+    check(reply.status == 200 and reply.milliseconds > 1400, "a call waits until the port is open", (reply, reply.milliseconds))
+
+
+def test_what_does_not_start(world):
+    world.serve("ends", manifest="environment: {EXIT_AT_START: '1'}\n")
+    reply = world.send("GET", "/", name="ends")
+    check(reply.status == 503 and "status 7" in reply.json["error"]["message"], "a program that ends at once is told with its status", reply)
+    check("no, not today" in world.node.command("logs", "ends"), "and its last words are in the log")
+    world.serve("mute", manifest="environment: {START_SECONDS: '1000'}\nresources: {timeout: 2s}\n")
+    reply = world.send("GET", "/", name="mute")
+    check(reply.status == 504, "a program that never listens is waited for as long as a call lasts", reply)
+
+
+def test_a_program_that_ends_in_a_call(world):
+    world.serve("dies")
+    waiting = threading.Thread(target=lambda: world.at_once([("/sleep?0.5", "dies")]))
+    waiting.start()
+    time.sleep(0.5)
+    reply = world.send("GET", "/exit?5", name="dies")
+    waiting.join()
+    check(reply.status == 503 and "status 5" in reply.json["error"]["message"], "its calls are told the exit status", reply)
+    check(world.send("GET", "/", name="dies").status == 200, "the next call is answered, by another process")
+
+
+def test_deadline(world):
+    world.serve("late", manifest="resources: {timeout: 3s}\n")
+    check(world.send("GET", "/", name="late").status == 200, "it runs")
+    started = time.monotonic()
+    replies = world.at_once([("/sleep?60", "late"), ("/sleep?1", "late")])
+    check([status for status, _ in replies] == [504, 200] and time.monotonic() - started < 6, "who is late is told so, and no other call", replies)
+    check(world.send("GET", "/", name="late").status == 200, "the next call is answered")
+
+
+def test_sigterm(world):
+    world.serve("leaves")
+    check(world.send("GET", "/", name="leaves").status == 200, "it runs")
+    world.serve("leaves", "--force")
+    world.node.wait(lambda: world.node.command("logs", "leaves"), lambda log: "SIGTERM was seen" in log, 60)
+    check(True, "a process that is not needed any more is told to end, and ends by itself")
+
+
+def test_the_knative_example(world):
+    world.node.command("deploy", str(ROOT / "examples/http-hello"))
+    check(world.seen("GET", "/you", name="http-hello") == {"greeting": "Hello, you!", "service": "http-hello"}, "it greets")
+    check(world.seen("POST", "/", b"four words and more", name="http-hello") == {"words": 4}, "and counts")
+
+
+def test_an_azure_custom_handler(world):
+    world.node.command("deploy", str(ROOT / "examples/azure-orders"))
+    reply = world.send("POST", "/api/orders/a%207?x=1&y=a+b", b'[{"price": 2, "count": 3}, {"price": 1}]', name="azure-orders")
+    check(reply.status == 201 and reply.headers["X-Order"] == "a 7", "the binding's status and headers", (reply, reply.headers.items()))
+    check(reply.json == {"order": "a 7", "total": 7, "method": "POST", "query": {"x": "1", "y": "a b"}}, "parameters, query and body", reply)
+    check(world.send("GET", "/api/orders/1", name="azure-orders").status == 200, "a GET has no body")
+    check("order a 7: 7" in world.node.command("logs", "azure-orders"), "its Logs are in the log")
+    check(world.send("DELETE", "/api/orders/1", name="azure-orders").status == 404, "a method that function.json does not name")
+    reply = world.send("GET", "/api/other", name="azure-orders")
+    check(reply.status == 404 and "/api/orders/{id}" in reply.json["error"]["message"], "an unknown route is told which there are", reply)
+
+
+def test_azure_passes_http_through(world):
+    folder = world.folder / "app"
+    for name, binding in (("hello", {}), ("files", {"route": "files/{*rest}"})):
+        (folder / name).mkdir(parents=True)
+        trigger = {"type": "httpTrigger", "direction": "in", "name": "req", **binding}
+        (folder / name / "function.json").write_text(json.dumps({"bindings": [trigger, {"type": "http", "direction": "out", "name": "$return"}]}))
+    (folder / "host.json").write_text(json.dumps({"extensions": {"http": {"routePrefix": "v1"}}, "customHandler": {
+        "enableForwardingHttpRequest": True, "description": {"defaultExecutablePath": "python3", "arguments": ["server.py"]}}}))
+    source = (HERE / "functions/server/server.py").read_text()
+    (folder / "server.py").write_text(source.replace('os.environ["PORT"]', 'os.environ["FUNCTIONS_CUSTOMHANDLER_PORT"]'))
+    world.node.command("deploy", str(folder), "--runtime", "azure")
+    seen = world.seen("PUT", "/v1/hello?a=b", b"abc", name="app")
+    check((seen["method"], seen["path"], seen["query"], seen["size"]) == ("PUT", "/v1/hello", "a=b", 3), "the request as it came", seen)
+    check(world.seen("GET", "/v1/files/a/b", name="app")["path"] == "/v1/files/a/b", "below a route that takes the rest")
+    check(world.send("GET", "/api/hello", name="app").status == 404, "the prefix is host.json's")
+    (folder / "hello/function.json").write_text('{"bindings": [{"type": "queueTrigger", "direction": "in", "name": "m"}]}')
+    world.node.command("deploy", str(folder), "--runtime", "azure")
+    reply = world.send("GET", "/v1/hello", name="app")
+    check(reply.status == 503 and "queueTrigger" in reply.json["error"]["message"], "a binding that does not run here is named", reply)
+
+
+def test_googles_functions_framework_for_go(world):
+    """The published framework, built here; its module comes from the Go proxy."""
+    if not shutil.which("go"):
+        print("   -- skipped: this machine has no go")
+        return
+    folder = world.folder / "gcf"
+    shutil.copytree(ROOT / "examples/gcf-go", folder)
+    built = subprocess.run(["go", "build", "-trimpath", "-o", "main", "."], cwd=folder, capture_output=True, text=True,
+                           env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod"}, timeout=500)
+    if built.returncode != 0:
+        raise Failed(f"go build: {built.stderr[-600:]}")
+    world.node.command("deploy", str(folder), "--runtime", "functions-framework-go", "--target", "Hello", "--name", "gcf-hello")
+    seen = world.seen("PUT", "/a/b?c=d", b"12345", name="gcf-hello")
+    check(seen == {"method": "PUT", "path": "/a/b", "query": "c=d", "bytes": 5}, "an HTTP function", seen)
+    world.node.command("deploy", str(folder), "--runtime", "functions-framework-go", "--target", "Stored", "--signature", "cloudevent",
+                       "--name", "gcf-stored")
+    attributes = {"specversion": "1.0", "type": "google.cloud.storage.object.v1.finalized", "source": "//storage", "id": "17"}
+    binary = world.send("POST", "", b'{"name": "a.png"}', {"Content-Type": "application/json", **{f"ce-{k}": v for k, v in attributes.items()}},
+                        name="gcf-stored")
+    structured = world.send("POST", "", json.dumps({**attributes, "id": "18", "datacontenttype": "application/json", "data": {"name": "b.png"}}),
+                            {"Content-Type": "application/cloudevents+json"}, name="gcf-stored")
+    check(binary.status in (200, 204) and structured.status in (200, 204), "a CloudEvent, binary and structured", (binary, structured))
+    log = world.node.wait(lambda: world.node.command("logs", "gcf-stored"), lambda log: "stored b.png" in log, 10)
+    check("stored a.png by 17 (google.cloud.storage.object.v1.finalized)" in log and "stored b.png by 18" in log, "as they were sent", log[-400:])
+
+
+def test_other_doors(world):
+    reply = world.node.send("POST", "/v2/models/server/infer", json.dumps({"inputs": []}))
+    check(reply.status == 501 and "HTTP" in reply.json["error"], "the inference protocol is told where to call", reply)
+    world.node.command("deploy", str(ROOT / "examples/hello"), "--runtime", f"python3.{os.sys.version_info.minor}")
+    reply = world.node.send("GET", "/functions/hello")
+    check(reply.status == 405 and reply.headers["Allow"] == "POST", "a Lambda handler takes POST only", reply)
+    check(world.node.send("GET", "/functions/hello/x").status == 404, "and has no paths below it")
+    check(world.node.send("GET", "/functions/nobody/x").status == 404, "nobody is not found")
+    check(world.node.send("POST", "/functions/hello", '{"name": "you"}').json["greeting"] == "Hello, you!", "and is called as before")
+
+
+if __name__ == "__main__":
+    main(globals(), World)
