@@ -7,12 +7,13 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
-from run import HERE, ROOT, Failed, Node, check, main
+from run import HERE, ROOT, RUNTIME, Failed, Node, check, main
 
 
 class World:
@@ -203,36 +204,56 @@ def test_azure_passes_http_through(world):
     check(reply.status == 503 and "queueTrigger" in reply.json["error"]["message"], "a binding that does not run here is named", reply)
 
 
-def test_googles_functions_framework_for_go(world):
-    """The published framework, built here; its module comes from the Go proxy."""
-    if not shutil.which("go"):
-        print("   -- skipped: this machine has no go")
-        return
-    folder = world.folder / "gcf"
-    shutil.copytree(ROOT / "examples/gcf-go", folder)
-    built = subprocess.run(["go", "build", "-trimpath", "-o", "main", "."], cwd=folder, capture_output=True, text=True,
-                           env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod"}, timeout=500)
+def build(world, example, *command):
+    """The example with its framework, which comes from its registry; nothing where this machine can't."""
+    if not shutil.which(command[0]):
+        print(f"   -- skipped: this machine has no {command[0]}")
+        return None
+    folder = world.folder / example
+    shutil.copytree(ROOT / "examples" / example, folder)
+    built = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500,
+                           env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod"})
     if built.returncode != 0:
-        raise Failed(f"go build: {built.stderr[-600:]}")
-    world.node.command("deploy", str(folder), "--runtime", "functions-framework-go", "--target", "Hello", "--name", "gcf-hello")
-    seen = world.seen("PUT", "/a/b?c=d", b"12345", name="gcf-hello")
+        raise Failed(f"{' '.join(command)}: {built.stderr[-600:]}")
+    return str(folder)
+
+
+def check_framework(world, folder, runtime, targets):
+    for target, signature in zip(targets, ("http", "cloudevent")):
+        world.node.command("deploy", folder, "--runtime", runtime, "--target", target, "--signature", signature, "--name",
+                           f"{runtime}-{target.lower()}")
+    hello, stored = (f"{runtime}-{target.lower()}" for target in targets)
+    seen = world.seen("PUT", "/a/b?c=d", b"12345", {"Content-Type": "text/plain"}, name=hello)
     check(seen == {"method": "PUT", "path": "/a/b", "query": "c=d", "bytes": 5}, "an HTTP function", seen)
-    world.node.command("deploy", str(folder), "--runtime", "functions-framework-go", "--target", "Stored", "--signature", "cloudevent",
-                       "--name", "gcf-stored")
     attributes = {"specversion": "1.0", "type": "google.cloud.storage.object.v1.finalized", "source": "//storage", "id": "17"}
     binary = world.send("POST", "", b'{"name": "a.png"}', {"Content-Type": "application/json", **{f"ce-{k}": v for k, v in attributes.items()}},
-                        name="gcf-stored")
+                        name=stored)
     structured = world.send("POST", "", json.dumps({**attributes, "id": "18", "datacontenttype": "application/json", "data": {"name": "b.png"}}),
-                            {"Content-Type": "application/cloudevents+json"}, name="gcf-stored")
+                            {"Content-Type": "application/cloudevents+json"}, name=stored)
     check(binary.status in (200, 204) and structured.status in (200, 204), "a CloudEvent, binary and structured", (binary, structured))
-    log = world.node.wait(lambda: world.node.command("logs", "gcf-stored"), lambda log: "stored b.png" in log, 10)
+    log = world.node.wait(lambda: world.node.command("logs", stored), lambda log: "stored b.png" in log, 10)
     check("stored a.png by 17 (google.cloud.storage.object.v1.finalized)" in log and "stored b.png by 18" in log, "as they were sent", log[-400:])
+
+
+def test_googles_functions_framework_for_go(world):
+    if folder := build(world, "gcf-go", "go", "build", "-trimpath", "-o", "main", "."):
+        check_framework(world, folder, "functions-framework-go", ("Hello", "Stored"))
+
+
+def test_googles_functions_framework_for_python(world):
+    if folder := build(world, "gcf-python", sys.executable, "-m", "pip", "install", "-q", "-t", ".", "-r", "requirements.txt"):
+        check_framework(world, folder, f"functions-framework-{RUNTIME}", ("hello", "stored"))
+
+
+def test_googles_functions_framework_for_nodejs(world):
+    if folder := build(world, "gcf-nodejs", "npm", "install", "--no-audit", "--no-fund", "--silent"):
+        check_framework(world, folder, "functions-framework-nodejs", ("hello", "stored"))
 
 
 def test_other_doors(world):
     reply = world.node.send("POST", "/v2/models/server/infer", json.dumps({"inputs": []}))
     check(reply.status == 501 and "HTTP" in reply.json["error"], "the inference protocol is told where to call", reply)
-    world.node.command("deploy", str(ROOT / "examples/hello"), "--runtime", f"python3.{os.sys.version_info.minor}")
+    world.node.command("deploy", str(ROOT / "examples/hello"), "--runtime", RUNTIME)
     reply = world.node.send("GET", "/functions/hello")
     check(reply.status == 405 and reply.headers["Allow"] == "POST", "a Lambda handler takes POST only", reply)
     check(world.node.send("GET", "/functions/hello/x").status == 404, "and has no paths below it")
