@@ -46,6 +46,8 @@ struct Gateway::Inside {
       : options(std::move(o)), inference(invoker, control, server), models(control, [this] { return !server.draining(); }),
         lambda_api(control), lambda_settings(control, turn), api(control, loop, turn), doors(loop, invoker, control, options.doors),
         server(loop, router, options.limits, error_form) {
+    if (!options.keys.empty())
+      router.gate([this, &turn](const HttpRequest& request, const Responder& to) { return let_in(request, to, turn.wall); });
     inference.add_routes(router);
     models.add_routes(router);
     lambda_api.add_routes(router);
@@ -57,6 +59,14 @@ struct Gateway::Inside {
     router.add(Method::get, "/", [](HttpRequest&, Responder to) {
       to.send({.content_type = "text/plain; charset=utf-8", .body = std::string(kHint)});
     });
+  }
+
+  // Lambda's paths want a signature where there are keys.
+  bool let_in(const HttpRequest& request, const Responder& to, WallTime now) const {
+    if (!lambda::is_path(request.path)) return true;
+    const auto refusal = sigv4::check(request, options.keys, now);
+    if (refusal) to.send(lambda::error_reply(403, refusal->type, refusal->message));
+    return !refusal;
   }
 
   GatewayOptions options;

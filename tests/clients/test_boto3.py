@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 import boto3
+import botocore
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -283,6 +284,41 @@ def test_a_restart_keeps_what_is_set(world):
     refusal(lambda: client.invoke(FunctionName="fraud", Payload=world.event()), "TooManyRequestsException", 429)
     client.delete_function_concurrency(FunctionName="fraud")
     assert client.invoke(FunctionName="fraud", Payload=world.event())["ExecutedVersion"] == "2"
+
+
+def test_signatures(world):
+    """A node with keys of its own: botocore's signatures, in the header and presigned, are right, and nothing else is."""
+    config = Path(world.folder.name) / "keys.yaml"
+    config.write_text("lambda: {keys: 'other:0123456789abcdef AKEXAMPLE:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY'}\n")
+    node = Node(world.binary, "--config", str(config))
+    try:
+        def client_of(key="AKEXAMPLE", secret="wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"):
+            return boto3.client("lambda", endpoint_url=node.url, region_name="eu-west-1", aws_access_key_id=key, aws_secret_access_key=secret,
+                                config=Config(retries={"total_max_attempts": 1}))
+
+        node.command("deploy", str(ROOT / "build/models/fraud"))
+        client = client_of()
+        assert client.invoke(FunctionName=ARN + "fraud:1", Payload=world.event())["ExecutedVersion"] == "1"  # a path that is encoded twice
+        large = json.dumps({"input": world.samples["rows"] * (200_000 // len(world.event(1)) + 1)})
+        assert len(large) > 64 << 10 and client.invoke(FunctionName="fraud", Payload=large)["StatusCode"] == 200, len(large)
+        client.tag_resource(Resource=ARN + "fraud", Tags={"a b": "c&d"})
+        client.untag_resource(Resource=ARN + "fraud", TagKeys=["a b", "~é+/"])                              # a query to be sorted
+        assert client.list_functions(MaxItems=5)["Functions"], "no function is listed"
+        refusal(lambda: client_of(key="nobody").list_functions(), "UnrecognizedClientException", 403)
+        refusal(lambda: client_of(secret="another secret").list_functions(), "InvalidSignatureException", 403)
+        unsigned = boto3.client("lambda", endpoint_url=node.url, region_name="eu-west-1", config=Config(signature_version=botocore.UNSIGNED))
+        refusal(lambda: unsigned.invoke(FunctionName="fraud", Payload=large), "MissingAuthenticationTokenException", 403)
+
+        url = client.generate_presigned_url("get_function", Params={"FunctionName": "fraud", "Qualifier": "1"}, ExpiresIn=60)
+        path = url.removeprefix(node.url)
+        assert node.send("GET", path).json["Configuration"]["Version"] == "1", node.send("GET", path)
+        assert node.send("GET", path.replace("Qualifier=1", "Qualifier=live")).status == 403
+        assert node.send("GET", path.replace("X-Amz-Expires=60", "X-Amz-Expires=600000")).status == 403
+        assert node.send("DELETE", path).headers["x-amzn-ErrorType"] == "InvalidSignatureException"
+        # The node's own API is not Lambda's: open, as it listens on loopback only.
+        assert node.send("GET", "/api/functions").status == 200
+    finally:
+        node.kill()
 
 
 def test_what_is_not_supported_is_named(world):
