@@ -62,6 +62,15 @@ Setter size(std::uint64_t& into, Bytes low, Bytes high) {
   };
 }
 
+// Says nothing of the text in an error: it is secret.
+Setter secrets(gateway::sigv4::Keys& into) {
+  return [&into](const std::string& text) -> Result<void> {
+    TRY(into, gateway::sigv4::parse_keys(text));
+    if (into.empty()) return fail(Code::invalid_argument, "it is empty: write ID:SECRET, or leave the key out");
+    return {};
+  };
+}
+
 // The keys and their limits, as docs/configuration.md has them.
 Setters setters(Config& c) {
   return {
@@ -85,6 +94,7 @@ Setters setters(Config& c) {
       {"http.bodies_max", size(c.http.bodies_max, 1_MiB, 1024_GiB)},
       {"http.untaken_max", size(c.http.untaken_max, 256_KiB, 1_GiB)},
       {"http.unsent_max", size(c.http.unsent_max, 2_MiB, 1_GiB)},
+      {"lambda.keys", secrets(c.lambda_keys)},
       {"prices.currency", words(c.currency)},
       {"prices.per_gb_second", number(c.price_per_gb_second, 0.0, kPriceMax)},
       {"prices.per_million_requests", number(c.price_per_million_requests, 0.0, kPriceMax)},

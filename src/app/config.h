@@ -7,6 +7,7 @@
 #include "base/time.h"
 #include "base/units.h"
 #include "gateway/http_server.h"
+#include "gateway/sigv4.h"
 
 namespace mayfly::app {
 
@@ -21,6 +22,7 @@ struct Config {
   Duration keep_alive = std::chrono::seconds(60);            // before a function's own history says better
   Duration drain_max = std::chrono::seconds(30);             // after SIGTERM
   gateway::HttpLimits http;
+  gateway::sigv4::Keys lambda_keys;                          // none: Lambda's API is open, like all others
   std::string currency = "USD";
   double price_per_gb_second = 0.0000166667, price_per_million_requests = 0.20, price_always_on_per_gb_hour = 0.0126;
 };

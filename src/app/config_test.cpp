@@ -41,6 +41,8 @@ http:
   bodies_max: 512MiB
   untaken_max: 2MiB
   unsent_max: 16MiB
+lambda:
+  keys: one:0123456789abcdef two:fedcba:9876543210
 prices:
   currency: EUR
   per_gb_second: 0.00002
@@ -68,6 +70,7 @@ prices:
   EXPECT_EQ(c.http.bodies_max, std::uint64_t{512} << 20);
   EXPECT_EQ(c.http.untaken_max, std::uint64_t{2} << 20);
   EXPECT_EQ(c.http.unsent_max, std::uint64_t{16} << 20);
+  EXPECT_EQ(c.lambda_keys, (gateway::sigv4::Keys{{"one", "0123456789abcdef"}, {"two", "fedcba:9876543210"}}));
   EXPECT_EQ(c.currency, "EUR");
   EXPECT_DOUBLE_EQ(c.price_per_gb_second, 0.00002);
   EXPECT_DOUBLE_EQ(c.price_per_million_requests, 0.5);

@@ -42,7 +42,8 @@ class Served {
         node_(turn_, *store_, background(catalog_line_), background(bulk_line_), node_options(config)),
         launcher_(loop_, node_.launcher_events(), {.engine_library = config.engine, .blanks = config.pool,
                    .open_models = [this](const instances::StartOrder& order) { return open_models(order); }}),
-        gateway_(loop_, turn_, node_.invoker(), node_, {.listen = config.listen, .limits = config.http, .doors = config.data + "/doors"}) {
+        gateway_(loop_, turn_, node_.invoker(), node_,
+                 {.listen = config.listen, .limits = config.http, .doors = config.data + "/doors", .keys = config.lambda_keys}) {
     node_.attach(launcher_);
   }
 

@@ -5,6 +5,7 @@
 #include "gateway/control_api.h"
 #include "gateway/inference.h"
 #include "gateway/lambda_api.h"
+#include "gateway/lambda_code.h"
 #include "gateway/lambda_settings.h"
 #include "gateway/v2_models.h"
 
@@ -44,12 +45,16 @@ HttpReply error_form(int status, const Error& error, std::string_view path) {
 struct Gateway::Inside {
   Inside(os::Loop& loop, const Turn& turn, serve::Invoker& invoker, control::Control& control, GatewayOptions o)
       : options(std::move(o)), inference(invoker, control, server), models(control, [this] { return !server.draining(); }),
-        lambda_api(control), lambda_settings(control, turn), api(control, loop, turn), doors(loop, invoker, control, options.doors),
+        lambda_api(control), lambda_settings(control, turn), lambda_code(control), api(control, loop, turn),
+        doors(loop, invoker, control, options.doors),
         server(loop, router, options.limits, error_form) {
+    if (!options.keys.empty())
+      router.gate([this, &turn](const HttpRequest& request, const Responder& to) { return let_in(request, to, turn.wall); });
     inference.add_routes(router);
     models.add_routes(router);
     lambda_api.add_routes(router);
     lambda_settings.add_routes(router);
+    lambda_code.add_routes(router);
     api.add_routes(router);
     router.add(Method::get, "/metrics", [this, &control](HttpRequest&, Responder to) {
       to.send({.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = control.metrics() + metrics_of(server)});
@@ -59,12 +64,21 @@ struct Gateway::Inside {
     });
   }
 
+  // Lambda's paths want a signature where there are keys.
+  bool let_in(const HttpRequest& request, const Responder& to, WallTime now) const {
+    if (!lambda::is_path(request.path)) return true;
+    const auto refusal = sigv4::check(request, options.keys, now);
+    if (refusal) to.send(lambda::error_reply(403, refusal->type, refusal->message));
+    return !refusal;
+  }
+
   GatewayOptions options;
   Router router;
   Inference inference;
   V2Models models;
   LambdaApi lambda_api;
   LambdaSettings lambda_settings;
+  LambdaCode lambda_code;
   ControlApi api;
   ModelDoors doors;
   HttpServer server;                             // last: it dies first, and tells the others who was waiting

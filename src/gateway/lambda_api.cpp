@@ -209,12 +209,8 @@ void LambdaApi::refuse_others(Router& router) {
     const char* name;
     const char* instead;
   };
-  constexpr const char* kDeploy = "use 'mayfly deploy'";
   constexpr const char* kNone = "this release has nothing like it";
   static constexpr Operation kOperations[] = {
-      {Method::post, "/2015-03-31/functions", "CreateFunction", kDeploy},
-      {Method::put, "/2015-03-31/functions/{name}/code", "UpdateFunctionCode", kDeploy},
-      {Method::put, "/2015-03-31/functions/{name}/configuration", "UpdateFunctionConfiguration", "deploy it again with its function.yaml"},
       {Method::post, "/2014-11-13/functions/{name}/invoke-async", "InvokeAsync", "use Invoke with RequestResponse"},
       {Method::post, "/2021-11-15/functions/{name}/response-streaming-invocations", "InvokeWithResponseStream", "use Invoke"},
       {Method::post, "/2015-03-31/event-source-mappings", "CreateEventSourceMapping", kNone},

@@ -1,6 +1,6 @@
 // AWS Lambda's REST API of 2015-03-31 over what Mayfly has: functions, versions, aliases, for the aws CLI, the SDKs and tools
-// that stand on them. Invoke is gateway/inference.h. What this release can't do is refused by its operation's name.
-// Requests are not authenticated: a node listens on loopback only.
+// that stand on them. Invoke is gateway/inference.h, what is set of a function lambda_settings.h, code as a zip lambda_code.h,
+// signatures sigv4.h. What this release can't do is refused by its operation's name.
 #pragma once
 #include "control/control.h"
 #include "gateway/lambda_forms.h"

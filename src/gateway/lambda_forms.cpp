@@ -44,11 +44,11 @@ std::string sha256_of(std::string_view text) {
   return {reinterpret_cast<const char*>(digest), sizeof digest};
 }
 
-// Of a model its file's; of code that came as files that of their names and hashes, in order.
+// Of a model its file's, of an archive its own; of code that came as files that of their names and hashes, in order.
 std::string code_hash(const domain::Version& version) {
   std::string all;
   for (const domain::FileRef& file : version.files) {
-    if (!version.manifest.is_code() && file.path == version.manifest.model) return bytes_of_hex(file.sha256);
+    if (file.archive || (!version.manifest.is_code() && file.path == version.manifest.model)) return bytes_of_hex(file.sha256);
     all += file.path + '\0' + file.sha256 + '\n';
   }
   return sha256_of(all);

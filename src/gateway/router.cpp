@@ -96,6 +96,10 @@ void Router::add(Route route) {
     node = next->get();
   }
   for (const Route* other : node->routes) ASSERT(other->method != route.method, "two handlers of one route");
+  if (gate_ && route.handler)
+    route.handler = [gate = gate_, handler = std::move(route.handler)](HttpRequest& request, Responder to) {
+      if (gate(request, to)) handler(request, to);
+    };
   routes_.push_back(std::make_unique<Route>(std::move(route)));
   node->routes.push_back(routes_.back().get());
 }

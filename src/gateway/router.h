@@ -27,6 +27,9 @@ using UploadHandler = std::function<std::unique_ptr<UploadSink>(HttpRequest& req
 // The largest body of this very request, or a refusal before any of it is read. Asked only for bodies over kInlineMax.
 using BodyLimit = std::function<Result<std::uint64_t>(const HttpRequest& request)>;
 
+// Asked before a handler, once the body is there. False: it has answered the request itself.
+using Gate = std::function<bool(const HttpRequest& request, const Responder& to)>;
+
 struct Route {
   Method method{};
   std::string pattern;
@@ -48,6 +51,8 @@ class Router {
   ~Router();
   Router(Router&&) noexcept;
 
+  // Before every handler that is added from now on; uploads in pieces are none of them.
+  void gate(Gate gate) { gate_ = std::move(gate); }
   // A handler of bodies up to body_max (0: none), in memory as text.
   void add(Method method, std::string_view pattern, Handler handler, std::uint64_t body_max = 0);
   // A handler that takes a body of any size up to body_max in pieces.
@@ -71,6 +76,7 @@ class Router {
   void add_guard(Route& route) const;
 
   std::unique_ptr<Node> root_;
+  Gate gate_;
   std::vector<std::unique_ptr<Route>> routes_;
   Guard guard_;
   Refusal refusal_;

@@ -8,13 +8,17 @@ Starts a node, deploys the tabular example twice, and runs every test_… functi
 """
 import base64
 import hashlib
+import io
 import json
+import os
 import re
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import boto3
+import botocore
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -283,6 +287,127 @@ def test_a_restart_keeps_what_is_set(world):
     refusal(lambda: client.invoke(FunctionName="fraud", Payload=world.event()), "TooManyRequestsException", 429)
     client.delete_function_concurrency(FunctionName="fraud")
     assert client.invoke(FunctionName="fraud", Payload=world.event())["ExecutedVersion"] == "2"
+
+
+def test_signatures(world):
+    """A node with keys of its own: botocore's signatures, in the header and presigned, are right, and nothing else is."""
+    config = Path(world.folder.name) / "keys.yaml"
+    config.write_text("lambda: {keys: 'other:0123456789abcdef AKEXAMPLE:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY'}\n")
+    node = Node(world.binary, "--config", str(config))
+    try:
+        def client_of(key="AKEXAMPLE", secret="wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"):
+            return boto3.client("lambda", endpoint_url=node.url, region_name="eu-west-1", aws_access_key_id=key, aws_secret_access_key=secret,
+                                config=Config(retries={"total_max_attempts": 1}))
+
+        node.command("deploy", str(ROOT / "build/models/fraud"))
+        client = client_of()
+        assert client.invoke(FunctionName=ARN + "fraud:1", Payload=world.event())["ExecutedVersion"] == "1"  # a path that is encoded twice
+        large = json.dumps({"input": world.samples["rows"] * (200_000 // len(world.event(1)) + 1)})
+        assert len(large) > 64 << 10 and client.invoke(FunctionName="fraud", Payload=large)["StatusCode"] == 200, len(large)
+        client.tag_resource(Resource=ARN + "fraud", Tags={"a b": "c&d"})
+        client.untag_resource(Resource=ARN + "fraud", TagKeys=["a b", "~é+/"])                              # a query to be sorted
+        assert client.list_functions(MaxItems=5)["Functions"], "no function is listed"
+        refusal(lambda: client_of(key="nobody").list_functions(), "UnrecognizedClientException", 403)
+        refusal(lambda: client_of(secret="another secret").list_functions(), "InvalidSignatureException", 403)
+        unsigned = boto3.client("lambda", endpoint_url=node.url, region_name="eu-west-1", config=Config(signature_version=botocore.UNSIGNED))
+        refusal(lambda: unsigned.invoke(FunctionName="fraud", Payload=large), "MissingAuthenticationTokenException", 403)
+
+        url = client.generate_presigned_url("get_function", Params={"FunctionName": "fraud", "Qualifier": "1"}, ExpiresIn=60)
+        path = url.removeprefix(node.url)
+        assert node.send("GET", path).json["Configuration"]["Version"] == "1", node.send("GET", path)
+        assert node.send("GET", path.replace("Qualifier=1", "Qualifier=live")).status == 403
+        assert node.send("GET", path.replace("X-Amz-Expires=60", "X-Amz-Expires=600000")).status == 403
+        assert node.send("DELETE", path).headers["x-amzn-ErrorType"] == "InvalidSignatureException"
+        # The node's own API is not Lambda's: open, as it listens on loopback only.
+        assert node.send("GET", "/api/functions").status == 200
+    finally:
+        node.kill()
+
+
+ROLE = "arn:aws:iam::000000000000:role/r"
+
+
+def zipped(text, name="app.py", padding=0):
+    """A function's code; `padding`: bytes that no compression makes smaller."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, text)
+        if padding:
+            archive.writestr("data.bin", os.urandom(padding))
+    return out.getvalue()
+
+
+HELLO = "import os\n\ndef handler(event, context):\n    return {'hello': event['name'], 'greeting': os.environ.get('GREETING'), 'n': %d}\n"
+
+
+def called(world, **more):
+    answer = world.client.invoke(FunctionName="hello", Payload='{"name": "you"}', **more)
+    assert "FunctionError" not in answer, answer["Payload"].read()
+    return json.loads(answer["Payload"].read())
+
+
+def test_code_from_a_zip(world):
+    client, first = world.client, zipped(HELLO % 1)
+    made = client.create_function(FunctionName="hello", Runtime="python3.11", Role=ROLE, Handler="app.handler", Code={"ZipFile": first},
+                                  Description="says hello", Timeout=5, MemorySize=256, Tags={"team": "greetings"},
+                                  Environment={"Variables": {"GREETING": "Hello"}})
+    try:
+        sha = base64.b64encode(hashlib.sha256(first).digest()).decode()
+        wanted = {"FunctionName": "hello", "FunctionArn": ARN + "hello", "Runtime": "python3.11", "Role": ROLE, "Handler": "app.handler",
+                  "CodeSize": len(first), "CodeSha256": sha, "Description": "says hello", "Timeout": 5, "MemorySize": 256, "Version": "$LATEST",
+                  "Environment": {"Variables": {"GREETING": "Hello"}}, "State": "Active", "LastUpdateStatus": "Successful", "PackageType": "Zip",
+                  "Architectures": ["x86_64"], "Layers": [], "EphemeralStorage": {"Size": 512},
+                  "LoggingConfig": {"LogFormat": "Text", "LogGroup": "/aws/lambda/hello"}}
+        assert {key: made.get(key) for key in wanted} == wanted, made
+        assert made["ResponseMetadata"]["HTTPStatusCode"] == 201, made
+        client.get_waiter("function_active_v2").wait(FunctionName="hello")
+        assert called(world) == {"hello": "you", "greeting": "Hello", "n": 1}
+        assert client.get_function(FunctionName="hello")["Tags"] == {"team": "greetings"}
+        refusal(lambda: client.create_function(FunctionName="hello", Runtime="python3.11", Role=ROLE, Handler="app.handler",
+                                               Code={"ZipFile": first}), "ResourceConflictException", 409)
+
+        # New code, then a new configuration: each is a version, and what is called without a qualifier.
+        second = zipped(HELLO % 2, padding=5 << 20)
+        client.update_function_code(FunctionName="hello", ZipFile=second, DryRun=True)
+        assert called(world)["n"] == 1
+        refusal(lambda: client.update_function_code(FunctionName="hello", ZipFile=second, RevisionId="another"), "PreconditionFailedException", 412)
+        updated = client.update_function_code(FunctionName="hello", ZipFile=second, Publish=True, RevisionId=made["RevisionId"])
+        assert updated["Version"] == "2" and updated["CodeSize"] == len(second), updated
+        client.get_waiter("function_updated_v2").wait(FunctionName="hello")
+        assert called(world)["n"] == 2
+        refusal(lambda: client.update_function_configuration(FunctionName="hello", Timeout=6, RevisionId=made["RevisionId"]),
+                "PreconditionFailedException", 412)
+        changed = client.update_function_configuration(FunctionName="hello", Timeout=6, Description="later",
+                                                       Environment={"Variables": {"GREETING": "Hi"}})
+        assert (changed["Timeout"], changed["MemorySize"], changed["Description"]) == (6, 256, "later"), changed
+        assert changed["CodeSha256"] == updated["CodeSha256"] and changed["Role"] == ROLE, changed
+        assert called(world) == {"hello": "you", "greeting": "Hi", "n": 2}
+        assert called(world, Qualifier="1") == {"hello": "you", "greeting": "Hello", "n": 1}
+        described = client.get_function_configuration(FunctionName="hello", Qualifier="1")
+        assert (described["Description"], described["Timeout"]) == ("says hello", 5), described
+        assert client.publish_version(FunctionName="hello")["Version"] == "3"
+        assert [v["Version"] for v in client.list_versions_by_function(FunctionName="hello")["Versions"]] == ["$LATEST", "1", "2", "3"]
+
+        world.restart()
+        assert called(world) == {"hello": "you", "greeting": "Hi", "n": 2}
+        assert world.client.get_function_configuration(FunctionName="hello")["Description"] == "later"
+    finally:
+        world.client.delete_function(FunctionName="hello")
+
+
+def test_code_that_is_not_taken(world):
+    good = {"FunctionName": "bad", "Runtime": "python3.11", "Role": ROLE, "Handler": "app.handler", "Code": {"ZipFile": zipped(HELLO % 1)}}
+    for change, words in (({"Runtime": "python3.1"}, "python3.1"), ({"Code": {"ZipFile": b"no zip at all"}}, "Could not unzip"),
+                          ({"Code": {"ZipFile": b"PK" + bytes(100)}}, "zip"), ({"Handler": "other.handler"}, "other.py"),
+                          ({"Code": {"S3Bucket": "bucket", "S3Key": "key"}}, "Code.S3Bucket"), ({"Layers": ["arn:aws:lambda:x"]}, "Layers"),
+                          ({"PackageType": "Image", "Code": {"ImageUri": "registry/x:1"}}, "PackageType"), ({"FunctionName": "Bad"}, "'Bad'"),
+                          ({"Architectures": ["arm64"]}, "arm64"), ({"Environment": {"Variables": {"LAMBDA_X": ""}}}, "LAMBDA_X"),
+                          ({"Code": {}}, "ZipFile is missing")):
+        message = refusal(lambda: world.client.create_function(**{**good, **change}), "InvalidParameterValueException", 400)
+        assert words in message, (words, message)
+    assert [f["FunctionName"] for f in world.client.list_functions()["Functions"]] == ["fraud"]
+    refusal(lambda: world.client.update_function_code(FunctionName="fraud", ZipFile=b"PK"), "InvalidParameterValueException", 400)
+    refusal(lambda: world.client.update_function_code(FunctionName="nobody", ZipFile=b"PK"), "ResourceNotFoundException", 404)
 
 
 def test_what_is_not_supported_is_named(world):

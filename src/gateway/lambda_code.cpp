@@ -1,0 +1,323 @@
+#include "gateway/lambda_code.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "domain/settings.h"
+#include "gateway/control_json.h"
+
+namespace mayfly::gateway {
+namespace {
+
+using lambda::answer;
+using lambda::configuration_of;
+using lambda::refuse;
+
+constexpr std::size_t kCutFrom = 64 << 10;     // no other text of a request is as long
+constexpr const char* kBadZip = "Could not unzip uploaded file. Please check your file, then try to upload again.";
+
+std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+Error being_changed(const std::string& function) {
+  return {Code::conflict, "An update is in progress for resource: " + lambda::arn_of(function) + ": try again later"};
+}
+
+// What may be said only so; anything else is refused by its name. null and what is empty say nothing.
+Result<void> check_supported(const Json& body) {
+  struct Only { const char* pointer; const char* value; const char* instead; };
+  static constexpr Only kOnly[] = {
+      {"/PackageType", "Zip", "send Code.ZipFile; images are not run"},
+      {"/Code/ImageUri", "", "send Code.ZipFile; images are not run"},
+      {"/Code/S3Bucket", "", "send the zip itself as Code.ZipFile"},
+      {"/Code/S3Key", "", "send the zip itself as Code.ZipFile"},
+      {"/ImageUri", "", "send ZipFile; images are not run"},
+      {"/S3Bucket", "", "send the zip itself as ZipFile"},
+      {"/S3Key", "", "send the zip itself as ZipFile"},
+      {"/Architectures/0", "x86_64", "write x86_64"},
+      {"/Layers/0", "", "put what they hold into the zip"},
+      {"/FileSystemConfigs/0", "", "there are no shared file systems"},
+      {"/VpcConfig/SubnetIds/0", "", "code has no network in this release"},
+      {"/VpcConfig/SecurityGroupIds/0", "", "code has no network in this release"},
+      {"/DeadLetterConfig/TargetArn", "", "nothing is sent to destinations"},
+      {"/KMSKeyArn", "", "nothing is encrypted with keys of yours"},
+      {"/CodeSigningConfigArn", "", "signatures of code are not checked"},
+      {"/TracingConfig/Mode", "PassThrough", "write PassThrough"},
+      {"/SnapStart/ApplyOn", "None", "write None"},
+      {"/LoggingConfig/LogFormat", "Text", "write Text"},
+      {"/ImageConfig", "", "images are not run"},
+      {"/TenancyConfig", "", "leave it out"},
+      {"/CapacityProviderConfig", "", "leave it out"},
+      {"/DurableConfig", "", "leave it out"},
+      {"/RuntimeConfig", "", "leave it out"},
+      {"/AcceleratorConfig", "", "leave it out"},
+  };
+  for (const Only& only : kOnly) {
+    const Json::json_pointer at(only.pointer);
+    const Json value = body.contains(at) ? body.at(at) : Json();
+    if (value.is_null() || value == only.value || value == "" || (value.is_structured() && value.empty())) continue;
+    std::string name(only.pointer + 1);
+    std::ranges::replace(name, '/', '.');
+    return fail(Code::unimplemented, name + " " + dump(value).substr(0, 80) + " is not supported: " + only.instead);
+  }
+  if (const Json::json_pointer at("/EphemeralStorage/Size"); body.contains(at) && body.at(at) != 512)
+    return fail(Code::unimplemented, "EphemeralStorage.Size " + dump(body.at(at)).substr(0, 40) + " is not supported: write 512");
+  return {};
+}
+
+// {"Description", "Role"} as it becomes; null where the body says nothing of it.
+Result<Json> said_in(const Json& body, Json before) {
+  bool any = false;
+  for (const char* key : {"Description", "Role"}) {
+    if (!body.contains(key) || body[key].is_null()) continue;
+    TRY(const std::string text, lambda::text_in(body, key));
+    before[key] = text;
+    any = true;
+  }
+  return any ? before : Json();
+}
+
+}  // namespace
+
+std::string lambda::cut_zip(std::string& body) {
+  constexpr std::string_view kKey = "\"ZipFile\"";
+  for (std::size_t at = body.find(kKey); at != body.npos; at = body.find(kKey, at + 1)) {
+    if (at > 0 && body[at - 1] == '\\') continue;               // the end of a longer word
+    const std::size_t colon = body.find_first_not_of(" \t\r\n", at + kKey.size());
+    if (colon == body.npos || body[colon] != ':') continue;      // a value, no key
+    const std::size_t quote = body.find_first_not_of(" \t\r\n", colon + 1);
+    if (quote == body.npos || body[quote] != '"') continue;
+    const std::size_t end = body.find('"', quote + 1);           // base64 has no quotes in it, nor what would hide one
+    if (end == body.npos || end - quote <= kCutFrom) continue;
+    std::string base64 = body.substr(quote + 1, end - quote - 1);
+    body.erase(quote + 1, end - quote - 1);
+    return base64;
+  }
+  return {};
+}
+
+Result<std::string> lambda::from_base64(std::string_view text) {
+  const Error bad{Code::invalid_argument, "ZipFile is not base64"};
+  std::size_t padding = 0;
+  while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;
+  if (text.size() % 4 != 0) return fail(bad);
+  std::string bytes(text.size() / 4 * 3, '\0');
+  // It would forgive blanks at both ends, which would change the length.
+  const int size = ::EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()), reinterpret_cast<const unsigned char*>(text.data()),
+                                     static_cast<int>(text.size()));
+  if (size < 0 || static_cast<std::size_t>(size) != bytes.size()) return fail(bad);
+  bytes.resize(bytes.size() - padding);
+  return bytes;
+}
+
+Result<domain::Manifest> lambda::manifest_in(const Json& body, domain::Manifest manifest) {
+  TRY_VOID(check_supported(body));
+  const auto said = [&](const char* key) { return body.contains(key) && !body[key].is_null(); };
+  if (said("Runtime")) {
+    TRY(manifest.runtime, text_in(body, "Runtime"));
+  }
+  if (said("Handler")) {
+    TRY(manifest.handler, text_in(body, "Handler"));
+  }
+  if (said("Timeout")) {
+    TRY(const int seconds, number_in(body, "Timeout", 1, 900));
+    manifest.resources.timeout = std::chrono::seconds(seconds);
+  }
+  if (said("MemorySize")) {
+    TRY(const int mib, number_in(body, "MemorySize", 128, 32'768));
+    manifest.resources.memory = Bytes{static_cast<std::uint64_t>(mib) << 20};
+  }
+  if (said("Environment")) {
+    const Json& environment = body["Environment"];
+    const Json variables = environment.is_object() && environment.contains("Variables") ? environment["Variables"] : Json::object();
+    if (!variables.is_object()) return fail(Code::invalid_argument, "Environment.Variables is not an object of NAME: value");
+    manifest.environment.clear();
+    for (const auto& [name, value] : variables.items()) {
+      if (!value.is_string()) return fail(Code::invalid_argument, "Environment.Variables." + name.substr(0, 64) + " is not a text");
+      manifest.environment.emplace_back(name, value.get<std::string>());
+    }
+    std::ranges::sort(manifest.environment);
+  }
+  if (manifest.runtime.empty()) return fail(Code::invalid_argument, "Runtime is missing: name what runs the code, like python3.11");
+  auto checked = domain::parse_manifest(domain::to_json(manifest));  // as every manifest: runtime, names, sizes
+  if (checked) return checked;
+  const std::string& message = checked.error().message;             // "line 1: …", of text that nobody has seen
+  return fail(Code::invalid_argument, message.substr(message.starts_with("line ") ? message.find(": ") + 2 : 0));
+}
+
+struct LambdaCode::Change {
+  Responder to;
+  std::string function;
+  control::DeployOrder order;
+  Json said;                               // {"Description", "Role"}, if it is to be kept
+  std::vector<domain::Setting> settings;   // further ones
+  bool publish = false;
+  int status = 200;
+};
+
+void LambdaCode::add_routes(Router& router) {
+  router.add(Method::post, "/2015-03-31/functions",
+             [this](HttpRequest& request, Responder to) { create(request, to); }, lambda::kRequestMax);
+  router.add(Method::put, "/2015-03-31/functions/{name}/code",
+             [this](HttpRequest& request, Responder to) { update_code(request, to); }, lambda::kRequestMax);
+  router.add(Method::put, "/2015-03-31/functions/{name}/configuration",
+             [this](HttpRequest& request, Responder to) { update_configuration(request, to); }, kBodyMax);
+}
+
+namespace {
+
+// The zip of a request whose long one was cut out before; `holder` is what has ZipFile.
+Result<std::string> zip_of(const Json& holder, const std::string& cut) {
+  TRY(const std::string text, lambda::text_in(holder, "ZipFile"));
+  if (!text.empty() && !cut.empty()) return fail(Code::invalid_argument, "ZipFile is there twice");
+  if (text.empty() && (cut.empty() || !holder.contains("ZipFile")))
+    return fail(Code::invalid_argument, "ZipFile is missing: send the zip of the function's code");
+  TRY(std::string zip, lambda::from_base64(cut.empty() ? text : cut));
+  if (!zip.starts_with("PK")) return fail(Code::invalid_argument, kBadZip);
+  return zip;
+}
+
+Result<bool> flag_in(const Json& body, const char* key) {
+  const auto at = body.find(key);
+  if (at == body.end() || at->is_null()) return false;
+  if (at->is_boolean()) return at->get<bool>();
+  return fail(Code::invalid_argument, std::string(key) + " is not true or false");
+}
+
+}  // namespace
+
+void LambdaCode::create(HttpRequest& request, const Responder& to) {
+  const std::string cut = lambda::cut_zip(request.body);
+  const auto body = parse_object(request.body);
+  if (!body) return refuse(to, body.error());
+  const auto begun = [&]() -> Result<std::pair<Change, std::string>> {
+    TRY(const std::string named, lambda::text_in(*body, "FunctionName"));
+    if (named.empty()) return fail(Code::invalid_argument, "FunctionName is missing: name the function");
+    TRY(const lambda::Target target, lambda::parse_target(named, ""));
+    Change change{.to = to, .function = target.function, .status = 201};
+    if (control_.describe(target.function)) return fail(Code::conflict, "Function already exist: " + target.function);
+    TRY(change.publish, flag_in(*body, "Publish"));
+    TRY(const std::string role, lambda::text_in(*body, "Role"));
+    if (role.empty()) return fail(Code::invalid_argument, "Role is missing: any ARN of a role, which is kept and gives nothing here");
+    domain::Manifest defaults{.name = target.function};
+    defaults.resources = {.memory = 128_MiB, .timeout = std::chrono::seconds(3)};
+    TRY(const domain::Manifest manifest, lambda::manifest_in(*body, std::move(defaults)));
+    change.order = {.name = target.function, .manifest = domain::to_json(manifest), .force = true};
+    TRY(change.said, said_in(*body, {{"Description", ""}}));
+    if (body->contains("Tags") && !(*body)["Tags"].empty()) {
+      TRY(change.settings, lambda::tags_in(*body, {}));
+    }
+    TRY(std::string zip, zip_of(body->contains("Code") && (*body)["Code"].is_object() ? (*body)["Code"] : Json::object(), cut));
+    return std::pair(std::move(change), std::move(zip));
+  }();
+  if (!begun) return refuse(to, begun.error());
+  upload(begun->first, begun->second);
+}
+
+void LambdaCode::update_code(HttpRequest& request, const Responder& to) {
+  const std::string cut = lambda::cut_zip(request.body);
+  const auto body = parse_object(request.body);
+  if (!body) return refuse(to, body.error());
+  const auto found = lambda::find(control_, request);
+  if (!found) return refuse(to, found.error());
+  const domain::Function& function = found->view.function;
+  const Json is = configuration_of(function, function.versions.back(), "$LATEST");
+  const auto revision = lambda::text_in(*body, "RevisionId");
+  if (!revision) return refuse(to, revision.error());
+  if (!lambda::same_revision(to, *revision, is["RevisionId"].get_ref<const std::string&>())) return;
+  bool dry = false;
+  const auto begun = [&]() -> Result<std::pair<Change, std::string>> {
+    if (!function.versions.back().manifest.is_code())
+      return fail(Code::invalid_argument, "function '" + function.name + "' is a model: deploy it with 'mayfly deploy'");
+    Change change{.to = to, .function = function.name};
+    TRY(change.publish, flag_in(*body, "Publish"));
+    TRY(dry, flag_in(*body, "DryRun"));
+    TRY_VOID(check_supported(*body));
+    change.order = {.name = function.name, .manifest = domain::to_json(function.versions.back().manifest)};
+    TRY(std::string zip, zip_of(*body, cut));
+    return std::pair(std::move(change), std::move(zip));
+  }();
+  if (!begun) return refuse(to, begun.error());
+  if (dry) return answer(to, is);
+  upload(begun->first, begun->second);
+}
+
+void LambdaCode::update_configuration(HttpRequest& request, const Responder& to) {
+  const auto body = parse_object(request.body);
+  if (!body) return refuse(to, body.error());
+  const auto found = lambda::find(control_, request);
+  if (!found) return refuse(to, found.error());
+  const domain::Function& function = found->view.function;
+  const domain::Version& newest = function.versions.back();
+  const auto revision = lambda::text_in(*body, "RevisionId");
+  if (!revision) return refuse(to, revision.error());
+  const Json is = configuration_of(function, newest, "$LATEST");
+  if (!lambda::same_revision(to, *revision, is["RevisionId"].get_ref<const std::string&>())) return;
+  const auto begun = [&]() -> Result<Change> {
+    Change change{.to = to, .function = function.name};
+    if (!newest.manifest.is_code())
+      return fail(Code::invalid_argument, "function '" + function.name + "' is a model: deploy it again with its function.yaml");
+    TRY(const domain::Manifest manifest, lambda::manifest_in(*body, newest.manifest));
+    change.order = {.name = function.name, .manifest = domain::to_json(manifest), .files = newest.files, .force = true};
+    TRY(change.said, said_in(*body, lambda::configured_of(function, newest.number)));
+    return change;
+  }();
+  if (!begun) return refuse(to, begun.error());
+  if (!changing_.insert(function.name).second) return refuse(to, being_changed(function.name));
+  deploy(*begun);
+}
+
+// The zip as an artifact; then the deploy of it.
+void LambdaCode::upload(Change change, std::string zip) {
+  if (!changing_.insert(change.function).second) return refuse(change.to, being_changed(change.function));
+  const auto fail_all = [this, to = change.to, function = change.function](const Error& error) {
+    changing_.erase(function);
+    refuse(to, error);
+  };
+  const auto begun = control_.begin_upload();
+  if (!begun) return fail_all(begun.error());
+  control_.append_upload(*begun, std::move(zip),
+                         [this, change = std::move(change), fail_all, upload = *begun](const Result<void>& taken) {
+    if (!taken) {
+      control_.abort_upload(upload);
+      return fail_all(taken.error());
+    }
+    control_.finish_upload(upload, [this, change, fail_all](const Result<domain::FileRef>& file) {
+      if (!file) return fail_all(file.error());
+      Change next = change;
+      next.order.archive = *file;
+      next.order.archive->path = "function.zip";
+      deploy(std::move(next));
+    });
+  });
+}
+
+void LambdaCode::deploy(Change change) {
+  control::DeployOrder order = change.order;
+  control_.deploy(std::move(order),
+                  [this, change = std::move(change)](const Result<control::VersionView>& view) { deployed(change, view); });
+}
+
+// What is said of it is kept after it is there: an error between the two leaves the version with the words of the one before.
+void LambdaCode::deployed(const Change& change, const Result<control::VersionView>& view) {
+  changing_.erase(change.function);
+  if (!view) return refuse(change.to, view.error());
+  const int number = view->version.number;
+  std::vector<domain::Setting> settings = change.settings;
+  if (!change.said.is_null()) settings.push_back({lambda::kConfigured, std::to_string(number), dump(change.said), {}});
+  if (settings.empty()) return tell(change, number);
+  control_.set_settings(change.function, std::move(settings), [this, change, number](const Result<void>& kept) {
+    if (!kept) return refuse(change.to, kept.error());
+    tell(change, number);
+  });
+}
+
+void LambdaCode::tell(const Change& change, int version) {
+  const std::string number = std::to_string(version);
+  const auto now = lambda::find(control_, change.function, number);
+  if (!now) return refuse(change.to, now.error());
+  answer(change.to, configuration_of(now->view.function, *now->version, change.publish ? number : "$LATEST"), change.status);
+}
+
+}  // namespace mayfly::gateway

@@ -1,0 +1,45 @@
+// AWS Lambda's CreateFunction, UpdateFunctionCode and UpdateFunctionConfiguration: a zip file in a request's body and what is said of
+// it become an artifact and a manifest, and these a deploy (control/control.h). Each makes a version, to which "live" moves; what can't
+// be done here is refused by the name of its field. A request is held in memory, at most kRequestMax of it.
+#pragma once
+#include <set>
+#include <string>
+
+#include "control/control.h"
+#include "domain/manifest.h"
+#include "gateway/lambda_request.h"
+#include "gateway/router.h"
+
+namespace mayfly::gateway {
+
+namespace lambda {
+constexpr std::uint64_t kRequestMax = 70 << 20;   // of a zip file of 50 MiB in base64, as there
+// Cuts a long "ZipFile" out of JSON text, which is then quick to parse: leaves "" in its place and returns its base64; "" where
+// there is none over 64 KiB.
+[[nodiscard]] std::string cut_zip(std::string& body);
+// Bytes of base64; invalid_argument where it is none.
+[[nodiscard]] Result<std::string> from_base64(std::string_view text);
+// What a body says of a function, over what it was before. Refuses by name what is not done here.
+[[nodiscard]] Result<domain::Manifest> manifest_in(const Json& body, domain::Manifest before);
+}  // namespace lambda
+
+class LambdaCode {
+ public:
+  explicit LambdaCode(control::Control& control) : control_(control) {}
+  void add_routes(Router& router);
+
+ private:
+  struct Change;                           // one request on its way
+  void create(HttpRequest& request, const Responder& to);
+  void update_code(HttpRequest& request, const Responder& to);
+  void update_configuration(HttpRequest& request, const Responder& to);
+  void upload(Change change, std::string zip);
+  void deploy(Change change);
+  void deployed(const Change& change, const Result<control::VersionView>& view);
+  void tell(const Change& change, int version);
+
+  control::Control& control_;
+  std::set<std::string, std::less<>> changing_;  // functions that a request changes now: the next one is refused, as there
+};
+
+}  // namespace mayfly::gateway
