@@ -91,7 +91,8 @@ void Inference::add_call(Router& router, std::string_view pattern, Handler handl
 
 void Inference::add_routes(Router& router) {
   add_call(router, "/functions/{name}", [this](HttpRequest& request, Responder to) { plain(request, to); });
-  add_call(router, "/functions/{name}/", [this](HttpRequest& request, Responder to) { plain(request, to); });  // as a FunctionUrl is written
+  add_call(router, "/functions/{name}/",
+           [this](HttpRequest& request, Responder to) { plain(request, to); });  // as a FunctionUrl is written
   add_call(router, "/2015-03-31/functions/{name}/invocations", [this](HttpRequest& request, Responder to) { invoke_lambda(request, to); });
   add_v2_routes(router);
 }
