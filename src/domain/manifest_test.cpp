@@ -146,7 +146,7 @@ TEST(Manifest, Code) {
   EXPECT_EQ(refusal("runtime: python3.11"), "line 1: the handler '' names no function: write handler: file.function");
   EXPECT_EQ(refusal("runtime: provided\nmodel: a.onnx"),
             "line 2: runtime and model are both there: a function is code or a model in this release, leave one out");
-  EXPECT_EQ(refusal("handler: a.b"), "line 1: handler and environment are for code: name its runtime, like python3.11");
+  EXPECT_EQ(refusal("handler: a.b"), "line 1: handler, environment and models are for code: name its runtime, like python3.11");
   EXPECT_EQ(refusal("runtime: provided\nenvironment:\n  LAMBDA_TASK_ROOT: /x"),
             "line 3: environment: 'LAMBDA_TASK_ROOT' is set by the runtime: choose another name");
   EXPECT_EQ(refusal("runtime: provided\nenvironment: {a-b: c}"),
@@ -154,6 +154,19 @@ TEST(Manifest, Code) {
   EXPECT_EQ(refusal("runtime: provided\nenvironment: {A: [1]}"), "line 2: environment: A is a single text; quote it: \"null\", \"a: b\"");
   EXPECT_EQ(refusal("runtime: provided\nenvironment: {A: " + std::string(4096, 'x') + "}"),
             "line 2: environment: 4097 bytes of names and values: at most 4096");
+}
+
+TEST(Manifest, ModelsThatCodeMayCall) {
+  const auto code = parse_manifest("runtime: provided\nmodels: [fraud, photos-2]\n");
+  ASSERT_TRUE(code) << code.error().message;
+  EXPECT_EQ(code->models, (std::vector<std::string>{"fraud", "photos-2"}));
+  EXPECT_EQ(manifest_from_json(to_json(*code)), *code);
+  EXPECT_EQ(refusal("models: [fraud]"), "line 1: handler, environment and models are for code: name its runtime, like python3.11");
+  EXPECT_EQ(refusal("runtime: provided\nmodels: fraud"), "line 2: models: a list of names of functions is wanted: [fraud, …]");
+  EXPECT_EQ(refusal("runtime: provided\nmodels: [\"*\"]"), "line 2: models: '*' is not a name of a function");
+  std::string many;
+  for (int i = 0; i < 65; ++i) many += (i ? ", m" : "m") + std::to_string(i);
+  EXPECT_EQ(refusal("runtime: provided\nmodels: [" + many + "]"), "line 2: models: 65 names: at most 64");
 }
 
 TEST(Manifest, WhatMakesYamlDangerousIsRefused) {

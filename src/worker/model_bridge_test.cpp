@@ -14,10 +14,10 @@ using namespace std::chrono_literals;
 
 class ModelBridgeTest : public testing::Test {
  protected:
-  ModelBridgeTest() {
+  static std::string make_folder() {
     std::string name = (std::filesystem::temp_directory_path() / "mayfly-bridge-XXXXXX").string();
     EXPECT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
+    return name;
   }
   ~ModelBridgeTest() override { std::filesystem::remove_all(folder_); }
 
@@ -57,7 +57,7 @@ class ModelBridgeTest : public testing::Test {
     return false;
   }
 
-  std::filesystem::path folder_;
+  const std::filesystem::path folder_ = make_folder();
   os::Loop loop_ = os::Loop::create().value();
   os::Listener node_ = os::Listener::create_local(socket()).value();
   std::unique_ptr<ModelBridge> bridge_ = ModelBridge::create(loop_, node_.address()).value();
