@@ -37,6 +37,13 @@ struct Batch {
   friend bool operator==(const Batch&, const Batch&) = default;
 };
 
+// Of code in Python: whether instances come from a template, a process that has imported everything (docs/code.md).
+enum class Forks : unsigned char {
+  auto_,   // while no other instance from it is there: /tmp is theirs in common
+  always,
+  never,
+};
+
 struct Manifest {
   std::string name;              // see valid_function_name(); "" until a deploy names it
   std::string model;             // path of the model inside the folder: "model.onnx"
@@ -44,6 +51,7 @@ struct Manifest {
   std::string handler;           // of code: "app.handler" is the function `handler` of app.py
   std::vector<std::pair<std::string, std::string>> environment;  // of code, by name: what its process finds there
   std::vector<std::string> models;  // of code: the model functions of this node that it may call
+  Forks fork = Forks::auto_;
   std::string task = "raw";
   std::vector<std::string> labels;
   Resources resources;
