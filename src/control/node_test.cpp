@@ -131,8 +131,9 @@ TEST_F(NodeTest, CodeServesAsItIs) {
   EXPECT_EQ(deployed->stage, Stage::ready);
   ASSERT_TRUE(node->call("hello").ok);
   node->play(10s);
-  EXPECT_EQ(node->launcher().started, (std::map<domain::Role, int>{{domain::Role::code, 1}})) << "nothing is checked, compiled or measured";
-  EXPECT_EQ((*node)->describe("hello")->templates, 0);
+  EXPECT_EQ(node->launcher().started, (std::map<domain::Role, int>{{domain::Role::code, 1}, {domain::Role::code_template, 1}}))
+      << "nothing is checked, compiled or measured; what has answered gets a template";
+  EXPECT_EQ((*node)->describe("hello")->templates, 1);
 
   code.manifest = "{runtime: python3.11, handler: other.main}";
   EXPECT_EQ(node->deploy(code).error().message,

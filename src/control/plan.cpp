@@ -62,6 +62,12 @@ instances::VersionPlan plan_of(const std::string& function_name, const Version& 
     plan.instance.timeout = manifest.resources.timeout;
     plan.concurrency_max = manifest.scaling.concurrency.value_or(manifest.serves_http() ? domain::kHttpConcurrency : 1);
     plan.instance.concurrency = *plan.concurrency_max;
+    // Where the node's models are is known to an instance alone, and a module may ask for it at import.
+    if (manifest.runtime.starts_with("python") && manifest.fork != domain::Forks::never && manifest.models.empty()) {
+      plan.template_ = plan.instance;
+      plan.template_->role = Role::code_template;
+      plan.forks_share = manifest.fork == domain::Forks::always;
+    }
     return plan;
   }
   if (!is_compiled_for(version, compile_key)) {

@@ -36,8 +36,9 @@ enum class MessageKind : std::uint32_t {
   fork = 11,          // ForkOrder; descriptors: control socket, ring, the two doorbells of the child
   stop = 12,          // Message: finish what is in the ring, then exit
   body = 13,          // BodyMessage; descriptors: one sealed memfd
+  placed = 14,        // Message, to a fork of code: it and its program are in their control group; go on
   // process -> node
-  hello = 20,         // Message: the process exists; its pid comes with SCM_CREDENTIALS
+  hello = 20,         // Message: the process exists; its pid comes with SCM_CREDENTIALS. A fork of code: a pidfd of its program beside it
   ready = 21,         // ReadyMessage; jobs: also the result, as JSON behind it
   failed = 22,        // FailedMessage, text behind it
   reply_body = 23,    // BodyMessage; descriptors: one sealed memfd
@@ -53,11 +54,14 @@ enum class Role : std::uint32_t {
   probe = 6,     // tests only: tries to leave the sandbox and reports what it managed
   code = 7,      // the host of a user's program, in a code sandbox (worker/code_loop.h)
   unpack = 8,    // an archive, bound at kArchivePlace, into the folder bound at kPackagePlace (worker/unpack.h)
+  code_template = 9,  // a program that has imported everything, in one too; its forks are of role code (worker/code_template.h)
 };
 constexpr const char* kArchivePlace = "/archive";  // in the sandbox of an unpack
 constexpr const char* kPackagePlace = "/package";
+[[nodiscard]] constexpr bool is_code(Role role) { return role == Role::code || role == Role::code_template; }
+[[nodiscard]] constexpr bool is_template(Role role) { return role == Role::template_ || role == Role::code_template; }
 // Does one thing, reports and ends.
-[[nodiscard]] constexpr bool is_job(Role role) { return role != Role::instance && role != Role::template_ && role != Role::code; }
+[[nodiscard]] constexpr bool is_job(Role role) { return role != Role::instance && !is_template(role) && !is_code(role); }
 
 struct Message {
   MessageKind kind{};

@@ -222,6 +222,17 @@ Result<void> read_models(const Tree& value, Manifest& into, Lines&) {
   return {};
 }
 
+constexpr std::string_view kForks[] = {"auto", "always", "never"};  // by number
+
+Result<void> read_fork(const Tree& value, Manifest& into, Lines&) {
+  TRY(const std::string text, word(value));
+  const auto found = std::ranges::find(kForks, text);
+  if (found == std::end(kForks))
+    return fail(Code::invalid_argument, in_quotes(text) + " is none of auto, always, never" + suggestion(text, kForks));
+  into.fork = static_cast<Forks>(found - std::begin(kForks));
+  return {};
+}
+
 Result<void> read_task(const Tree& value, Manifest& into, Lines&) {
   TRY(into.task, word(value));
   if (std::ranges::find(kTasks, into.task) != std::end(kTasks)) return {};
@@ -290,6 +301,7 @@ constexpr Field kTop[] = {
     {"handler", read_handler},
     {"environment", read_environment},
     {"models", read_models},
+    {"fork", read_fork},
     {"task", read_task},
     {"labels", read_labels},
     {"resources", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "resources", kResources, {}, m, l); }},
@@ -328,6 +340,8 @@ Result<void> check_together(const Manifest& m, const Lines& lines) {
       return refuse(line("runtime", "environment"), "FUNCTION_SIGNATURE_TYPE " + in_quotes(signature->second) +
                                                         " is no signature: write http, cloudevent or event (--signature)");
   }
+  if (!m.runtime.starts_with("python") && m.fork != Forks::auto_)
+    return refuse(line("runtime", "fork"), "fork is for code in Python: name its runtime, like python3.11, or leave fork out");
   if (m.runtime.starts_with("python") && m.handler.find('.') == m.handler.npos)
     return refuse(line("runtime", "handler"), "the handler " + in_quotes(m.handler) + " names no function: write handler: file.function");
   if (m.scaling.min > m.scaling.max)
@@ -408,7 +422,8 @@ std::string to_json(const Manifest& m) {
   for (const auto& [name, value] : m.environment) environment[name] = value;
   const nlohmann::ordered_json json = {
       {"name", m.name}, {"model", m.model}, {"runtime", m.runtime}, {"handler", m.handler}, {"environment", environment},
-      {"models", m.models}, {"task", m.task}, {"labels", m.labels},
+      {"fork", kForks[static_cast<std::size_t>(m.fork)]}, {"models", m.models},
+      {"task", m.task}, {"labels", m.labels},
       {"resources", {{"memory", exact(m.resources.memory)}, {"cpu", m.resources.cpu}, {"timeout", exact(m.resources.timeout)}}},
       {"scaling", scaling},
       {"batch", {{"rows_max", m.batch.rows_max}, {"wait_max", exact(m.batch.wait_max)}}},

@@ -41,6 +41,13 @@ struct Batch {
 // want programs that take several, and a few at a time keep a single-threaded one from being buried.
 constexpr int kHttpConcurrency = 8;
 
+// Of code in Python: whether instances come from a template, a process that has imported everything (docs/code.md).
+enum class Forks : unsigned char {
+  auto_,   // while no other instance from it is there: /tmp is theirs in common
+  always,
+  never,
+};
+
 struct Manifest {
   std::string name;              // see valid_function_name(); "" until a deploy names it
   std::string model;             // path of the model inside the folder: "model.onnx"
@@ -48,6 +55,7 @@ struct Manifest {
   std::string handler;           // of code: "app.handler" is the function `handler` of app.py
   std::vector<std::pair<std::string, std::string>> environment;  // of code, by name: what its process finds there
   std::vector<std::string> models;  // of code: the model functions of this node that it may call
+  Forks fork = Forks::auto_;
   std::string task = "raw";
   std::vector<std::string> labels;
   Resources resources;

@@ -141,6 +141,15 @@ TEST(Manifest, Code) {
   EXPECT_EQ(code->handler, "src/app.main");
   EXPECT_EQ(code->environment, (std::vector<std::pair<std::string, std::string>>{{"A_1", "x y"}, {"B", "2"}}));
   EXPECT_EQ(manifest_from_json(to_json(*code)), *code);
+  EXPECT_EQ(code->fork, Forks::auto_);
+  const auto always = parse_manifest("runtime: python3.11\nhandler: a.b\nfork: always");
+  ASSERT_TRUE(always) << always.error().message;
+  EXPECT_EQ(always->fork, Forks::always);
+  EXPECT_EQ(manifest_from_json(to_json(*always)), *always);
+  EXPECT_EQ(refusal("runtime: python3.11\nhandler: a.b\nfork: nver"),
+            "line 3: fork: 'nver' is none of auto, always, never; did you mean 'never'?");
+  EXPECT_EQ(refusal("runtime: provided\nfork: never"),
+            "line 2: fork is for code in Python: name its runtime, like python3.11, or leave fork out");
   EXPECT_TRUE(parse_manifest("runtime: provided.al2023"));
   EXPECT_EQ(refusal("runtime: pyhton3.11"), "line 1: runtime: 'pyhton3.11' is not a runtime of this release; did you mean 'python3.11'?");
   EXPECT_EQ(refusal("runtime: python3.11"), "line 1: the handler '' names no function: write handler: file.function");

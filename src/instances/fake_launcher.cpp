@@ -44,14 +44,15 @@ Bytes FakeLauncher::memory() const {
 }
 
 void FakeLauncher::start(ProcessId process, const StartOrder& order) {
-  const bool is_template = order.role == domain::Role::template_;
+  const bool is_template = domain::is_template(order.role);
   begin_start(process, order.role, is_template ? behaviour_.template_start : behaviour_.start,
               is_template ? behaviour_.template_memory : behaviour_.memory);
 }
 
 void FakeLauncher::fork(ProcessId child, ProcessId from) {
   const Process* parent = find(from);
-  begin_start(child, domain::Role::instance, behaviour_.fork, behaviour_.memory);
+  const bool code = parent && domain::is_code(parent->role);
+  begin_start(child, code ? domain::Role::code : domain::Role::instance, behaviour_.fork, behaviour_.memory);
   // A template that left meanwhile: the order goes nowhere.
   if (!parent || parent->doomed) die(child, turn_.now, {.reason = "its template is gone"});
 }
@@ -140,7 +141,7 @@ void FakeLauncher::stop(ProcessId id) {
   Process* process = find(id);
   if (!process || process->doomed) return;
   process->stopping = true;
-  const bool works = process->state == State::ready && process->role != domain::Role::template_;
+  const bool works = process->state == State::ready && !domain::is_template(process->role);
   if (works) begin_run(id, *process);
   else die(id, turn_.now + 1ms, {.reason = "stopped", .asked = true});
 }

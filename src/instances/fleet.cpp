@@ -79,7 +79,8 @@ Process& Fleet::add(Group& group, bool is_template, Origin origin) {
 }
 
 void Fleet::start_instance(Group& group) {
-  if (group.template_ready()) {
+  const bool alone = std::ranges::none_of(group.instances, [](const Process* p) { return p->origin == Origin::fork; });
+  if (group.template_ready() && (group.plan.forks_share || alone)) {
     Process& child = add(group, false, Origin::fork);
     launcher_->fork(child.id, group.template_->id);
     return;
@@ -269,6 +270,7 @@ void Fleet::start_failed(Group& group, bool is_template, const Error& error) {
   Group::Pause& own = is_template ? group.template_pause : group.pause;
   pause(own, own.failures);
   observer_->on_start_error(group, is_template, error);
+  if (is_template && error.code == Code::unimplemented) group.plan.template_.reset();  // it will not be another time
   if (!is_template && group.alive() == 0) user_->on_start_failed(group, error);
 }
 

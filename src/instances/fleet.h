@@ -36,6 +36,7 @@ struct VersionPlan {
   StartOrder instance;                    // from the artifact (or the model as uploaded)
   std::optional<StartOrder> template_;    // absent: this version has none
   bool forks_run_better = false;          // packed weights: instances from the artifact give way once the template stands
+  bool forks_share = true;                // false: a fork only where no other is there, since they would share what they write
   bool replaces_uploaded = false;         // compiled and measured: instances of the model as uploaded give way
   std::optional<int> concurrency_max;     // the manifest's limit on credit
 };

@@ -101,6 +101,32 @@ TEST_F(FleetTest, TheInstanceWithTheMostRoomIsPickedUntilAllHoldTheirCredit) {
   EXPECT_NE(fleet.pick(group), nullptr) << "each reply makes room";
 }
 
+TEST_F(FleetTest, WhatForksHaveInCommonTheyShareOnlyWhereThePlanSaysSo) {
+  for (const bool share : {false, true}) {
+    Group& group = define({.template_ = StartOrder{.role = domain::Role::code_template}, .forks_share = share});
+    want_template(group);
+    world.play(1s);
+    ASSERT_TRUE(group.template_ready());
+    want(group, 3);
+    world.play(1s);
+    EXPECT_EQ(std::ranges::count(group.instances, Origin::fork, &Process::origin), share ? 3 : 1);
+    want(group, 0);
+    world.play(1s);
+    EXPECT_TRUE(group.instances.empty());
+  }
+}
+
+TEST_F(FleetTest, ATemplateThatSaysItCanNotBeIsNotTriedAgain) {
+  Group& group = define_with_template();
+  want_template(group);
+  const ProcessId id = group.template_->id;
+  fleet.on_failed(id, {Code::unimplemented, "the module started 2 threads"});
+  world.launcher.kill(id);
+  world.play(60s);
+  want_template(group);
+  EXPECT_EQ(group.template_, nullptr);
+}
+
 TEST_F(FleetTest, TheManifestLimitsWhatAnInstanceAsksFor) {
   Group& group = define({.concurrency_max = 2});
   want(group, 1);

@@ -20,7 +20,7 @@ using namespace mayfly::instances;
 
 class Owner final : public LinkOwner {
  public:
-  void link_hello(ProcessLink&, int pid) override {
+  void link_hello(ProcessLink&, int pid, os::Fd) override {
     ASSERT(!over && !hello && pid > 0, "one hello, of somebody");
     hello = true;
   }

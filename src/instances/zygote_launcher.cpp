@@ -237,7 +237,8 @@ void ZygoteLauncher::tell_held_order(ProcessId id) {
   Process* process = find(id);
   if (!process || process->stage != Stage::starting || process->held_order.empty()) return;
   const std::string message = std::exchange(process->held_order, {});
-  if (!process->link->say(std::as_bytes(std::span(message)), process->link->ring_descriptors()))
+  const auto descriptors = process->forked ? std::vector<int>{} : process->link->ring_descriptors();  // a fork has had them
+  if (!process->link->say(std::as_bytes(std::span(message)), descriptors))
     return end(*process, "its order could not be sent");
   process->link->forget_ring_memory();
 }
@@ -258,7 +259,7 @@ void ZygoteLauncher::adopt(Process& process, ProcessId id, const StartOrder& ord
 }
 
 void ZygoteLauncher::start(ProcessId id, const StartOrder& order, int attempts) {
-  if (order.role == domain::Role::code || order.role == domain::Role::unpack) return start_code(id, order, attempts);
+  if (domain::is_code(order.role) || order.role == domain::Role::unpack) return start_code(id, order, attempts);
   auto opened = open_files(order);
   if (!opened) return fail_later(id, opened.error());
   std::vector<int> descriptors(3);
@@ -296,7 +297,7 @@ void ZygoteLauncher::begin(Process& process, Duration ready_max) {
 
 void ZygoteLauncher::fork(ProcessId id, ProcessId from) {
   Process* parent = find(from);
-  if (!parent || parent->stage != Stage::ready || parent->role != domain::Role::template_)
+  if (!parent || parent->stage != Stage::ready || !domain::is_template(parent->role))
     return fail_later(id, {Code::unavailable, "the template to fork from is not there"});
   auto made = make_process(parent->sandbox);
   if (!made) return fail_later(id, made.error());
@@ -312,11 +313,17 @@ void ZygoteLauncher::fork(ProcessId id, ProcessId from) {
   child.link->forget_ring_memory();
   child.id = id;
   by_id_[id] = &child;
-  child.role = domain::Role::instance;
+  child.forked = true;
+  child.role = parent->role == domain::Role::code_template ? domain::Role::code : domain::Role::instance;
   child.memory_max = parent->memory_max;
   child.link->limit_bodies(child.memory_max.count);
   child.limits = parent->limits;
-  child.limits.processes_max = 1 + kThreadsBeyond;
+  if (child.role == domain::Role::code) {
+    const domain::Message placed{domain::MessageKind::placed, 0};
+    child.held_order.assign(reinterpret_cast<const char*>(&placed), sizeof placed);
+  } else {
+    child.limits.processes_max = 1 + kThreadsBeyond;
+  }
   begin(child, options_.ready_max);
   refill_later();
 }
@@ -368,7 +375,7 @@ void ZygoteLauncher::kill(ProcessId id) {
 Usage ZygoteLauncher::measure(ProcessId id) {
   Process* process = find(id);
   if (!process || process->pid == 0) return {};
-  if (process->role == domain::Role::code && process->group) {  // the host and all that the program starts
+  if (domain::is_code(process->role) && process->group) {  // the host and all that the program starts
     const os::GroupUsage used = cgroups_->usage(process->group);
     process->cpu_last = process->cpu_before + used.cpu;
     return {.memory = used.memory, .cpu = process->cpu_last};
@@ -398,6 +405,7 @@ void ZygoteLauncher::close(Process& process) {
   process.stage = Stage::closing;
   loop_.cancel(process.deadline);
   if (process.pidfd) os::signal_process(process.pidfd, SIGKILL);
+  if (process.program) os::signal_process(process.program, SIGKILL);
   std::erase(blanks_, &process);
   const bool known = process.ended || process.sandbox->gone;
   process.closing = loop_.after(known ? Duration{} : kStatusWait, [this, &process] { finish(process); });

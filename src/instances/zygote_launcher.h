@@ -78,7 +78,7 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
     os::GroupLimits limits;
     Instant asked, hello_at;
     int pid = 0, pid_inside = 0;
-    os::Fd pidfd;
+    os::Fd pidfd, program;                  // program: a fork of code's, which is no child of it
     os::Cgroups::Group group;
     Duration cpu_before{};                  // until it was in its group
     Duration cpu_last{};
@@ -88,6 +88,7 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
     std::string end_reason;                 // why we ended it
     std::unique_ptr<StartOrder> order;      // until it says hello
     std::string held_order;                 // of code: told once it is in its group, so that what it starts is in it too
+    bool forked = false;
     int attempts = 0;
     int wait_status = 0;
     bool ended = false;                     // wait_status is known
@@ -139,7 +140,8 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   void forget(Process& process);
   void bury();
 
-  void link_hello(ProcessLink& link, int pid) override;
+  void link_hello(ProcessLink& link, int pid, os::Fd program) override;
+  std::function<void()> tell_held(const Process& process);
   void link_ready(ProcessLink& link, const domain::ReadyMessage& ready, std::string_view result) override;
   void link_failed(ProcessLink& link, const Error& error) override;
   void link_reply(ProcessLink& link, Reply&& reply) override;

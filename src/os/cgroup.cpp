@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -369,6 +370,15 @@ std::uint64_t Cgroups::read_memory(std::uint64_t number) const {
   return std::strtoull(read_file(leaf(*root, number) + (unified_ ? "/memory.current" : "/memory.usage_in_bytes")).c_str(), nullptr, 10);
 }
 
+// What an instance of code started beside others in its sandbox may outlive it.
+bool Cgroups::kill_all(std::uint64_t number) const {
+  bool any = false;
+  std::istringstream pids(read_file(leaf(roots_.front(), number) + "/cgroup.procs"));
+  for (int pid = 0; pids >> pid; any = true)
+    if (pid > 0) ::kill(pid, SIGKILL);
+  return any;
+}
+
 GroupUsage Cgroups::usage(const Group& group) const {
   if (!group) return {};
   return {.cpu = read_cpu(group.number_) - group.cpu_before_,
@@ -379,12 +389,13 @@ GroupUsage Cgroups::usage(const Group& group) const {
 void Cgroups::give_back(Group&& group) {
   if (!group) return;
   post([this, number = std::exchange(group.number_, 0)]() -> Result<void> {
+    const bool left = kill_all(number);
     std::vector<std::uint64_t> removable;
     {
       const std::lock_guard lock(mutex_);
       removable.swap(leftover_);
       // One that still holds a lot (page cache) would start its next process with little room.
-      if (spare_.size() < 2 * spare_wanted_ && read_memory(number) <= kReuseMax) spare_.push_back(number);
+      if (!left && spare_.size() < 2 * spare_wanted_ && read_memory(number) <= kReuseMax) spare_.push_back(number);
       else removable.push_back(number);
     }
     std::erase_if(removable, [this](std::uint64_t old) { return remove_leaf(old); });

@@ -71,7 +71,7 @@ class Cgroups {
   // where it failed; without a group at once.
   void put_in(const Group& group, int pid, const GroupLimits* limits = nullptr, std::function<void()> then = {});
   [[nodiscard]] GroupUsage usage(const Group& group) const;
-  void give_back(Group&& group);                     // its processes are gone
+  void give_back(Group&& group);                     // whatever is in it still is killed
   [[nodiscard]] std::string take_failure();          // the last thing that went wrong behind our back; "" once told
   void settle();                                     // waits until all that was asked for is done: tests
 
@@ -89,6 +89,7 @@ class Cgroups {
   [[nodiscard]] Result<void> move_in(std::uint64_t number, int pid, const std::optional<GroupLimits>& limits);
   Result<void> make_leaf(std::uint64_t number) const;
   Result<void> fill_spare();
+  bool kill_all(std::uint64_t number) const;         // false: nothing was in it
   bool remove_leaf(std::uint64_t number) const;
   Result<void> set_limits(std::uint64_t number, const GroupLimits& limits) const;
   std::string leaf(const Root& root, std::uint64_t number) const;

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -82,12 +83,13 @@ Result<Child> spawn(const Command& command, const Fd& socket) {
   return spawn_with(command, files, 0);
 }
 
-Result<Child> spawn_in_group(const Command& command, const std::string& folder, const Fd& output) {
+Result<Child> spawn_in_group(const Command& command, const std::string& folder, const Fd& output, const Fd* third) {
   posix_spawn_file_actions_t files;
   ::posix_spawn_file_actions_init(&files);
   ::posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
   for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) ::posix_spawn_file_actions_adddup2(&files, output.get(), fd);
-  ::posix_spawn_file_actions_addclosefrom_np(&files, STDERR_FILENO + 1);
+  if (third) ::posix_spawn_file_actions_adddup2(&files, third->get(), kSocketAt);
+  ::posix_spawn_file_actions_addclosefrom_np(&files, third ? kSocketAt + 1 : STDERR_FILENO + 1);
   ::posix_spawn_file_actions_addchdir_np(&files, folder.c_str());
   return spawn_with(command, files, POSIX_SPAWN_SETPGROUP);
 }
@@ -121,6 +123,11 @@ Result<Fd> open_process(int pid) {
   Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (!fd) return fail(os_error("pidfd_open", std::to_string(pid)));
   return fd;
+}
+
+int pid_of(const Fd& pidfd) {
+  std::ifstream file("/proc/self/fdinfo/" + std::to_string(pidfd.get()));
+  return static_cast<int>(std::max(0L, field(file, "Pid:", true)));
 }
 
 bool signal_process(const Fd& pidfd, int signal) {

@@ -30,14 +30,16 @@ struct Command {
 // Forks and runs `body` with `socket`; for tests, in small single-threaded processes only.
 [[nodiscard]] Result<Child> fork_child(Fd socket, const std::function<int(Fd)>& body);
 // Starts a program of somebody else's in a process group of its own and in `folder`: /dev/null as descriptor 0, `output` as 1
-// and 2, nothing else open; no signal blocked, all with their default effect.
-[[nodiscard]] Result<Child> spawn_in_group(const Command& command, const std::string& folder, const Fd& output);
+// and 2, `third` as 3 where there is one, nothing else open; no signal blocked, all with their default effect.
+[[nodiscard]] Result<Child> spawn_in_group(const Command& command, const std::string& folder, const Fd& output, const Fd* third = nullptr);
 // Kills it and takes its status, so that nothing of it is left.
 void end(Child& child);
 // The same with its whole process group; the wait status: its own where it had ended already.
 int end_group(Child& child);
 
 [[nodiscard]] Result<Fd> open_process(int pid);
+// Of the process that a pidfd means, also where another process opened it; 0 where it is none, or has ended and been waited for.
+[[nodiscard]] int pid_of(const Fd& pidfd);
 // False where it has ended already.
 bool signal_process(const Fd& pidfd, int signal);
 // A real-time signal with a value (si_value.sival_ptr). False also where too many wait already.

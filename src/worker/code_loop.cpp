@@ -12,8 +12,6 @@
 #include "domain/link.h"
 #include "os/clock.h"
 #include "os/listener.h"
-#include "worker/code_environment.h"
-#include "worker/python_runtime.h"
 
 namespace mayfly::worker {
 namespace {
@@ -36,24 +34,12 @@ std::string id_of(const domain::RequestHead& head) {
   return uuid_text((head.ticket & ~std::uint64_t{0xffff}) | kVersion, kVariant | (head.ticket & 0xffff'ffff'ffff));
 }
 
-std::string exit_text(int wait_status) {
+std::string exit_text(std::optional<int> status) {
+  if (!status) return "Runtime.ExitError: nobody knows how it ended";
+  const int wait_status = *status;
   if (!WIFSIGNALED(wait_status)) return "Runtime.ExitError: exit status " + std::to_string(WEXITSTATUS(wait_status));
   const char* name = ::sigdescr_np(WTERMSIG(wait_status));
   return "Runtime.ExitError: signal " + std::to_string(WTERMSIG(wait_status)) + " (" + (name ? name : "unknown") + ")";
-}
-
-os::Command command_of(domain::CodeOrder order, std::string_view api, const std::string& models) {
-  if (!models.empty()) {
-    order.environment.push_back("MAYFLY_MODEL_URL=http://" + models);
-    order.environment.push_back("MAYFLY_MODEL_SOCKET=" + order.model_socket);
-  }
-  os::Command command{.program = order.arguments.at(0),
-                      .environment = code_environment(order, api, hex_text(os::random_seed(), os::random_seed()))};
-  for (std::size_t i = 1; i < order.arguments.size(); ++i) {
-    const std::string& argument = order.arguments[i];
-    command.arguments.emplace_back(argument == domain::kPythonRuntime ? kPythonRuntimeText : std::string_view(argument));
-  }
-  return command;
 }
 
 bool send_failed(int control, const Error& error) {
@@ -74,7 +60,7 @@ std::string seconds_of(Duration d) {
 
 }  // namespace
 
-CodeLoop::CodeLoop(os::Loop loop, CodeLink link, domain::CodeOrder order, CodeOptions options)
+CodeLoop::CodeLoop(os::Loop loop, CodeLink link, domain::CodeOrder order, CodeOptions options, CodeProgram program)
     : link_(std::move(link)), control_(link_.control), order_(std::move(order)), options_(std::move(options)),
       loop_(std::move(loop)),
       api_({.function_arn = domain::function_arn(order_.function), .response_max = options_.response_max}),
@@ -86,9 +72,9 @@ CodeLoop::CodeLoop(os::Loop loop, CodeLink link, domain::CodeOrder order, CodeOp
         os::clear_doorbell(link_.in.doorbell());
         take_frames();
       }),
-      exit_port_([this] { code_ended(); }) {}
+      exit_port_([this] { code_ended(); }), program_(std::move(program)) {}
 
-CodeLoop::~CodeLoop() { os::end_group(child_); }
+CodeLoop::~CodeLoop() { static_cast<void>(program_.end()); }
 
 CodeLoop::End CodeLoop::run() {
   begun_ = os::monotonic_now();
@@ -98,7 +84,7 @@ CodeLoop::End CodeLoop::run() {
   }
   take_frames();
   while (!end_ && loop_.turn(1h)) {}
-  os::end_group(child_);
+  static_cast<void>(program_.end());
   if (output_) output_->drain();
   while (const auto frame = *end_ == End::node_gone ? std::nullopt : link_.in.front()) {
     if (!accept(*frame)) break;
@@ -115,12 +101,15 @@ Result<void> CodeLoop::start() {
                               {.request = asked, .left = [this](ConnectionId from) { api_.left(from); }}));
   TRY(output_, CodeOutput::create(loop_, STDERR_FILENO));
   if (!order_.model_socket.empty()) { TRY(models_, ModelBridge::create(loop_, order_.model_socket)); }
-  const std::string models = models_ ? models_->address() : std::string();
-  auto child = os::spawn_in_group(command_of(order_, port_->address(), models), order_.folder, output_->far());
+  domain::CodeOrder order = order_;
+  if (models_) {
+    order.environment.push_back("MAYFLY_MODEL_URL=http://" + models_->address());
+    order.environment.push_back("MAYFLY_MODEL_SOCKET=" + order.model_socket);
+  }
+  const auto begun = program_.start(order, port_->address(), output_->far());
   output_->forget_far();
-  if (!child) return fail(child.error().code, "Runtime.InvalidEntrypoint: " + child.error().message + " (in " + order_.folder + ")");
-  child_ = std::move(*child);
-  TRY_VOID(loop_.watch(child_.pidfd.get(), os::kReadable, exit_port_));
+  if (!begun) return fail(begun.error().code, "Runtime.InvalidEntrypoint: " + begun.error().message + " (in " + order_.folder + ")");
+  TRY_VOID(loop_.watch(program_.pidfd().get(), os::kReadable, exit_port_));
   TRY_VOID(loop_.watch(control_.socket(), os::kReadable, control_port_));
   TRY_VOID(loop_.watch(link_.in.doorbell(), os::kReadable, bell_port_));
   return {};
@@ -247,9 +236,9 @@ void CodeLoop::code_ended() {
   port_->read_all();  // its last words may be an answer
   output_->drain();
   if (end_) return;
-  loop_.unwatch(child_.pidfd.get());
+  loop_.unwatch(program_.pidfd().get());
   static_cast<void>(cpu_now());  // the last look at its clock
-  const std::string text = exit_text(os::end_group(child_)) + "; its last words are in the log";
+  const std::string text = exit_text(program_.end()) + "; its last words are in the log";
   if (running_) refuse(*std::exchange(running_, std::nullopt), {Code::unavailable, text}, true);
   end(told_start_ ? End::code_ended : End::not_started);
   say_failed(text);
@@ -296,7 +285,7 @@ void CodeLoop::reply(const Call& call, ReplyHead head, std::string_view body) {
 
 // A program that is gone takes its clock with it: what it showed last counts.
 Duration CodeLoop::cpu_now() {
-  code_cpu_ = std::max(code_cpu_, os::process_cpu(child_.pid));
+  code_cpu_ = std::max(code_cpu_, os::process_cpu(program_.pid()));
   return os::process_cpu_now() + code_cpu_;
 }
 
@@ -305,20 +294,36 @@ std::uint64_t CodeLoop::cpu_since_last() {
   return ns(now - std::exchange(cpu_told_, now));
 }
 
-void run_code(int control, std::span<const os::Fd> link, std::string_view order_json) {
-  const auto prepare = [&]() -> Result<std::unique_ptr<CodeLoop>> {
-    if (link.size() < 3) return fail(Code::internal, "an order to run code without its rings");
-    TRY(domain::CodeOrder order, domain::parse_code_order(order_json));
-    TRY(os::Ring in, os::open_ring(link[0].get(), 0, link[1].get()));
-    TRY(os::Ring out, os::open_ring(link[0].get(), 1, link[2].get()));
-    TRY(os::Loop loop, os::Loop::create());
-    return std::make_unique<CodeLoop>(std::move(loop), CodeLink{control, std::move(in), std::move(out)}, std::move(order), CodeOptions{});
-  };
+namespace {
+
+Result<std::unique_ptr<CodeLoop>> prepare(int control, std::span<const os::Fd> link, domain::CodeOrder order, CodeOptions options,
+                                          CodeProgram program) {
+  if (link.size() < 3) return fail(Code::internal, "an order to run code without its rings");
+  TRY(os::Ring in, os::open_ring(link[0].get(), 0, link[1].get()));
+  TRY(os::Ring out, os::open_ring(link[0].get(), 1, link[2].get()));
+  TRY(os::Loop loop, os::Loop::create());
+  return std::make_unique<CodeLoop>(std::move(loop), CodeLink{control, std::move(in), std::move(out)}, std::move(order),
+                                    std::move(options), std::move(program));
+}
+
+[[noreturn]] void run(int control, Result<std::unique_ptr<CodeLoop>> loop) {
   ::signal(domain::kCancelSignal, SIG_IGN);  // it comes beside a cancel frame, which is read in time here
-  const auto loop = prepare();
   if (!loop) ::_exit(send_failed(control, loop.error()) ? 0 : 1);
   (*loop)->run();
   ::_exit(0);
+}
+
+}  // namespace
+
+void run_code(int control, std::span<const os::Fd> link, std::string_view order_json) {
+  auto order = domain::parse_code_order(order_json);
+  if (!order) run(control, fail(order.error()));
+  run(control, prepare(control, link, std::move(*order), {}, {}));
+}
+
+void run_forked_code(int control, std::span<const os::Fd> link, const domain::CodeOrder& order, CodeProgram program) {
+  // Its loopback is its template's, too, and its template's other instances'.
+  run(control, prepare(control, link, order, {.address = "127.0.0.1:0"}, std::move(program)));
 }
 
 }  // namespace mayfly::worker

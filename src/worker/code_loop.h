@@ -25,10 +25,10 @@
 #include "domain/frame.h"
 #include "os/fd.h"
 #include "os/loop.h"
-#include "os/process.h"
 #include "os/ring.h"
 #include "worker/code_output.h"
 #include "worker/code_port.h"
+#include "worker/code_program.h"
 #include "worker/model_bridge.h"
 #include "worker/node_control.h"
 #include "worker/runtime_api.h"
@@ -55,7 +55,8 @@ class CodeLoop {
     given_up,     // on a call that was cancelled or too slow
   };
 
-  CodeLoop(os::Loop loop, CodeLink link, domain::CodeOrder order, CodeOptions options);
+  // `program`: one that waits already; else it starts the order's.
+  CodeLoop(os::Loop loop, CodeLink link, domain::CodeOrder order, CodeOptions options, CodeProgram program = {});
   ~CodeLoop();
   CodeLoop(const CodeLoop&) = delete;
   CodeLoop& operator=(const CodeLoop&) = delete;
@@ -102,7 +103,7 @@ class CodeLoop {
   std::unique_ptr<CodePort> port_;
   std::unique_ptr<ModelBridge> models_;                // where it may call models
   std::unique_ptr<CodeOutput> output_;
-  os::Child child_;
+  CodeProgram program_;
   Instant begun_{};
   std::optional<Call> running_;                        // the one that the Runtime API knows
   std::deque<Call> waiting_;
@@ -115,5 +116,7 @@ class CodeLoop {
 // The whole of it, for the process that got a LoadOrder to run code: `link` is ring, doorbell of the node's frames, doorbell of
 // the replies. Says failed where the order is none.
 [[noreturn]] void run_code(int control, std::span<const os::Fd> link, std::string_view order_json);
+// The same for a child of a template's host (worker/code_template.h), whose program waits.
+[[noreturn]] void run_forked_code(int control, std::span<const os::Fd> link, const domain::CodeOrder& order, CodeProgram program);
 
 }  // namespace mayfly::worker

@@ -19,6 +19,7 @@
 #include "os/clock.h"
 #include "os/ring.h"
 #include "worker/code_loop.h"
+#include "worker/code_template.h"
 #include "worker/http_host.h"
 #include "worker/jobs.h"
 #include "worker/made_up.h"
@@ -82,7 +83,7 @@ Received receive_order(int control) {
     Received got;
     std::memcpy(&got.order, bytes.data(), sizeof got.order);
     const std::size_t entries = (packet->size - sizeof(LoadOrder)) / sizeof(domain::FileEntry);
-    const bool code = got.order.role == Role::code || got.order.role == Role::unpack;  // their files are bound into the sandbox
+    const bool code = domain::is_code(got.order.role) || got.order.role == Role::unpack;  // their files are bound into the sandbox
     if ((got.order.files == 0 && !code) || got.order.files > entries || packet->fds.size() < 3 + got.order.files)
       report_failure(control, {Code::internal, "a load order without its files"});
     got.files.resize(got.order.files);
@@ -208,6 +209,10 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
     auto code = domain::parse_code_order(got.labels);
     if (code && code->contract != domain::Contract::lambda) run_http(control.get(), std::span(got.fds).first(3), std::move(*code));
     run_code(control.get(), std::span(got.fds).first(3), got.labels);
+  }
+  if (order.role == Role::code_template) {
+    got.fds.clear();
+    run_code_template(control, got.labels);
   }
   if (order.role == Role::unpack) {
     const auto unpacked = unpack_archive(domain::kArchivePlace, domain::kPackagePlace, {.bytes_max = order.output_size_max});

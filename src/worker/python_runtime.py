@@ -3,7 +3,7 @@ as `python3 -c`. What it answers and the names of its errors are those of AWS's 
 import sys
 
 sys.path.pop(0)  # "", the package's folder: its json.py must not become ours
-import decimal, http.client, importlib, json, os, time, traceback, types
+import decimal, gc, http.client, importlib, json, os, select, signal, socket, threading, time, traceback, types, warnings
 
 ROOT, OURS = "/2018-06-01/runtime/", "<string>"  # the name that Python has for a program of -c
 
@@ -94,7 +94,164 @@ def call(handler, headers, body):
         return "error", describe(error, request_id)
 
 
-def main():
+def tasks():
+    return len(os.listdir("/proc/self/task"))
+
+
+def made_at_import():
+    """What would be the same in every fork and must not be; the module's own mayfly_after_fork() may renew it."""
+    random, numpy, uuid = (sys.modules.get(name) for name in ("random", "numpy.random", "uuid"))
+    kinds = {(random and random.Random): "random.Random", (numpy and numpy.Generator): "numpy.random.Generator",
+             (numpy and numpy.RandomState): "numpy.random.RandomState", (uuid and uuid.UUID): "uuid.UUID"}
+    renewed = [random and random._inst, numpy and numpy.mtrand._rand]
+    for found in gc.get_objects():
+        kind = type(found)
+        if kind not in kinds or any(found is one for one in renewed) or (uuid and kind is uuid.UUID and found.version != 4):
+            continue
+        return f"the module holds a {kinds[kind]} made at import, which all forks would share"
+
+
+def unfit(module):
+    """Why this process can't be forked once it has imported everything; None: it can."""
+    if not hasattr(os, "pidfd_open"):
+        return "this Python is too old: 3.9 or later is wanted"
+    if not os.path.exists("/proc/self/task"):
+        return "this sandbox has no /proc"
+    own = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
+    if own:
+        return f"the module started {len(own)} thread{'s' * (len(own) > 1)}: {', '.join(own)[:200]}"
+    if tasks() > 1:
+        # Libraries that know of forks (OpenBLAS) end their threads before one, and start them again when there is work.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trial = os.fork()
+        if trial == 0:
+            os._exit(0)
+        os.waitpid(trial, 0)
+    if tasks() > 1:
+        return f"a library started {tasks() - 1} threads and keeps them"
+    if os.path.exists("/proc/self/task/%d/children" % os.getpid()) and open("/proc/self/task/%d/children" % os.getpid()).read().split():
+        return "the module started a program"
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            what = os.readlink("/proc/self/fd/" + fd)
+        except OSError:
+            continue  # the list's own
+        if int(fd) > 3 and not what.startswith(("/dev/", "/proc/")):
+            return "the module holds a socket" if what.startswith("socket:") else f"the module holds {what} open"
+    return None if hasattr(module, "mayfly_after_fork") else made_at_import()
+
+
+class Forks:
+    """The process that has imported everything, and what it has forked. Its host asks on `link`; of each fork a socket is shared by
+    the host of that instance, the fork, until it begins, and this process, which says on it how the fork ended."""
+
+    def __init__(self, link):
+        self.link, self.poll, self.by_end, self.by_socket = link, select.poll(), {}, {}
+        self.poll.register(link, select.POLLIN)
+
+    def serve(self):
+        """Returns in a fork alone, with its socket."""
+        while True:
+            for fd, _ in self.poll.poll():
+                if fd == self.link.fileno():
+                    if forked := self.fork():
+                        return forked
+                elif fd in self.by_end:
+                    self.tell_end(fd)
+                elif fd in self.by_socket:
+                    self.bury(fd)
+
+    def fork(self):
+        data, passed, _, _ = self.link.recvmsg(64, socket.CMSG_SPACE(4))
+        if not data:
+            os._exit(0)  # its host is gone; its forks stay
+        shared = socket.socket(fileno=int.from_bytes(passed[0][2], sys.byteorder))
+        try:
+            pid = os.fork()
+        except OSError as error:
+            shared.send(str(error).encode())
+            return shared.close()
+        if pid == 0:
+            for _, other, end in self.by_socket.values():
+                other.close()
+                os.close(end)
+            self.link.close()
+            return shared
+        end = os.pidfd_open(pid)
+        self.by_end[end] = self.by_socket[shared.fileno()] = (pid, shared, end)
+        self.poll.register(end, select.POLLIN)
+        self.poll.register(shared, 0)  # of a hang-up one is always told
+
+    def tell_end(self, end):
+        pid, shared, _ = self.by_end.pop(end)
+        self.poll.unregister(end)
+        how = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        try:
+            shared.send(b"%d" % (how.si_status << 8 if how.si_code == os.CLD_EXITED else how.si_status))
+        except OSError:
+            pass
+
+    def bury(self, fd):
+        """Its host has let go of it, or is gone: only now may its number come to mean another."""
+        pid, shared, end = self.by_socket.pop(fd)
+        self.poll.unregister(shared)
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except OSError:
+            pass
+        os.waitpid(pid, 0)
+        if self.by_end.pop(end, None):
+            self.poll.unregister(end)
+        os.close(end)
+        shared.close()
+
+
+def take_over(shared, module):
+    """A fork's first steps: nothing before its host says so."""
+    os.setpgid(0, 0)
+    shared.send(b"here")
+    data, passed, _, _ = shared.recvmsg(1 << 17, socket.CMSG_SPACE(4))
+    if not data:
+        os._exit(0)
+    output = int.from_bytes(passed[0][2], sys.byteorder)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    shared.close()
+    for entry in data.decode("utf-8", "surrogateescape").split("\0")[:-1]:
+        name, _, value = entry.partition("=")
+        if os.environ.get(name) != value and name.startswith("AWS_LAMBDA_"):
+            os.environ[name] = value
+    if numpy := sys.modules.get("numpy.random"):
+        numpy.seed()  # random renews itself
+    if torch := sys.modules.get("torch"):
+        torch.seed()
+    if renew := getattr(module, "mayfly_after_fork", None):
+        renew()
+
+
+def be_template():
+    link = socket.socket(fileno=3)
+    os.set_inheritable(3, False)
+    try:
+        handler = find_handler(os.environ["_HANDLER"])
+        module = sys.modules[os.environ["_HANDLER"].rpartition(".")[0].replace("/", ".")]
+        why = unfit(module)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+    if why:
+        link.send(("not forked: " + why).encode()[:4000])
+        sys.exit(0)
+    sys.stdout.flush()
+    gc.collect()
+    gc.freeze()  # a look at them all would copy their pages
+    link.send(b"ready")
+    take_over(Forks(link).serve(), module)
+    return handler
+
+
+def main(handler=None):
     connection = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
 
     def ask(method, path, body=None):
@@ -110,10 +267,8 @@ def main():
             sys.exit(f"no call to run: {reply.status} {text.decode()}")
         return reply.headers, text
 
-    sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
-    sys.stdout.reconfigure(line_buffering=True)
     try:
-        handler = find_handler(os.environ["_HANDLER"])
+        handler = handler or find_handler(os.environ["_HANDLER"])
     except Exception as error:
         ask("POST", "init/error", describe(error))
         sys.exit(1)
@@ -123,4 +278,6 @@ def main():
         ask("POST", f"invocation/{headers['Lambda-Runtime-Aws-Request-Id']}/{outcome}", value)
 
 
-main()
+sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
+sys.stdout.reconfigure(line_buffering=True)
+main(be_template() if sys.argv[1:] == ["template"] else None)

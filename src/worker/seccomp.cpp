@@ -307,8 +307,9 @@ Result<void> apply_role_filter(domain::Role role, int threads) {
     case domain::Role::check:
     case domain::Role::compile:
     case domain::Role::tune: return install(Filter::job);
-    case domain::Role::unpack:
-    case domain::Role::code: return {};  // its sandbox came with the filter, which what it execs gets too
+    case domain::Role::code:
+    case domain::Role::code_template:
+    case domain::Role::unpack: return {};  // its sandbox came with the filter, which what it execs gets too
   }
   return fail(Code::invalid_argument, "a process was given a role that does not exist: " + std::to_string(static_cast<int>(role)));
 }

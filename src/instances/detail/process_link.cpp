@@ -138,13 +138,14 @@ bool ProcessLink::read_packet() {
 void ProcessLink::take_packet(std::string_view bytes, os::Packet&& packet) {
   domain::Message head;
   if (!read_as(bytes, head)) return broken("a message without a head");
-  if (head.kind != domain::MessageKind::reply_body && !packet.fds.empty()) return broken("a descriptor that nobody asked for");
+  const bool may_bring_one = head.kind == domain::MessageKind::reply_body || head.kind == domain::MessageKind::hello;
+  if (packet.fds.size() > (may_bring_one ? 1U : 0U)) return broken("a descriptor that nobody asked for");
   std::string_view text;
   switch (head.kind) {
     case domain::MessageKind::hello:
       if (said_hello_ || packet.pid <= 0) return broken("a second hello");
       said_hello_ = true;
-      return owner_.link_hello(*this, packet.pid);
+      return owner_.link_hello(*this, packet.pid, packet.fds.empty() ? os::Fd() : std::move(packet.fds[0]));
     case domain::MessageKind::ready: {
       domain::ReadyMessage ready;
       if (ready_ || !said_hello_ || !read_as(bytes, ready) || !text_behind(bytes, ready, text)) return broken("a ready that is none");

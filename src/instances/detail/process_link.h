@@ -25,7 +25,8 @@ class ProcessLink;
 
 class LinkOwner {
  public:
-  virtual void link_hello(ProcessLink& link, int pid) = 0;
+  // `program`: a pidfd beside it, or none.
+  virtual void link_hello(ProcessLink& link, int pid, os::Fd program) = 0;
   virtual void link_ready(ProcessLink& link, const domain::ReadyMessage& ready, std::string_view result) = 0;
   virtual void link_failed(ProcessLink& link, const Error& error) = 0;
   virtual void link_reply(ProcessLink& link, Reply&& reply) = 0;

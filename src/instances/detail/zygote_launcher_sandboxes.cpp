@@ -198,7 +198,16 @@ void ZygoteLauncher::apply_limits(Process& process) {
   cgroups_->put_in(process.group, process.pid, &process.limits);
 }
 
-void ZygoteLauncher::link_hello(ProcessLink& link, int pid) {
+// What a process waits for until it is in its group; called on the groups' thread.
+std::function<void()> ZygoteLauncher::tell_held(const Process& process) {
+  return [this, id = process.id, alive = std::weak_ptr(alive_), &loop = loop_] {
+    loop.post([this, id, alive] {
+      if (!alive.expired()) tell_held_order(id);
+    });
+  };
+}
+
+void ZygoteLauncher::link_hello(ProcessLink& link, int pid, os::Fd program) {
   Process& process = of(link);
   auto pidfd = os::open_process(pid);
   const auto facts = os::process_facts(pid);
@@ -213,14 +222,18 @@ void ZygoteLauncher::link_hello(ProcessLink& link, int pid) {
   process.order.reset();
   process.group = cgroups_->take();
   process.cpu_before = os::process_cpu(pid);
-  std::function<void()> then;
-  if (!process.held_order.empty())
-    then = [this, id = process.id, alive = std::weak_ptr(alive_), &loop = loop_] {
-      loop.post([this, id, alive] {
-        if (!alive.expired()) tell_held_order(id);
-      });
-    };
-  cgroups_->put_in(process.group, pid, process.stage == Stage::blank ? nullptr : &process.limits, std::move(then));
+  const os::GroupLimits* limits = process.stage == Stage::blank ? nullptr : &process.limits;
+  auto then = process.held_order.empty() ? std::function<void()>{} : tell_held(process);
+  if (!process.forked || process.role != domain::Role::code) {
+    cgroups_->put_in(process.group, pid, limits, std::move(then));
+  } else {
+    // A pidfd from in there can only mean a process in there.
+    const int program_pid = os::pid_of(program);
+    if (program_pid == 0) return link_broken(link, "a fork of code without its program");
+    process.program = std::move(program);
+    cgroups_->put_in(process.group, pid, limits);
+    cgroups_->put_in(process.group, program_pid, nullptr, std::move(then));
+  }
   if (process.stage == Stage::blank) {
     loop_.cancel(process.deadline);
     refill_pause_ = {};
