@@ -101,7 +101,7 @@ Result<std::string> lambda::from_base64(std::string_view text) {
   const Error bad{Code::invalid_argument, "ZipFile is not base64"};
   std::size_t padding = 0;
   while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;
-  if (text.size() % 4 != 0) return fail(bad);
+  if (text.size() % 4 != 0 || text.find('=') < text.size() - padding) return fail(bad);
   std::string bytes(text.size() / 4 * 3, '\0');
   // It would forgive blanks at both ends, which would change the length.
   const int size = ::EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()), reinterpret_cast<const unsigned char*>(text.data()),
