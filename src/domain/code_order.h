@@ -13,6 +13,8 @@ namespace mayfly::domain {
 // As one of the arguments it stands for the text of the host's own runtime for Python:
 // {"/usr/bin/python3", "-c", kPythonRuntime} runs a package that brings no runtime client.
 constexpr std::string_view kPythonRuntime = "mayfly:python";
+// The same for Node.js: {"/usr/bin/node", "--input-type=module", "-e", kNodeRuntime}.
+constexpr std::string_view kNodeRuntime = "mayfly:node";
 
 struct CodeOrder {
   std::vector<std::string> arguments;    // the first is the program: an absolute path, as the sandbox sees it
@@ -22,6 +24,7 @@ struct CodeOrder {
   int version = 1;
   int memory_mb = 1024;                  // told to the program; the sandbox holds it to the limit
   std::int64_t timeout_ms = 30'000;      // told to the program; each call's deadline comes with the call
+  std::string runtime;                   // "python3.11"; told to the program, "" where it is nobody's
   std::string folder = "/var/task";      // where the code lies: working directory and LAMBDA_TASK_ROOT
   friend bool operator==(const CodeOrder&, const CodeOrder&) = default;
 };

@@ -81,13 +81,11 @@ Result<Prepared> prepare_code(const StartOrder& order) {
     TRY_VOID(os::let_all_run(location));
     bind(location, std::string(kTaskFolder) + "/" + file.path);
   }
-  domain::CodeOrder code{.arguments = {runtime.program}, .handler = order.handler, .function = order.model_name,
+  domain::CodeOrder code{.arguments = arguments_of(runtime, order.runtime, order.handler, order.memory_max),
+                         .handler = order.handler, .function = order.model_name,
                          .version = order.version_number, .memory_mb = static_cast<int>(order.memory_max.count >> 20),
-                         .timeout_ms = std::chrono::duration_cast<std::chrono::milliseconds>(order.timeout).count()};
-  if (order.runtime.starts_with("python")) {
-    code.arguments.emplace_back("-c");
-    code.arguments.emplace_back(domain::kPythonRuntime);
-  }
+                         .timeout_ms = std::chrono::duration_cast<std::chrono::milliseconds>(order.timeout).count(),
+                         .runtime = order.runtime};
   for (const auto& [name, value] : order.environment) code.environment.push_back(name + "=" + value);
   prepared.order = domain::to_json(code);
   return prepared;

@@ -13,6 +13,7 @@
 #include "os/clock.h"
 #include "os/listener.h"
 #include "worker/code_environment.h"
+#include "worker/node_runtime.h"
 #include "worker/python_runtime.h"
 
 namespace mayfly::worker {
@@ -47,7 +48,8 @@ os::Command command_of(const domain::CodeOrder& order, std::string_view api) {
                       .environment = code_environment(order, api, hex_text(os::random_seed(), os::random_seed()))};
   for (std::size_t i = 1; i < order.arguments.size(); ++i) {
     const std::string& argument = order.arguments[i];
-    command.arguments.emplace_back(argument == domain::kPythonRuntime ? kPythonRuntimeText : std::string_view(argument));
+    command.arguments.emplace_back(argument == domain::kPythonRuntime ? kPythonRuntimeText
+                                   : argument == domain::kNodeRuntime ? kNodeRuntimeText : std::string_view(argument));
   }
   return command;
 }
@@ -254,7 +256,8 @@ void CodeLoop::code_ended() {
 void CodeLoop::finish(RuntimeApi::Outcome&& outcome) {
   const Call call = *std::exchange(running_, std::nullopt);
   loop_.cancel(deadline_);
-  ReplyHead head{.run_ns = ns(os::monotonic_now() - call.given), .rows = 1, .batch_rows = 1};
+  ReplyHead head{.run_ns = ns(os::monotonic_now() - call.given), .rows = 1, .batch_rows = 1, .last = outcome.last};
+  if (outcome.last) end(End::code_ended);
   if (!outcome.error) {
     if (outcome.response.size() <= domain::kInlineMax || control_.send_body(call.head.ticket, outcome.response)) {
       head.in_memfd = outcome.response.size() > domain::kInlineMax;
