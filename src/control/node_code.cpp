@@ -19,13 +19,38 @@ HasFile files_of(const Version& version, const store::Packages& packages) {
   return [&packages, sha256 = version.files[0].sha256](const std::string& path) { return packages.holds(sha256, path); };
 }
 
+std::unexpected<Error> missing(const domain::Manifest& manifest, const std::string& file) {
+  return fail(Code::invalid_argument, "the handler " + manifest.handler + " wants '" + file +
+                                          "', which is not in the package: add it, or name another handler");
+}
+
+// The file's name ends at its first dot: what follows may be a path of names.
+Result<void> check_node(const domain::Manifest& manifest, const HasFile& has) {
+  const std::size_t base = manifest.handler.find_last_of('/') + 1;
+  const std::string module = manifest.handler.substr(0, manifest.handler.find('.', base));
+  for (const char* ending : {".js", ".mjs", ".cjs", "", "/index.js"})
+    if (has(module + ending)) return {};
+  return missing(manifest, module + ".js");
+}
+
+// AWS's own client of the Runtime API runs Java here; the handler's class may be in any jar. The jar's version is not known, so an
+// archive, which can only be asked for whole names, is not looked into: its start fails, and Java says in the log what it lacks.
+Result<void> check_java(const Version& version) {
+  const std::string client = "aws-lambda-java-runtime-interface-client";
+  if (version.files[0].archive || std::ranges::any_of(version.files, [&](const FileRef& f) { return f.path.starts_with("lib/" + client); }))
+    return {};
+  return fail(Code::invalid_argument,
+              "runtime " + version.manifest.runtime + " wants lib/" + client + "-VERSION.jar, which is not there: add com.amazonaws:" +
+                  client + " to the dependencies, and bring all of them: "
+                  "mvn dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=lib");
+}
+
 Result<void> check_python(const domain::Manifest& manifest, const HasFile& has) {
   const std::string module = manifest.handler.substr(0, manifest.handler.find_last_of('.'));
   std::string path = module;
   std::ranges::replace(path, '.', '/');
   if (has(path + ".py") || has(path + "/__init__.py") || has(path + ".so")) return {};
-  return fail(Code::invalid_argument, "the handler " + manifest.handler + " wants '" + path +
-                                          ".py', which is not in the package: add it, or name another handler");
+  return missing(manifest, path + ".py");
 }
 
 // That what a program which serves HTTP begins with is there; what it is of the machine's is looked for when it starts.
@@ -51,7 +76,10 @@ Result<void> check_program(const domain::Manifest& manifest, const HasFile& has)
 }
 
 // That the handler's file is there, as the runtime will look for it.
-Result<void> check_code(const domain::Manifest& manifest, const HasFile& has) {
+Result<void> check_code(const Version& version, const HasFile& has) {
+  const domain::Manifest& manifest = version.manifest;
+  if (manifest.runtime.starts_with("nodejs")) return check_node(manifest, has);
+  if (manifest.runtime.starts_with("java")) return check_java(version);
   if (manifest.runtime.starts_with("python")) return check_python(manifest, has);
   if (manifest.serves_http()) return check_program(manifest, has);
   if (!manifest.runtime.starts_with("provided") || has("bootstrap")) return {};
@@ -64,7 +92,7 @@ void Node::commit_code(DeployOrder order, Version version, Done<VersionView> don
   const FileRef first = version.files[0];
   auto then = [this, order = std::move(order), version = std::move(version), done = std::move(done)](const Result<void>& unpacked) mutable {
     if (!unpacked) return done(fail(unpacked.error()));
-    const auto sound = check_code(version.manifest, files_of(version, store_.packages()));
+    const auto sound = check_code(version, files_of(version, store_.packages()));
     if (!sound) return done(fail(sound.error()));
     commit_version(std::move(order), std::move(version), std::move(done));
   };

@@ -30,7 +30,7 @@ Result<void> check(const CodeOrder& order) {
     if (equals == entry.size() || !valid_environment_name(std::string_view(entry).substr(0, equals)))
       return wrong("the environment has '" + entry.substr(0, std::min<std::size_t>(equals, 64)) + "', which is no NAME=value");
   }
-  const std::vector<std::string> texts{order.handler, order.function, order.folder, order.model_socket};
+  const std::vector<std::string> texts{order.handler, order.function, order.folder, order.model_socket, order.runtime};
   for (const auto* list : {&order.arguments, &order.environment, &texts})
     if (std::ranges::any_of(*list, has_nul)) return wrong("a text holds a NUL");
   return {};
@@ -46,7 +46,7 @@ bool valid_environment_name(std::string_view name) {
 std::string to_json(const CodeOrder& o) {
   return Json{{"arguments", o.arguments}, {"environment", o.environment}, {"handler", o.handler}, {"function", o.function},
               {"version", o.version}, {"memory_mb", o.memory_mb}, {"timeout_ms", o.timeout_ms}, {"folder", o.folder},
-              {"model_socket", o.model_socket},
+              {"model_socket", o.model_socket}, {"runtime", o.runtime},
               {"contract", static_cast<int>(o.contract)}, {"concurrency", o.concurrency}}
       .dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -62,6 +62,7 @@ Result<CodeOrder> parse_code_order(std::string_view text) {
     order.function = json.at("function").get<std::string>();
     order.folder = json.at("folder").get<std::string>();
     order.model_socket = json.value("model_socket", "");
+    order.runtime = json.at("runtime").get<std::string>();
     const std::int64_t version = integer(json.at("version")), memory = integer(json.at("memory_mb"));
     order.timeout_ms = integer(json.at("timeout_ms"));
     if (version < 1 || version > 1'000'000'000 || memory < 1 || memory > 1'000'000'000 || order.timeout_ms < 1)

@@ -13,6 +13,8 @@ namespace mayfly::domain {
 // As one of the arguments it stands for the text of the host's own runtime for Python:
 // {"/usr/bin/python3", "-c", kPythonRuntime} runs a package that brings no runtime client.
 constexpr std::string_view kPythonRuntime = "mayfly:python";
+// The same for Node.js: {"/usr/bin/node", "--input-type=module", "-e", kNodeRuntime}.
+constexpr std::string_view kNodeRuntime = "mayfly:node";
 
 // What the program speaks with its host.
 enum class Contract : std::uint8_t {
@@ -29,6 +31,7 @@ struct CodeOrder {
   int version = 1;
   int memory_mb = 1024;                  // told to the program; the sandbox holds it to the limit
   std::int64_t timeout_ms = 30'000;      // told to the program; each call's deadline comes with the call
+  std::string runtime;                   // "python3.11"; told to the program, "" where it is nobody's
   std::string folder = "/var/task";      // where the code lies: working directory and LAMBDA_TASK_ROOT
   std::string model_socket;              // where it calls models of the node, a unix socket; "": it may call none
   Contract contract = Contract::lambda;

@@ -9,7 +9,8 @@ namespace {
 
 CodeOrder order() {
   return {.arguments = {"/usr/bin/python3", "-c", std::string(kPythonRuntime)}, .environment = {"A=1", "B_2=x=y", "EMPTY="},
-          .handler = "app.handler", .function = "greet", .version = 7, .memory_mb = 256, .timeout_ms = 3000, .folder = "/var/task"};
+          .handler = "app.handler", .function = "greet", .version = 7, .memory_mb = 256, .timeout_ms = 3000,
+          .runtime = "python3.11", .folder = "/var/task"};
 }
 
 TEST(CodeOrder, ThereAndBackUnchanged) {

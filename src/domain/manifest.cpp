@@ -170,9 +170,10 @@ Result<void> read_model(const Tree& value, Manifest& into, Lines&) {
 // Of Lambda's names those that run here; "provided": the folder's `bootstrap` speaks the Runtime API itself. Then programs that
 // serve HTTP.
 constexpr std::string_view kRuntimes[] = {"python3.8",  "python3.9",  "python3.10", "python3.11",   "python3.12",
-                                          "python3.13", "python3.14", "provided",   "provided.al2", "provided.al2023",
-                                          "http",       "azure",      "functions-framework-python", "functions-framework-nodejs",
-                                          "functions-framework-go"};
+                                          "python3.13", "python3.14", "nodejs18.x", "nodejs20.x",   "nodejs22.x",
+                                          "nodejs24.x", "java17",     "java21",     "provided",     "provided.al2",
+                                          "provided.al2023", "http", "azure", "functions-framework-python",
+                                          "functions-framework-nodejs", "functions-framework-go"};
 constexpr std::size_t kEnvironmentMax = 4096;             // of all names and values, as there
 
 Result<void> read_runtime(const Tree& value, Manifest& into, Lines&) {
@@ -342,7 +343,10 @@ Result<void> check_together(const Manifest& m, const Lines& lines) {
   }
   if (!m.runtime.starts_with("python") && m.fork != Forks::auto_)
     return refuse(line("runtime", "fork"), "fork is for code in Python: name its runtime, like python3.11, or leave fork out");
-  if (m.runtime.starts_with("python") && m.handler.find('.') == m.handler.npos)
+  const bool wants_file = m.runtime.starts_with("python") || m.runtime.starts_with("nodejs");
+  if (m.runtime.starts_with("java") && m.handler.empty())
+    return refuse(line("runtime", "handler"), "no handler: write handler: package.Class::method");
+  if (wants_file && m.handler.find('.') == m.handler.npos)
     return refuse(line("runtime", "handler"), "the handler " + in_quotes(m.handler) + " names no function: write handler: file.function");
   if (m.scaling.min > m.scaling.max)
     return refuse(line("scaling.min", "scaling.max"), "scaling.min " + std::to_string(m.scaling.min) + " is more than scaling.max " +

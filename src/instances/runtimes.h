@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/units.h"
 
 namespace mayfly::instances {
 
@@ -15,10 +16,17 @@ struct Runtime {
   std::vector<std::string> folders;        // bound read-only at the same place
 };
 
-// "python3.11": the interpreter of this name on `path` (as PATH), in /usr/bin, or of pyenv below `home`; scripts in its place,
-// like pyenv's shims, are passed over. "provided…": the function's own /var/task/bootstrap.
+// Programs in the folders of `path` (as PATH), in /usr/bin and where this kind is installed beside; scripts in their place,
+// like pyenv's shims, are passed over.
+// "python3.11": the interpreter of this name; below `home` pyenv's.
+// "nodejs20.x", "java21": the one of this major version, else the oldest newer one; never an older one. A `node` whose
+//   files don't tell its version comes last: worker/node_runtime.mjs asks it.
+// "provided…": the function's own /var/task/bootstrap.
 // not_found: says which is missing and which are there.
 [[nodiscard]] bool is_program(const std::filesystem::path& file);  // for this machine to run: no script
 [[nodiscard]] Result<Runtime> find_runtime(std::string_view name, std::string_view path, std::string_view home);
+
+// How it is started for this handler: the program first (domain::CodeOrder::arguments). `memory`: of the whole sandbox.
+[[nodiscard]] std::vector<std::string> arguments_of(const Runtime& runtime, std::string_view name, std::string_view handler, Bytes memory);
 
 }  // namespace mayfly::instances

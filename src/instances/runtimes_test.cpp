@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "domain/code_order.h"
+
 namespace mayfly::instances {
 namespace {
 
@@ -55,6 +57,54 @@ TEST_F(RuntimesTest, WhatIsMissingIsNamed) {
   EXPECT_EQ(missing.error().code, Code::not_found);
   EXPECT_TRUE(missing.error().message.starts_with("this machine has no python3.99: install it, or choose one that is there ("))
       << missing.error().message;
+}
+
+TEST_F(RuntimesTest, OfAMajorVersionTheOldestThatIsNotOlder) {
+  const auto add_node = [&](const std::string& folder, const std::string& major) {
+    add(folder + "/bin/node", kElf);
+    add(folder + "/include/node/node_version.h", "/* head */\n#define NODE_MAJOR_VERSION " + major + "\n");
+  };
+  add_node("a", "97");
+  add_node("b", "94");
+  add_node("c", "91");
+  const std::string path = (root / "a/bin").string() + ":" + (root / "b/bin").string() + ":" + (root / "c/bin").string();
+  EXPECT_EQ(find_runtime("nodejs94.x", path, "")->program, (root / "b/bin/node").string());
+  EXPECT_EQ(find_runtime("nodejs92.x", path, "")->program, (root / "b/bin/node").string());
+  EXPECT_EQ(find_runtime("nodejs95.x", path, "")->folders.back(), (root / "a").string());
+  const auto missing = find_runtime("nodejs98.x", path, "");
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().code, Code::not_found);
+  EXPECT_TRUE(missing.error().message.starts_with("this machine has no Node.js 98 or newer for nodejs98.x: install it"))
+      << missing.error().message;
+  EXPECT_NE(missing.error().message.find("94 at " + (root / "b/bin/node").string()), std::string::npos) << missing.error().message;
+}
+
+TEST_F(RuntimesTest, VersionsAreReadFromWhatLiesBesideAProgram) {
+  add(".nvm/versions/node/v93.1.0/bin/node", kElf);
+  add("npm/bin/node", kElf);
+  add("npm/package.json", "{\"name\": \"node\", \"version\": \"95.2.0\"}");
+  add("jdk/bin/java", kElf);
+  add("jdk/release", "IMPLEMENTOR=\"x\"\nJAVA_VERSION=\"96.0.1\"\n");
+  EXPECT_EQ(find_runtime("nodejs93.x", "", root.string())->program, (root / ".nvm/versions/node/v93.1.0/bin/node").string());
+  EXPECT_EQ(find_runtime("nodejs94.x", (root / "npm/bin").string(), root.string())->program, (root / "npm/bin/node").string());
+  EXPECT_EQ(find_runtime("java90", (root / "jdk/bin").string(), "")->program, (root / "jdk/bin/java").string());
+  EXPECT_TRUE(find_runtime("java97", (root / "jdk/bin").string(), "").error().message.starts_with("this machine has no Java 97 or newer"));
+}
+
+TEST_F(RuntimesTest, ANodeOfAnUnknownVersionComesLast) {
+  add("a/bin/node", kElf);
+  EXPECT_EQ(find_runtime("nodejs99.x", (root / "a/bin").string(), "")->program, (root / "a/bin/node").string());
+}
+
+TEST(RuntimeArguments, AnEngineIsToldWhatMemoryItHas) {
+  const Runtime runtime{.program = "/p"};
+  EXPECT_EQ(arguments_of(runtime, "python3.11", "a.b", 256_MiB),
+            (std::vector<std::string>{"/p", "-c", std::string(domain::kPythonRuntime)}));
+  EXPECT_EQ(arguments_of(runtime, "nodejs20.x", "a.b", 1000_MiB).at(1), "--max-old-space-size=799");
+  const auto java = arguments_of(runtime, "java17", "a.B::c", 1000_MiB);
+  EXPECT_EQ(java.at(1), "-Xmx599m");
+  EXPECT_EQ(java.back(), "a.B::c");
+  EXPECT_EQ(arguments_of(runtime, "provided", "h", 1_GiB), (std::vector<std::string>{"/p"}));
 }
 
 TEST_F(RuntimesTest, ABootstrapBringsItself) {

@@ -94,13 +94,11 @@ Result<Prepared> prepare_code(const StartOrder& order, const std::string& models
     bind(location, std::string(kTaskFolder) + "/" + file.path);
   }
   if (!models.empty()) bind(models, kModelSocket);
-  domain::CodeOrder code{.arguments = {runtime.program}, .handler = order.handler, .function = order.model_name,
+  domain::CodeOrder code{.arguments = arguments_of(runtime, order.runtime, order.handler, order.memory_max),
+                         .handler = order.handler, .function = order.model_name,
                          .version = order.version_number, .memory_mb = static_cast<int>(order.memory_max.count >> 20),
-                         .timeout_ms = std::chrono::duration_cast<std::chrono::milliseconds>(order.timeout).count()};
-  if (order.runtime.starts_with("python")) {
-    code.arguments.emplace_back("-c");
-    code.arguments.emplace_back(domain::kPythonRuntime);
-  }
+                         .timeout_ms = std::chrono::duration_cast<std::chrono::milliseconds>(order.timeout).count(),
+                         .runtime = order.runtime};
   if (http) {
     code.arguments = std::move(program.arguments);
     code.environment = std::move(program.environment);

@@ -17,7 +17,7 @@ std::vector<std::string> code_environment(const domain::CodeOrder& order, std::s
   const std::pair<std::string_view, std::string> reserved[] = {
       {"_HANDLER", order.handler},
       {"AWS_DEFAULT_REGION", std::string(domain::kAwsRegion)},
-      {"AWS_EXECUTION_ENV", "AWS_Lambda_provided"},
+      {"AWS_EXECUTION_ENV", "AWS_Lambda_" + (order.runtime.empty() ? "provided" : order.runtime)},
       {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE", std::to_string(order.memory_mb)},
       {"AWS_LAMBDA_FUNCTION_NAME", order.function},
       {"AWS_LAMBDA_FUNCTION_VERSION", version},

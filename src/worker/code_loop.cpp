@@ -249,7 +249,8 @@ void CodeLoop::code_ended() {
 void CodeLoop::finish(RuntimeApi::Outcome&& outcome) {
   const Call call = *std::exchange(running_, std::nullopt);
   loop_.cancel(deadline_);
-  ReplyHead head{.run_ns = ns(os::monotonic_now() - call.given), .rows = 1, .batch_rows = 1};
+  ReplyHead head{.run_ns = ns(os::monotonic_now() - call.given), .rows = 1, .batch_rows = 1, .last = outcome.last};
+  if (outcome.last) end(End::code_ended);
   if (!outcome.error) {
     if (outcome.response.size() <= domain::kInlineMax || control_.send_body(call.head.ticket, outcome.response)) {
       head.in_memfd = outcome.response.size() > domain::kInlineMax;

@@ -276,7 +276,8 @@ TEST(RunCode, AnOrderThatIsNoneIsToldToTheNode) {
 }
 
 TEST(CodeEnvironment, EachNameIsThereOnce) {
-  const auto all = code_environment({.environment = {"LANG=a", "LANG=b", "_HANDLER=c"}, .handler = "h", .function = "f"}, "1:2", "s");
+  const auto all = code_environment({.environment = {"LANG=a", "LANG=b", "_HANDLER=c"}, .handler = "h", .function = "f",
+                                     .runtime = "python3.11"}, "1:2", "s");
   std::map<std::string, std::string> seen;
   for (const std::string& entry : all) {
     const std::size_t equals = entry.find('=');
@@ -285,6 +286,7 @@ TEST(CodeEnvironment, EachNameIsThereOnce) {
   EXPECT_EQ(seen["LANG"], "b");
   EXPECT_EQ(seen["_HANDLER"], "h");
   EXPECT_EQ(seen["AWS_LAMBDA_RUNTIME_API"], "1:2");
+  EXPECT_EQ(seen["AWS_EXECUTION_ENV"], "AWS_Lambda_python3.11");
 }
 
 }  // namespace

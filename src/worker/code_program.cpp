@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "os/listener.h"
 #include "worker/code_environment.h"
+#include "worker/node_runtime.h"
 #include "worker/python_runtime.h"
 
 namespace mayfly::worker {
@@ -32,7 +33,8 @@ os::Command command_of(const domain::CodeOrder& order, std::string_view api) {
                       .environment = code_environment(order, api, hex_text(os::random_seed(), os::random_seed()))};
   for (std::size_t i = 1; i < order.arguments.size(); ++i) {
     const std::string& argument = order.arguments[i];
-    command.arguments.emplace_back(argument == domain::kPythonRuntime ? kPythonRuntimeText : std::string_view(argument));
+    command.arguments.emplace_back(argument == domain::kPythonRuntime ? kPythonRuntimeText
+                                   : argument == domain::kNodeRuntime ? kNodeRuntimeText : std::string_view(argument));
   }
   return command;
 }

@@ -134,8 +134,9 @@ Step RuntimeApi::outcome(ConnectionId from, std::string_view id, RuntimeRequest&
     return step;
   }
   Step step = accepted(from);
-  if (failed) step.outcome = Outcome{.error = read_error(std::move(request))};
-  else step.outcome = Outcome{.response = std::move(request.body)};
+  const bool last = header(request.headers, kExitsHeader) == "1";
+  if (failed) step.outcome = Outcome{.error = read_error(std::move(request)), .last = last};
+  else step.outcome = Outcome{.response = std::move(request.body), .last = last};
   return step;
 }
 

@@ -25,6 +25,9 @@ namespace mayfly::worker {
 
 using ConnectionId = std::uint64_t;
 
+// Ours alone, of an answer: "1" where the program ends once it is told, as after an exception that nobody caught.
+constexpr std::string_view kExitsHeader = "Mayfly-Runtime-Exits";
+
 struct RuntimeRequest {
   Method method{};
   std::string_view path;
@@ -65,6 +68,7 @@ class RuntimeApi {
   struct Outcome {
     std::string response;
     std::optional<FunctionError> error;
+    bool last = false;           // the program said (kExitsHeader) that it ends after this: no call may follow
   };
   // What follows from what was told; the driver does all of it.
   struct Step {

@@ -180,6 +180,18 @@ TEST(RuntimeApi, AFailedStartIsToldOnceAndEndsIt) {
   EXPECT_FALSE(step.ready);
 }
 
+TEST(RuntimeApi, AProgramMaySayThatItEndsWithAnAnswer) {
+  for (const char* value : {"1", "0"}) {
+    RuntimeApi api = make_api();
+    static_cast<void>(get_next(api));
+    static_cast<void>(api.invoke({.id = "a", .event = "1"}));
+    const HttpHeader header{kExitsHeader, value};
+    const Step step = api.request(1, {.method = Method::post, .path = kRoot + "invocation/a/error", .headers = {&header, 1}, .body = "{}"});
+    ASSERT_TRUE(step.outcome);
+    EXPECT_EQ(step.outcome->last, value[0] == '1');
+  }
+}
+
 TEST(RuntimeApi, AResponseOverTheLimitFailsTheCall) {
   for (const bool cut : {false, true}) {
     RuntimeApi api = make_api(10);
