@@ -376,6 +376,8 @@ void Node::on_first_answer(const instances::Process& process) {
 }
 
 void Node::on_start_error(const instances::Group& group, bool is_template, const Error& error) {
+  if (is_template && error.code == Code::unimplemented)
+    return books_.log(group.plan.function, group.plan.number, 0, "info", "each instance starts afresh: " + error.message);
   books_.log(group.plan.function, group.plan.number, 0, "error",
              (is_template ? "the template did not start: " : "an instance did not start: ") + error.message);
 }
