@@ -1,5 +1,5 @@
 # make          install what is missing, build build/mayfly (release)
-# make demo     … and run the main job on real input: deploy three real models, call them, stop (examples/demo.py)
+# make demo     … and run the main job on real input: deploy three real models, call them, run code of four clouds, stop
 # make test     … build with sanitizers, run every test
 # make faults   … faults of a whole node, with what waits for minutes, against the release build (tests/faults)
 # make tsan     … the same tests with the thread sanitizer

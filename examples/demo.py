@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The whole story on real input: deploy three real models, call them, watch them sleep and wake, read the bill, stop.
+"""The whole story on real input: deploy three real models, call them, watch them sleep and wake, read the bill; then run one function
+of each of four other platforms as it is; stop.
 
     build/venv/bin/python examples/demo.py --mayfly build/mayfly        (make demo builds all that it needs)
 
@@ -8,7 +9,9 @@ begins with "ok" was checked; the first that does not hold ends the demo with ex
 """
 import argparse
 import json
+import shutil
 import statistics
+import subprocess
 import sys
 import threading
 import time
@@ -211,6 +214,36 @@ class Demo:
         check(0 < cost < always_on, f"cost {cost:.8f} {report['currency']}; servers of the same size, always on for that time: {always_on:.8f}")
 
 
+    def answer(self, method, path, body=None, headers=None):
+        reply = self.node.send(method, path, body, headers)
+        if reply.status not in (200, 201):
+            raise Failed(f"{method} {path}: {reply!r}")
+        return reply
+
+    def clouds(self):
+        chapter("code: one function of each of four other platforms, unchanged")
+        python = f"python3.{sys.version_info.minor}"
+        self.node.command("deploy", str(EXAMPLES / "hello"), "--runtime", python)
+        path = "/2015-03-31/functions/hello/invocations"
+        lambda_answer = self.answer("POST", path, '{"name": "Lambda"}').json
+        check(lambda_answer["greeting"] == "Hello, Lambda!", f"AWS Lambda, a handler in Python by Invoke: {lambda_answer['greeting']}")
+        folder = EXAMPLES.parent / "build" / "demo-gcf"
+        if not (folder / "functions_framework").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(EXAMPLES / "gcf-python", folder)
+            subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-t", str(folder), "-r",
+                            str(folder / "requirements.txt")], check=True)
+        self.node.command("deploy", str(folder), "--runtime", f"functions-framework-{python}", "--target", "hello", "--name", "gcf")
+        google = self.answer("PUT", "/functions/gcf/a/b?c=d", "12345").json
+        check(google == {"method": "PUT", "path": "/a/b", "query": "c=d", "bytes": 5}, f"Google, by its Functions Framework: {google}")
+        self.node.command("deploy", str(EXAMPLES / "azure-orders"))
+        azure = self.answer("POST", "/functions/azure-orders/api/orders/7", '[{"price": 2.5, "count": 4}]')
+        check(azure.status == 201 and azure.json["total"] == 10, f"Azure, a custom handler with its bindings: {azure.json}")
+        self.node.command("deploy", str(EXAMPLES / "http-hello"))
+        knative = self.answer("GET", "/functions/http-hello/you").json
+        check(knative["greeting"] == "Hello, you!", f"Knative, a program that listens on $PORT: {knative}")
+
+
 def tell(binary):
     started = time.monotonic()
     node = Node(binary)
@@ -218,7 +251,8 @@ def tell(binary):
         demo = Demo(node)
         chapter("start")
         check(True, f"a node at {node.url}, up in {node.start_seconds * 1e3:.0f} ms")
-        for part in (demo.deploy, demo.tables, demo.pictures, demo.sentences, demo.cold_and_warm, demo.burst, demo.to_zero, demo.bill):
+        for part in (demo.deploy, demo.tables, demo.pictures, demo.sentences, demo.cold_and_warm, demo.burst, demo.to_zero, demo.bill,
+                     demo.clouds):
             part()
         chapter("stop")
         took, status = elapsed(node.stop)
