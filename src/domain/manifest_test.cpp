@@ -154,7 +154,7 @@ TEST(Manifest, Code) {
   EXPECT_EQ(refusal("runtime: pyhton3.11"), "line 1: runtime: 'pyhton3.11' is not a runtime of this release; did you mean 'python3.11'?");
   EXPECT_EQ(refusal("runtime: python3.11"), "line 1: the handler '' names no function: write handler: file.function");
   EXPECT_EQ(refusal("runtime: nodejs20.x\nhandler: app"),
-            "line 1: the handler 'app' names no function: write handler: file.function");
+            "line 2: the handler 'app' names no function: write handler: file.function");
   EXPECT_EQ(refusal("runtime: java17"), "line 1: no handler: write handler: package.Class::method");
   EXPECT_TRUE(parse_manifest("{runtime: java21, handler: Fraud::score}"));
   EXPECT_EQ(refusal("runtime: provided\nmodel: a.onnx"),
