@@ -100,9 +100,9 @@ TEST(RuntimeArguments, AnEngineIsToldWhatMemoryItHas) {
   const Runtime runtime{.program = "/p"};
   EXPECT_EQ(arguments_of(runtime, "python3.11", "a.b", 256_MiB),
             (std::vector<std::string>{"/p", "-c", std::string(domain::kPythonRuntime)}));
-  EXPECT_EQ(arguments_of(runtime, "nodejs20.x", "a.b", 1000_MiB).at(1), "--max-old-space-size=799");
+  EXPECT_EQ(arguments_of(runtime, "nodejs20.x", "a.b", 1000_MiB).at(1), "--max-old-space-size=800");
   const auto java = arguments_of(runtime, "java17", "a.B::c", 1000_MiB);
-  EXPECT_EQ(java.at(1), "-Xmx599m");
+  EXPECT_EQ(java.at(1), "-Xmx600m");
   EXPECT_EQ(java.back(), "a.B::c");
   EXPECT_EQ(arguments_of(runtime, "provided", "h", 1_GiB), (std::vector<std::string>{"/p"}));
 }
