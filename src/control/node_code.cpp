@@ -33,12 +33,12 @@ Result<void> check_node(const domain::Manifest& manifest, const HasFile& has) {
   return missing(manifest, module + ".js");
 }
 
-// AWS's own client of the Runtime API runs Java here; the handler's class may be in any jar. The jar's version is not known, so an
-// archive, which can only be asked for whole names, is not looked into: its start fails, and Java says in the log what it lacks.
-Result<void> check_java(const Version& version) {
+// AWS's own client of the Runtime API runs Java here; the handler's class may be in any jar.
+Result<void> check_java(const Version& version, const store::Packages& packages) {
   const std::string client = "aws-lambda-java-runtime-interface-client";
-  if (version.files[0].archive || std::ranges::any_of(version.files, [&](const FileRef& f) { return f.path.starts_with("lib/" + client); }))
-    return {};
+  const auto is_client = [&](const std::string& name) { return name.starts_with(client); };
+  if (version.files[0].archive && std::ranges::any_of(packages.names_in(version.files[0].sha256, "lib"), is_client)) return {};
+  if (std::ranges::any_of(version.files, [&](const FileRef& f) { return f.path.starts_with("lib/" + client); })) return {};
   return fail(Code::invalid_argument,
               "runtime " + version.manifest.runtime + " wants lib/" + client + "-VERSION.jar, which is not there: add com.amazonaws:" +
                   client + " to the dependencies, and bring all of them: "
@@ -76,10 +76,11 @@ Result<void> check_program(const domain::Manifest& manifest, const HasFile& has)
 }
 
 // That the handler's file is there, as the runtime will look for it.
-Result<void> check_code(const Version& version, const HasFile& has) {
+Result<void> check_code(const Version& version, const store::Packages& packages) {
+  const HasFile has = files_of(version, packages);
   const domain::Manifest& manifest = version.manifest;
   if (manifest.runtime.starts_with("nodejs")) return check_node(manifest, has);
-  if (manifest.runtime.starts_with("java")) return check_java(version);
+  if (manifest.runtime.starts_with("java")) return check_java(version, packages);
   if (manifest.runtime.starts_with("python")) return check_python(manifest, has);
   if (manifest.serves_http()) return check_program(manifest, has);
   if (!manifest.runtime.starts_with("provided") || has("bootstrap")) return {};
@@ -92,7 +93,7 @@ void Node::commit_code(DeployOrder order, Version version, Done<VersionView> don
   const FileRef first = version.files[0];
   auto then = [this, order = std::move(order), version = std::move(version), done = std::move(done)](const Result<void>& unpacked) mutable {
     if (!unpacked) return done(fail(unpacked.error()));
-    const auto sound = check_code(version, files_of(version, store_.packages()));
+    const auto sound = check_code(version, store_.packages());
     if (!sound) return done(fail(sound.error()));
     commit_version(std::move(order), std::move(version), std::move(done));
   };

@@ -2,8 +2,10 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -126,6 +128,28 @@ Result<void> make_folder(const std::string& path) {
 bool is_there(const std::string& path) {
   struct stat what {};
   return ::lstat(path.c_str(), &what) == 0;
+}
+
+namespace {
+
+Fd open_below(const std::string& folder, const std::string& path, std::uint64_t flags) {
+  const Fd root(::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  open_how how{};
+  how.flags = flags | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
+  return Fd(static_cast<int>(::syscall(SYS_openat2, root.get(), path.c_str(), &how, sizeof how)));
+}
+
+}  // namespace
+
+bool is_below(const std::string& folder, const std::string& path) {
+  return static_cast<bool>(open_below(folder, path, O_PATH | O_NOFOLLOW));
+}
+
+std::vector<std::string> names_below(const std::string& folder, const std::string& path) {
+  const Fd open = open_below(folder, path, O_RDONLY | O_DIRECTORY);
+  if (!open) return {};
+  return list_folder("/proc/self/fd/" + std::to_string(open.get())).value_or(std::vector<std::string>{});
 }
 
 Result<void> make_open_folder(const std::string& path) {

@@ -47,6 +47,9 @@ bool touch_file(const std::string& path);                               // false
 [[nodiscard]] Result<std::vector<std::string>> list_folder(const std::string& path);  // names, sorted, without "." and ".."
 
 [[nodiscard]] bool is_there(const std::string& path);                   // whatever it is; a link is not followed
+// In a stranger's folder, whose links may lead anywhere: what lies outside is not there.
+[[nodiscard]] bool is_below(const std::string& folder, const std::string& path);
+[[nodiscard]] std::vector<std::string> names_below(const std::string& folder, const std::string& path);  // of a folder's entries
 // A folder that others than the node write to, until close_folder(): then all that is in it is on the disk.
 [[nodiscard]] Result<void> make_open_folder(const std::string& path);
 [[nodiscard]] Result<void> close_folder(const std::string& path);

@@ -33,7 +33,11 @@ bool Packages::has(std::string_view sha256) const { return os::is_there(path_of(
 
 std::string Packages::path_of(std::string_view sha256) const { return folder_ + "/" + std::string(sha256); }
 
-bool Packages::holds(std::string_view sha256, const std::string& path) const { return os::is_there(path_of(sha256) + "/" + path); }
+bool Packages::holds(std::string_view sha256, const std::string& path) const { return os::is_below(path_of(sha256), path); }
+
+std::vector<std::string> Packages::names_in(std::string_view sha256, const std::string& folder) const {
+  return os::names_below(path_of(sha256), folder);
+}
 
 Result<std::string> Packages::new_folder() {
   const std::string path = folder_ + "/" + std::string(kWork) + std::to_string(++made_);

@@ -21,6 +21,7 @@ class Packages {
   [[nodiscard]] bool has(std::string_view sha256) const;
   [[nodiscard]] std::string path_of(std::string_view sha256) const;
   [[nodiscard]] bool holds(std::string_view sha256, const std::string& path) const;  // the path of a file, as in the archive
+  [[nodiscard]] std::vector<std::string> names_in(std::string_view sha256, const std::string& folder) const;
 
   // An empty folder for a sandbox to write to: in a folder that only the node may enter, and open to everybody itself.
   [[nodiscard]] Result<std::string> new_folder();

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 
 #include "os/disk.h"
 #include "os/process.h"
@@ -170,6 +172,31 @@ TEST_F(FullDisk, CallsGoOnWithoutUsageRecords) {
   for (int i = 0; i < 2000; ++i) usage.append({.function = 1, .version = 1, .arrived_us = i});
   EXPECT_LE(usage.lost() - before, 1024U) << "it tries again";
   EXPECT_EQ(usage.recent(0, 10000, {}).size(), kept + 2000 - (usage.lost() - before));
+}
+
+TEST(Store, WhatLiesOutsideAPackageIsNotInIt) {
+  namespace fs = std::filesystem;
+  const TestFolder folder;
+  const auto store = *Store::open({.folder = folder});
+  Packages& packages = store->packages();
+  const std::string sha(64, 'a');
+  const auto work = packages.new_folder();
+  ASSERT_TRUE(work);
+  fs::create_directory(*work + "/lib");
+  std::ofstream(*work + "/lib/client.jar") << "jar";
+  fs::create_directory_symlink(".", *work + "/d");
+  fs::create_directory_symlink("d/d/d/../../..", *work + "/up");  // by its letters it stays inside
+  EXPECT_FALSE(packages.has(sha));
+  ASSERT_TRUE(packages.adopt(*work, sha));
+  EXPECT_TRUE(packages.has(sha));
+  EXPECT_TRUE(packages.holds(sha, "lib/client.jar"));
+  EXPECT_TRUE(packages.holds(sha, "d/lib/client.jar"));
+  EXPECT_FALSE(packages.holds(sha, "up/catalog.db"));
+  EXPECT_FALSE(packages.holds(sha, "../" + sha));
+  EXPECT_EQ(packages.names_in(sha, "lib"), std::vector<std::string>{"client.jar"});
+  EXPECT_EQ(packages.names_in(sha, "up"), std::vector<std::string>{});
+  packages.collect([](const std::string&) { return false; });
+  EXPECT_FALSE(packages.has(sha)) << "its archive is gone";
 }
 
 }  // namespace
