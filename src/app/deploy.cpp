@@ -57,10 +57,10 @@ std::string name_of(const DeployOptions& options, const std::string& manifest) {
   return name;
 }
 
-Json order_of(const DeployOptions& options, const Package& package, const std::string& manifest) {
+Json order_of(const DeployOptions& options, const Package& package) {
   Json order = Json::object();
-  if (const std::string name = name_of(options, manifest); !name.empty()) order["name"] = name;
-  if (!manifest.empty()) order["manifest"] = manifest;
+  if (const std::string name = name_of(options, package.manifest); !name.empty()) order["name"] = name;
+  if (!package.manifest.empty()) order["manifest"] = package.manifest;
   order["files"] = Json::array();
   for (const PackageFile& file : package.files) {
     order["files"].push_back({{"path", file.file.path}, {"sha256", file.file.sha256}, {"size", file.file.size.count}});
@@ -131,23 +131,28 @@ void print_version(const Context& context, const Json& version, const DeployOpti
 
 namespace {
 
-// Code is sent as one archive, a model file by file: the node shares those among versions.
+// Code is sent as one archive, a model file by file: the node shares those among versions. The manifest is what the command line
+// makes of it.
 Result<Package> read_any(const DeployOptions& options, std::optional<Packed>& packed) {
   std::error_code error;
   if (is_archive(options.path) && std::filesystem::is_regular_file(options.path, error)) {
     Package package;
-    TRY(package.manifest, manifest_in(options.path));
+    TRY(const std::string manifest, manifest_in(options.path));
+    TRY(package.manifest, with_overrides(manifest, options.overrides));
     package.size.count = std::filesystem::file_size(options.path, error);
     const std::string name = std::filesystem::path(options.path).filename().string();
     package.files.push_back({.file = {.path = name, .size = package.size, .archive = true}, .location = options.path});
     return package;
   }
   TRY(const std::string manifest, read_manifest_of(options.path));
-  TRY(const std::string whole, with_overrides(manifest, options.overrides));
-  const auto read = domain::parse_manifest(whole);
-  if (!read || !read->is_code() || !std::filesystem::is_directory(options.path, error)) return read_package(options.path);
-  TRY(packed, pack_folder(options.path));
-  return Package{.manifest = manifest, .files = {packed->entry}, .size = packed->entry.file.size};
+  TRY(std::string whole, with_overrides(manifest, options.overrides));
+  if (const auto read = domain::parse_manifest(whole); read && read->is_code() && std::filesystem::is_directory(options.path, error)) {
+    TRY(packed, pack_folder(options.path));
+    return Package{.manifest = std::move(whole), .files = {packed->entry}, .size = packed->entry.file.size};
+  }
+  TRY(Package package, read_package(options.path));
+  TRY(package.manifest, with_overrides(package.manifest, options.overrides));
+  return package;
 }
 
 }  // namespace
@@ -155,12 +160,11 @@ Result<Package> read_any(const DeployOptions& options, std::optional<Packed>& pa
 Result<Json> deploy_version(const Context& context, const DeployOptions& options) {
   std::optional<Packed> packed;
   TRY(Package package, read_any(options, packed));
-  TRY(const std::string manifest, with_overrides(package.manifest, options.overrides));
   TRY_VOID(hash_package(context, package));
   for (const PackageFile& file : package.files) TRY_VOID(upload_file(context, file));
   TRY(Json version, context.client.json({.method = "POST",
                                          .path = "/api/functions",
-                                         .body = order_of(options, package, manifest).dump(-1, ' ', false, Json::error_handler_t::replace),
+                                         .body = order_of(options, package).dump(-1, ' ', false, Json::error_handler_t::replace),
                                          .headers = {"Content-Type: application/json"},
                                          .wait_max = kFollowMax}));
   if (!options.no_wait) { TRY(version, follow_version(context, std::move(version))); }

@@ -12,7 +12,7 @@
 #include "app/commands.h"
 #include "os/clock.h"
 #include "os/folder_watch.h"
-#include "os/listener.h"
+#include "os/port.h"
 #include "os/process.h"
 #include "os/signals.h"
 
@@ -31,12 +31,6 @@ void say(const std::string& text) {
   print(text + "\n");
   std::fflush(stdout);
 }
-
-struct Port final : os::Watcher {
-  explicit Port(std::function<void()> then) : ready(std::move(then)) {}
-  void on_events(std::uint32_t) override { ready(); }
-  std::function<void()> ready;
-};
 
 // A node for this folder alone. What it prints is read, and shown where it is an error of its start.
 class OwnNode {
@@ -207,7 +201,7 @@ class Dev {
   os::Loop loop_;
   os::Fd signals_;
   os::FolderWatch watch_;
-  Port on_signal_{[this] { on_signal(); }}, on_node_{[this] { on_node(); }}, on_change_{[this] {
+  os::Port on_signal_{[this] { on_signal(); }}, on_node_{[this] { on_node(); }}, on_change_{[this] {
          if (!watch_.take()) return;
          loop_.cancel(settling_);
          settling_ = loop_.after(kSettle, [this] { deploy_now(); });

@@ -1,6 +1,5 @@
 #include "app/pack.h"
 
-#include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
 #include <unistd.h>
@@ -13,34 +12,27 @@
 #include <memory>
 #include <vector>
 
+#include "worker/archive.h"
+
 namespace mayfly::app {
 namespace {
 
 namespace fs = std::filesystem;
 
 constexpr std::array<std::string_view, 7> kEndings = {".zip", ".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2"};
-constexpr std::array<std::string_view, 3> kManifestNames = {"function.yaml", "function.yml", "function.json"};
 constexpr std::size_t kEntriesMax = 500'000;       // as the node unpacks
-constexpr std::size_t kManifestMax = 64 * 1024;
 
-struct FreeArchive {
-  void operator()(archive* a) const { archive_free(a); }
-};
 struct FreeEntry {
   void operator()(archive_entry* e) const { archive_entry_free(e); }
 };
-using Archive = std::unique_ptr<archive, FreeArchive>;
+using worker::Archive;
+using worker::reason_of;
 
 std::unexpected<Error> wrong(std::string message) { return fail(Code::invalid_argument, std::move(message)); }
 
-std::string reason_of(archive* from) {
-  const char* text = archive_error_string(from);
-  return text ? text : "unknown error";
-}
-
 bool is_left_out(const fs::path& relative) {
   const std::string name = relative.filename().string();
-  return name.starts_with('.') || name == "__pycache__" || std::ranges::find(kManifestNames, relative.string()) != kManifestNames.end();
+  return name.starts_with('.') || name == "__pycache__" || is_manifest(relative.string());
 }
 
 // Relative paths, sorted.
@@ -150,19 +142,16 @@ Result<Packed> pack_folder(const std::string& folder) {
 }
 
 Result<std::string> manifest_in(const std::string& path) {
-  const Archive in(archive_read_new());
-  for (const auto support : {archive_read_support_filter_gzip, archive_read_support_filter_bzip2, archive_read_support_filter_xz,
-                             archive_read_support_filter_zstd, archive_read_support_format_zip_seekable, archive_read_support_format_tar})
-    support(in.get());
-  if (archive_read_open_filename(in.get(), path.c_str(), 64 * 1024) != ARCHIVE_OK)
-    return wrong("'" + path + "' is neither a zip nor a tar archive, or is damaged: " + reason_of(in.get()));
+  const auto opened = worker::open_archive(path);
+  if (!opened) return wrong("'" + path + "' is neither a zip nor a tar archive, or is damaged: " + opened.error().message);
+  archive* const in = opened->get();
   archive_entry* entry = nullptr;
-  while (archive_read_next_header(in.get(), &entry) == ARCHIVE_OK) {
+  while (archive_read_next_header(in, &entry) == ARCHIVE_OK) {
     const char* name = archive_entry_pathname(entry);
-    if (!name || std::ranges::find(kManifestNames, std::string_view(name)) == kManifestNames.end()) continue;
+    if (!name || !is_manifest(name)) continue;
     std::string text(kManifestMax + 1, '\0');
-    const la_ssize_t got = archive_read_data(in.get(), text.data(), text.size());
-    if (got < 0) return wrong("'" + path + "' is damaged: " + reason_of(in.get()));
+    const la_ssize_t got = archive_read_data(in, text.data(), text.size());
+    if (got < 0) return wrong("'" + path + "' is damaged: " + reason_of(in));
     if (static_cast<std::size_t>(got) > kManifestMax) return wrong(std::string(name) + " in '" + path + "' has more than 64 KiB");
     text.resize(static_cast<std::size_t>(got));
     return text;

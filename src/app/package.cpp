@@ -12,8 +12,10 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <span>
 #include <sstream>
 
+#include "base/hex.h"
 #include "domain/link.h"
 
 namespace mayfly::app {
@@ -22,7 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::array kManifestNames = {"function.yaml", "function.yml", "function.json"};
-constexpr std::uint64_t kManifestMax = 64 * 1024;
 constexpr int kDepthMax = 16;
 
 std::unexpected<Error> wrong(std::string message) { return fail(Code::internal, std::move(message)); }
@@ -87,7 +88,7 @@ Result<void> add_folder(Package& package, const fs::path& root, const fs::path& 
   std::sort(entries.begin(), entries.end());
   for (const auto& entry : entries) {
     const std::string name = prefix + entry.path().filename().string();
-    if (std::find(kManifestNames.begin(), kManifestNames.end(), name) != kManifestNames.end()) continue;
+    if (is_manifest(name)) continue;
     if (entry.is_directory(error) && !entry.is_symlink(error)) {
       if (entry.path().filename() == "__pycache__") continue;
       TRY_VOID(add_folder(package, root, entry.path(), name + "/", depth + 1));
@@ -100,13 +101,15 @@ Result<void> add_folder(Package& package, const fs::path& root, const fs::path& 
 
 }  // namespace
 
+bool is_manifest(std::string_view name) { return std::find(kManifestNames.begin(), kManifestNames.end(), name) != kManifestNames.end(); }
+
 Result<Package> read_package(const std::string& path) {
   std::error_code error;
   const fs::path at = fs::canonical(path, error);
   if (error) return wrong("'" + path + "' can't be opened: " + error.message() + ": name a model file or a folder with function.yaml");
   Package package;
   if (fs::is_regular_file(at, error)) {
-    if (std::find(kManifestNames.begin(), kManifestNames.end(), at.filename().string()) != kManifestNames.end())
+    if (is_manifest(at.filename().string()))
       return read_package(at.parent_path().string());
     TRY_VOID(add_file(package, at, fs::path(path).filename().string()));
     return package;
@@ -154,12 +157,7 @@ Result<std::string> hash_file(int file, const std::function<void(std::uint64_t)>
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned size = 0;
   EVP_DigestFinal_ex(context.get(), digest.data(), &size);
-  std::string text;
-  for (unsigned i = 0; i < size; ++i) {
-    constexpr char kDigits[] = "0123456789abcdef";
-    text += {kDigits[digest[i] >> 4], kDigits[digest[i] & 15]};
-  }
-  return text;
+  return hex_of(std::span(digest).first(size));
 }
 
 Result<std::string> with_overrides(const std::string& manifest, const Overrides& overrides) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -26,6 +27,9 @@ struct Package {
   std::vector<PackageFile> files;
   Bytes size;  // of all files
 };
+
+constexpr std::uint64_t kManifestMax = 64 * 1024;  // bytes
+[[nodiscard]] bool is_manifest(std::string_view name);  // a file's name at the top: function.yaml, function.yml, function.json
 
 [[nodiscard]] Result<Package> read_package(const std::string& path);
 // Of a folder, its manifest alone; "" where there is none, or it is a file.

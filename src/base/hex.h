@@ -1,8 +1,10 @@
-// Numbers as lower-case hexadecimal digits, and as a UUID (RFC 9562): two halves of 64 bits, the first digits first.
+// Lower-case hexadecimal digits: numbers, and a UUID (RFC 9562): two halves of 64 bits, the first digits first.
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
 
 namespace mayfly {
 
@@ -40,5 +42,16 @@ inline std::string uuid_text(std::uint64_t high, std::uint64_t low) {
   put_uuid(text.data(), high, low);
   return text;
 }
+
+// Two digits a byte.
+inline std::string hex_of(std::span<const unsigned char> bytes) {
+  std::string text(bytes.size() * 2, '\0');
+  char* at = text.data();
+  for (const unsigned char byte : bytes) at = put_hex(at, byte, 2);
+  return text;
+}
+
+// As artifacts are named: 64 lower-case digits.
+inline bool is_sha256(std::string_view text) { return text.size() == 64 && text.find_first_not_of(kHexDigits) == text.npos; }
 
 }  // namespace mayfly

@@ -1,5 +1,6 @@
 #include "base/http.h"
 
+#include <algorithm>
 #include <cstddef>
 
 namespace mayfly {
@@ -42,6 +43,16 @@ std::optional<std::string> percent_decoded(std::string_view text, bool plus_is_s
     }
   }
   return out;
+}
+
+std::optional<std::pair<std::string_view, std::string_view>> take_pair(std::string_view& query) {
+  query.remove_prefix(std::min(query.find_first_not_of('&'), query.size()));
+  if (query.empty()) return std::nullopt;
+  const std::size_t end = std::min(query.find('&'), query.size());
+  const std::string_view pair = query.substr(0, end);
+  query.remove_prefix(std::min(end + 1, query.size()));
+  const std::size_t equals = std::min(pair.find('='), pair.size());
+  return std::pair(pair.substr(0, equals), pair.substr(std::min(equals + 1, pair.size())));
 }
 
 }  // namespace mayfly

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace mayfly {
 
@@ -21,5 +22,8 @@ struct HttpHeader {
 
 // "%41" -> "A"; in a query '+' is a space. Nothing where a % is not followed by two hex digits, or where it gives a NUL.
 [[nodiscard]] std::optional<std::string> percent_decoded(std::string_view text, bool plus_is_space = false);
+
+// The next name=value of a query, cut off its front and still encoded; nothing at its end. Without '=' the value is ""; "&&" is "&".
+[[nodiscard]] std::optional<std::pair<std::string_view, std::string_view>> take_pair(std::string_view& query);
 
 }  // namespace mayfly

@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <charconv>
-#include <strings.h>
+
+#include "base/http.h"
 
 namespace mayfly {
 namespace {
@@ -14,8 +15,6 @@ std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.back() == ' ' || text.back() == '\t' || text.back() == '\r')) text.remove_suffix(1);
   return text;
 }
-
-bool same(std::string_view a, std::string_view b) { return a.size() == b.size() && ::strncasecmp(a.data(), b.data(), a.size()) == 0; }
 
 }  // namespace
 
@@ -35,7 +34,7 @@ std::string_view HttpReader::header(std::string_view name) const {
     rest.remove_prefix(end + 1);
     const std::string_view line = rest.substr(0, rest.find('\n'));
     const auto colon = line.find(':');
-    if (colon == name.size() && same(line.substr(0, colon), name)) return trim(line.substr(colon + 1));
+    if (colon == name.size() && same_word(line.substr(0, colon), name)) return trim(line.substr(colon + 1));
   }
   return {};
 }
@@ -50,12 +49,12 @@ Result<void> HttpReader::read_head() {
     return {};
   }
   const std::string_view connection = header("connection");
-  keep_alive_ = !same(connection, "close") && (head_[7] == '1' || same(connection, "keep-alive"));
+  keep_alive_ = !same_word(connection, "close") && (head_[7] == '1' || same_word(connection, "keep-alive"));
   if (no_body_ || status_ == 204 || status_ == 304) {
     state_ = State::done;
     return {};
   }
-  if (same(header("transfer-encoding"), "chunked")) {
+  if (same_word(header("transfer-encoding"), "chunked")) {
     state_ = State::chunk_size;
     return {};
   }

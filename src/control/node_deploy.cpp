@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "base/hex.h"
 #include "control/detail/behind.h"
 #include "control/detail/entry.h"
 #include "domain/job_results.h"
@@ -11,10 +12,6 @@ namespace {
 
 using domain::Role;
 using domain::Version;
-
-bool is_sha256(std::string_view text) {
-  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
 
 bool ends_in_onnx(const std::string& path) { return path.ends_with(".onnx"); }
 

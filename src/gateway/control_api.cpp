@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/hex.h"
 #include "gateway/control_json.h"
 
 namespace mayfly::gateway {
@@ -34,11 +35,6 @@ Result<int> parse_version(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error == std::errc() && end == text.data() + text.size() && number >= 1) return number;
   return fail(Code::invalid_argument, "'" + std::string(text.substr(0, 64)) + "' is not a version: write a whole number from 1");
-}
-
-bool is_sha256(std::string_view text) {
-  return text.size() == 64 &&
-         std::all_of(text.begin(), text.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
 // One upload: bytes go to the control as they come; the server reads on as the disk takes them.

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/hex.h"
 #include "gateway/control_json.h"
 
 namespace mayfly::gateway {
@@ -48,9 +49,7 @@ Result<domain::FileRef> parse_file(const Json& entry, std::size_t index) {
     return wrong(where + " is " + entry.dump().substr(0, 100) + R"(: write {"path": "model.onnx", "sha256": "…", "size": 1234})");
   TRY(std::string path, text_at(entry, "path", ""));
   TRY(std::string sha256, text_at(entry, "sha256", ""));
-  const bool hex = sha256.size() == 64 &&
-                   std::all_of(sha256.begin(), sha256.end(), [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
-  if (!hex)
+  if (!is_sha256(sha256))
     return wrong(where + ".sha256 is '" + sha256.substr(0, 80) + "': write the 64 lower-case hexadecimal digits that the upload answered");
   domain::FileRef file{.path = std::move(path), .sha256 = std::move(sha256), .size = {}};
   if (const auto size = entry.find("size"); size != entry.end()) {

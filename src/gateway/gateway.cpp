@@ -35,9 +35,7 @@ std::string metrics_of(const HttpServer& server) {
 HttpReply error_form(int status, const Error& error, std::string_view path) {
   if (lambda::is_path(path)) return lambda::error_reply(error, status);
   if (path != "/v2" && !path.starts_with("/v2/")) return plain_error_form(status, error, path);
-  HttpReply reply = v2_error_reply(error);
-  reply.status = status;
-  return reply;
+  return v2_error_form(status, error, path);
 }
 
 }  // namespace

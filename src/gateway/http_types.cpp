@@ -13,14 +13,8 @@ std::string_view HttpRequest::header(std::string_view wanted) const {
 }
 
 std::optional<std::string> HttpRequest::query_value(std::string_view wanted) const {
-  for (std::string_view rest = query; !rest.empty();) {
-    const std::size_t end = std::min(rest.find('&'), rest.size());
-    const std::string_view pair = rest.substr(0, end);
-    const std::size_t equals = std::min(pair.find('='), pair.size());
-    if (const auto key = percent_decoded(pair.substr(0, equals), true); key && *key == wanted)
-      return percent_decoded(pair.substr(std::min(equals + 1, pair.size())), true);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-  }
+  for (std::string_view rest = query; const auto pair = take_pair(rest);)
+    if (percent_decoded(pair->first, true) == wanted) return percent_decoded(pair->second, true);
   return std::nullopt;
 }
 

@@ -75,6 +75,12 @@ HttpReply v2_error_reply(const Error& error) {
   return reply;
 }
 
+HttpReply v2_error_form(int status, const Error& error, std::string_view) {
+  HttpReply reply = v2_error_reply(error);
+  reply.status = status;
+  return reply;
+}
+
 bool valid_traceparent(std::string_view text) {
   if (text.size() != 55 || !text.starts_with("00-") || text[35] != '-' || text[52] != '-') return false;
   const std::string_view trace = text.substr(3, 32), span = text.substr(36, 16);

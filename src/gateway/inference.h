@@ -24,6 +24,7 @@ constexpr std::size_t kRequestIdMax = 128;
 
 // {"error": "text"}, the protocol's form, with the status of its code.
 [[nodiscard]] HttpReply v2_error_reply(const Error& error);
+[[nodiscard]] HttpReply v2_error_form(int status, const Error& error, std::string_view path);  // the same, as an ErrorForm
 // A version 00 traceparent (W3C Trace Context) that is well formed.
 [[nodiscard]] bool valid_traceparent(std::string_view text);
 

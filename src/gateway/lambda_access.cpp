@@ -11,6 +11,7 @@ namespace {
 
 using lambda::answer;
 using lambda::answer_page;
+using lambda::dump;
 using lambda::refuse;
 
 constexpr const char* kEvents = "aws.events";           // key: "", a version or an alias; the body as it is told again
@@ -22,7 +23,6 @@ constexpr const char* kNoUrl = "The resource you requested does not exist: this 
 constexpr std::size_t kPolicyMax = 20'480;              // bytes of all statements, as there
 
 Json document_of(const domain::Setting& setting) { return Json::parse(setting.document, nullptr, false); }
-std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 Json events_of(const domain::Function& function, const domain::Setting& kept) {
   Json json = document_of(kept);
@@ -212,6 +212,12 @@ Result<Json> url_in(const Json& body, Json kept) {
   return kept;
 }
 
+auto url_now(const HttpRequest& request) {
+  return [host = std::string(request.header("host"))](const lambda::Found& now) {
+    return url_of(now.view.function, *domain::find_setting(now.view.function, kUrl, now.key()), host);
+  };
+}
+
 }  // namespace
 
 void LambdaSettings::add_urls(Router& router) {
@@ -231,9 +237,7 @@ void LambdaSettings::create_url(const Found& found, HttpRequest& request, const 
   auto url = url_in(*body, Json::object());
   if (!url) return refuse(to, url.error());
   (*url)["created_us"] = turn_.wall.since_epoch.count();
-  keep(found, {{kUrl, found.key(), dump(*url), {}}}, to, 201, [host = std::string(request.header("host"))](const Found& now) {
-    return url_of(now.view.function, *domain::find_setting(now.view.function, kUrl, now.key()), host);
-  });
+  keep(found, {{kUrl, found.key(), dump(*url), {}}}, to, 201, url_now(request));
 }
 
 void LambdaSettings::update_url(const Found& found, HttpRequest& request, const Responder& to) {
@@ -243,9 +247,7 @@ void LambdaSettings::update_url(const Found& found, HttpRequest& request, const 
   if (!before) return refuse(to, {Code::not_found, kNoUrl});
   const auto url = url_in(*body, document_of(*before));
   if (!url) return refuse(to, url.error());
-  keep(found, {{kUrl, found.key(), dump(*url), {}}}, to, 200, [host = std::string(request.header("host"))](const Found& now) {
-    return url_of(now.view.function, *domain::find_setting(now.view.function, kUrl, now.key()), host);
-  });
+  keep(found, {{kUrl, found.key(), dump(*url), {}}}, to, 200, url_now(request));
 }
 
 void LambdaSettings::get_url(const Found& found, HttpRequest& request, const Responder& to) {

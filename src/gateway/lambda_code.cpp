@@ -13,12 +13,12 @@ namespace {
 
 using lambda::answer;
 using lambda::configuration_of;
+using lambda::dump;
 using lambda::refuse;
 
 constexpr std::size_t kCutFrom = 64 << 10;     // no other text of a request is as long
 constexpr const char* kBadZip = "Could not unzip uploaded file. Please check your file, then try to upload again.";
 
-std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 Error being_changed(const std::string& function) {
   return {Code::conflict, "An update is in progress for resource: " + lambda::arn_of(function) + ": try again later"};

@@ -106,6 +106,8 @@ Result<Target> parse_target(std::string_view name, std::string_view qualifier) {
   return target;
 }
 
+std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
 std::string arn_of(std::string_view function, std::string_view qualifier) {
   std::string arn = domain::function_arn(function);
   if (!qualifier.empty()) arn.append(":").append(qualifier);
@@ -182,7 +184,7 @@ Json configuration_of(const domain::Function& function, const domain::Version& v
   if (manifest.is_code()) json["Runtime"] = manifest.runtime;
   if (!manifest.environment.empty()) json["Environment"] = {{"Variables", environment_of(manifest)}};
   // By the version's own number: what is not said of it (files of a folder) has changed too where that has.
-  json["RevisionId"] = revision_of(std::to_string(version.id.number) + json.dump(-1, ' ', false, Json::error_handler_t::replace));
+  json["RevisionId"] = revision_of(std::to_string(version.id.number) + dump(json));
   return json;
 }
 
@@ -197,7 +199,7 @@ Json alias_of(const domain::Function& function, const domain::Alias& alias) {
     for (std::size_t i = 1; i < alias.weights.size(); ++i) others[std::to_string(alias.weights[i].version)] = alias.weights[i].share;
     json["RoutingConfig"] = {{"AdditionalVersionWeights", std::move(others)}};
   }
-  json["RevisionId"] = revision_of(json.dump(-1, ' ', false, Json::error_handler_t::replace));
+  json["RevisionId"] = revision_of(dump(json));
   return json;
 }
 
@@ -239,7 +241,7 @@ HttpReply error_reply(const Error& error, int status) {
 
 HttpReply error_reply(int status, std::string_view type, std::string_view message) {
   const Json body{{"Type", status < 500 ? "User" : "Service"}, {"Message", message}};
-  HttpReply reply{.status = status, .body = body.dump(-1, ' ', false, Json::error_handler_t::replace)};
+  HttpReply reply{.status = status, .body = dump(body)};
   reply.headers.emplace_back("x-amzn-ErrorType", type);
   if (status == 429 || status == 503) reply.headers.emplace_back("Retry-After", "1");
   return reply;
@@ -256,7 +258,7 @@ bool is_function_error(const serve::InvocationReply& reply) {
 std::string function_error(const Error& error) {
   const bool late = error.code == Code::deadline_exceeded;
   const Json body{{"errorType", late ? "Sandbox.Timedout" : "Mayfly." + std::string(name(error.code))}, {"errorMessage", error.message}};
-  return body.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return dump(body);
 }
 
 std::string log_of(std::string_view request_id, const serve::InvocationReply& reply, Bytes memory) {

@@ -26,6 +26,7 @@ struct Target {
 // the Qualifier of the query, which must not say another.
 [[nodiscard]] Result<Target> parse_target(std::string_view name, std::string_view qualifier);
 
+[[nodiscard]] std::string dump(const Json& json);  // names and texts may be any bytes: what is not UTF-8 is replaced
 [[nodiscard]] std::string arn_of(std::string_view function, std::string_view qualifier = {});
 // FunctionConfiguration of one version of a function; `qualifier` as it is to be named: "$LATEST", a number, an alias.
 [[nodiscard]] Json configuration_of(const domain::Function& function, const domain::Version& version, std::string_view qualifier);

@@ -52,7 +52,7 @@ void refuse(const Responder& to, int status, std::string_view type, std::string_
 }
 
 void answer(const Responder& to, const Json& json, int status) {
-  to.send({.status = status, .body = json.dump(-1, ' ', false, Json::error_handler_t::replace)});
+  to.send({.status = status, .body = dump(json)});
 }
 
 void answer_nothing(const Responder& to) { to.send({.status = 204, .content_type = "", .body = {}}); }

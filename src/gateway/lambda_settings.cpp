@@ -20,16 +20,8 @@ constexpr const char* kNoProvisioned = "No Provisioned Concurrency Config found 
 // Every value of ?name=…, in order.
 std::vector<std::string> query_values(std::string_view query, std::string_view name) {
   std::vector<std::string> values;
-  while (!query.empty()) {
-    const std::size_t end = std::min(query.find('&'), query.size());
-    const std::string_view pair = query.substr(0, end);
-    query.remove_prefix(std::min(end + 1, query.size()));
-    const std::size_t equals = std::min(pair.find('='), pair.size());
-    if (pair.substr(0, equals) != name) continue;
-    std::string text(pair.substr(std::min(equals + 1, pair.size())));
-    std::ranges::replace(text, '+', ' ');
-    if (auto value = percent_decoded(text)) values.push_back(*std::move(value));
-  }
+  while (const auto pair = take_pair(query))
+    if (auto value = pair->first == name ? percent_decoded(pair->second, true) : std::nullopt) values.push_back(*std::move(value));
   return values;
 }
 
@@ -46,7 +38,7 @@ Result<std::vector<domain::Setting>> lambda::tags_in(const Json& body, const dom
       return fail(Code::invalid_argument,
                   "the tag '" + name.substr(0, 128) + "' is not a name of 1 to 128 bytes with a text of at most 256");
     all[name] = value;
-    settings.push_back({std::string(lambda::kTag) + name, "", value.dump(-1, ' ', false, Json::error_handler_t::replace), {}});
+    settings.push_back({std::string(lambda::kTag) + name, "", dump(value), {}});
   }
   if (all.size() > kTagsMax)
     return fail(Code::invalid_argument, std::to_string(all.size()) + " tags: a function has at most " + std::to_string(kTagsMax));

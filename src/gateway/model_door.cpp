@@ -13,12 +13,6 @@
 namespace mayfly::gateway {
 namespace {
 
-HttpReply door_error_form(int status, const Error& error, std::string_view) {
-  HttpReply reply = v2_error_reply(error);
-  reply.status = status;
-  return reply;
-}
-
 constexpr std::string_view kModels = "/v2/models/";
 
 }  // namespace
@@ -26,7 +20,7 @@ constexpr std::string_view kModels = "/v2/models/";
 struct ModelDoors::Door {
   Door(ModelDoors& of, const DoorTo& to)
       : control(of.control_), allowed(to), inference(of.invoker_, of.control_, server), models(of.control_, [] { return true; }),
-        server(of.loop_, router, {.connections_max = kDoorConnectionsMax}, door_error_form) {
+        server(of.loop_, router, {.connections_max = kDoorConnectionsMax}, v2_error_form) {
     router.guard([this](const HttpRequest& request) { return may(request); }, v2_error_reply);
     inference.add_v2_routes(router);
     models.add_routes(router);

@@ -19,12 +19,6 @@ namespace {
 
 constexpr std::string_view kAlgorithm = "AWS4-HMAC-SHA256";
 
-std::string hex_of(std::string_view bytes) {
-  std::string text(bytes.size() * 2, '\0');
-  for (std::size_t i = 0; i < bytes.size(); ++i) put_hex(&text[2 * i], static_cast<std::uint8_t>(bytes[i]), 2);
-  return text;
-}
-
 std::string hmac(std::string_view key, std::string_view text) {
   unsigned char digest[32];
   unsigned size = sizeof digest;
@@ -36,7 +30,7 @@ std::string hmac(std::string_view key, std::string_view text) {
 std::string sha256_hex(std::string_view text) {
   unsigned char digest[32];
   ::EVP_Digest(text.data(), text.size(), digest, nullptr, ::EVP_sha256(), nullptr);
-  return hex_of({reinterpret_cast<const char*>(digest), sizeof digest});
+  return hex_of(digest);
 }
 
 std::string payload_hash(const HttpRequest& request) {
@@ -105,11 +99,7 @@ std::string plain_of(std::string_view text) {
 using Query = std::vector<std::pair<std::string, std::string>>;  // decoded
 Query query_of(std::string_view text) {
   Query query;
-  if (text.empty()) return query;
-  for (const std::string_view pair : split(text, '&')) {
-    const std::size_t equals = std::min(pair.find('='), pair.size());
-    if (!pair.empty()) query.emplace_back(plain_of(pair.substr(0, equals)), plain_of(pair.substr(std::min(equals + 1, pair.size()))));
-  }
+  while (const auto pair = take_pair(text)) query.emplace_back(plain_of(pair->first), plain_of(pair->second));
   return query;
 }
 
@@ -249,7 +239,8 @@ std::string signature_of(const HttpRequest& request, const Query& query, const C
   const std::string scope = claim.date + "/" + claim.region + "/" + claim.service + "/" + claim.terminator;
   const std::string text = std::string(kAlgorithm) + "\n" + claim.time + "\n" + scope + "\n" + sha256_hex(canonical);
   const std::string key = hmac(hmac(hmac(hmac("AWS4" + secret, claim.date), claim.region), claim.service), claim.terminator);
-  return hex_of(hmac(key, text));
+  const std::string signature = hmac(key, text);
+  return hex_of({reinterpret_cast<const unsigned char*>(signature.data()), signature.size()});
 }
 
 }  // namespace

@@ -36,13 +36,10 @@ Result<std::string> find_program(std::string name, const StartOrder& order, std:
     folders = std::move(runtime.folders);
     return runtime.program;
   }
-  const std::string places = std::string(path) + ":/usr/local/bin:/usr/bin:/bin";
-  for (std::size_t at = 0; at < places.size();) {
-    const std::size_t end = std::min(places.find(':', at), places.size());
+  for (const fs::path& place : places_of_path(std::string(path) + ":/usr/local/bin:/usr/bin:/bin")) {
     std::error_code error;
-    const fs::path real = end > at ? fs::canonical(fs::path(places.substr(at, end - at)) / name, error) : fs::path();
-    at = end + 1;
-    if (real.empty() || error || !is_program(real)) continue;
+    const fs::path real = fs::canonical(place / name, error);
+    if (error || !is_program(real)) continue;
     const fs::path prefix = real.parent_path().parent_path();
     if (!real.string().starts_with("/usr/") && real.parent_path().filename() == "bin" && prefix != "/") folders.push_back(prefix.string());
     return real.string();

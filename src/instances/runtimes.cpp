@@ -21,18 +21,6 @@ constexpr std::string_view kSystem[] = {"/usr", "/lib", "/lib64", "/bin", "/sbin
                                         "/etc/java-17-openjdk", "/etc/java-21-openjdk", "/etc/java-25-openjdk"};
 constexpr int kOldestNode = 18, kOldestJava = 17;  // what is looked for, from here on
 
-std::vector<fs::path> places_of_path(std::string_view path) {
-  std::vector<fs::path> places;
-  while (!path.empty()) {
-    const std::size_t end = path.find(':');
-    if (end != 0) places.emplace_back(path.substr(0, end));
-    path.remove_prefix(end == path.npos ? path.size() : end + 1);
-  }
-  places.emplace_back("/usr/bin");
-  places.emplace_back("/usr/local/bin");
-  return places;
-}
-
 std::vector<fs::path> places_of(std::string_view name, std::string_view path, std::string_view home) {
   std::vector<fs::path> places = places_of_path(path);
   if (home.empty()) return places;
@@ -143,6 +131,18 @@ Runtime with_program(Runtime runtime, const fs::path& program) {
 }
 
 }  // namespace
+
+std::vector<fs::path> places_of_path(std::string_view path) {
+  std::vector<fs::path> places;
+  while (!path.empty()) {
+    const std::size_t end = path.find(':');
+    if (end != 0) places.emplace_back(path.substr(0, end));
+    path.remove_prefix(end == path.npos ? path.size() : end + 1);
+  }
+  places.emplace_back("/usr/bin");
+  places.emplace_back("/usr/local/bin");
+  return places;
+}
 
 bool is_program(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);

@@ -16,6 +16,10 @@ struct Runtime {
   std::vector<std::string> folders;        // bound read-only at the same place
 };
 
+[[nodiscard]] bool is_program(const std::filesystem::path& file);  // for this machine to run: no script
+// The folders of `path` (as PATH), then /usr/bin and /usr/local/bin.
+[[nodiscard]] std::vector<std::filesystem::path> places_of_path(std::string_view path);
+
 // Programs in the folders of `path` (as PATH), in /usr/bin and where this kind is installed beside; scripts in their place,
 // like pyenv's shims, are passed over.
 // "python3.11": the interpreter of this name; below `home` pyenv's.
@@ -23,7 +27,6 @@ struct Runtime {
 //   files don't tell its version comes last: worker/node_runtime.mjs asks it.
 // "provided…": the function's own /var/task/bootstrap.
 // not_found: says which is missing and which are there.
-[[nodiscard]] bool is_program(const std::filesystem::path& file);  // for this machine to run: no script
 [[nodiscard]] Result<Runtime> find_runtime(std::string_view name, std::string_view path, std::string_view home);
 
 // How it is started for this handler: the program first (domain::CodeOrder::arguments). `memory`: of the whole sandbox.

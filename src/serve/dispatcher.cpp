@@ -43,9 +43,10 @@ Lane& Dispatcher::lane_of(const Target& target) {
 }
 
 int Dispatcher::calls_of(std::string_view function) const {
-  int calls = 0;
   const Route* route = routes_.find(function);
-  for (const Target& target : route ? route->targets : std::vector<Target>())
+  if (!route) return 0;
+  int calls = 0;
+  for (const Target& target : route->targets)
     if (const auto lane = lanes_.find(target.version); lane != lanes_.end()) calls += lane->second->waiting + lane->second->in_flight;
   return calls;
 }
@@ -117,6 +118,8 @@ Ticket Dispatcher::refuse(const Invocation& call, const Target* target, Error er
 }
 
 int Dispatcher::http_version(std::string_view function, std::string_view qualifier) {
+  const Route* route = routes_.find(function);  // the way of every plain call: for a model it ends here
+  if (!route || !route->any_http) return 0;
   const auto found = routes_.resolve(function, qualifier, random_);
   return found && (*found)->http ? (*found)->number : 0;
 }

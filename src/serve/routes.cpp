@@ -37,6 +37,11 @@ std::string what_there_is(const Route& route) {
 
 }  // namespace
 
+void Routes::set(std::string_view function, Route route) {
+  route.any_http = std::ranges::any_of(route.targets, &Target::http);
+  routes_.insert_or_assign(std::string(function), std::move(route));
+}
+
 void Routes::remove(std::string_view function) {
   if (const auto at = routes_.find(function); at != routes_.end()) routes_.erase(at);
 }

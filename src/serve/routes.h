@@ -29,11 +29,12 @@ struct Target {
 struct Route {
   std::vector<Target> targets;               // by number, ascending; at least one
   std::vector<domain::Alias> aliases;
+  bool any_http = false;                     // of the targets; set() finds out
 };
 
 class Routes {
  public:
-  void set(std::string_view function, Route route) { routes_.insert_or_assign(std::string(function), std::move(route)); }
+  void set(std::string_view function, Route route);
   void remove(std::string_view function);
 
   [[nodiscard]] const Route* find(std::string_view function) const;

@@ -9,16 +9,13 @@
 #include <vector>
 
 #include "base/assert.h"
+#include "base/hex.h"
 #include "os/disk.h"
 
 namespace mayfly::store {
 namespace {
 
 constexpr std::uint64_t kWritebackStep = 4 << 20;
-
-bool is_sha256(std::string_view text) {
-  return text.size() == 64 && std::ranges::all_of(text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
-}
 
 }  // namespace
 
@@ -35,12 +32,7 @@ void Hash::update(std::span<const std::byte> bytes) {
 std::string Hash::finish() {
   std::array<unsigned char, 32> digest{};
   ASSERT(EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr) == 1, "hashing can't fail");
-  std::string text;
-  for (const unsigned char byte : digest) {
-    text += "0123456789abcdef"[byte >> 4];
-    text += "0123456789abcdef"[byte & 15];
-  }
-  return text;
+  return hex_of(digest);
 }
 
 Upload::Upload(const Artifacts& artifacts, std::string path, os::Fd fd)

@@ -111,14 +111,9 @@ bool matches(const std::vector<std::string>& route, const std::vector<std::strin
 
 Json query_of(std::string_view query) {
   Json all = Json::object();
-  while (!query.empty()) {
-    const std::size_t end = std::min(query.find('&'), query.size());
-    const std::string_view pair = query.substr(0, end);
-    const std::size_t equals = std::min(pair.find('='), pair.size());
-    const auto key = percent_decoded(pair.substr(0, equals), true);
-    const auto value = percent_decoded(pair.substr(std::min(equals + 1, pair.size())), true);
+  while (const auto pair = take_pair(query)) {
+    const auto key = percent_decoded(pair->first, true), value = percent_decoded(pair->second, true);
     if (key && value && !key->empty()) all[*key] = *value;
-    query.remove_prefix(std::min(end + 1, query.size()));
   }
   return all;
 }
@@ -249,8 +244,8 @@ Result<AzureApp::Request> AzureApp::request(std::string_view head_text, std::str
     return fail(Code::not_found, "no function of this app takes " + std::string(head.method_text) + " " + std::string(head.path) +
                                      "; there are " + there);
   }
-  const Route route{static_cast<int>(found - functions_.begin()), passes_};
-  if (passes_) return Request{std::string(head_text) + std::string(body), route};
+  const auto function = static_cast<std::size_t>(found - functions_.begin());
+  if (passes_) return Request{{}, function};
   Json headers = Json::object();
   std::string host, scheme = "http";
   for (const HttpHeader& header : head.headers) {
@@ -267,17 +262,11 @@ Result<AzureApp::Request> AzureApp::request(std::string_view head_text, std::str
                   {"Metadata", {{"Query", query}, {"Headers", headers}, {"sys", {{"MethodName", found->name}}}}}};
   const std::string text = dump(call);
   return Request{"POST /" + found->name + " HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json; charset=utf-8\r\n" +
-                     "Content-Length: " + std::to_string(text.size()) + "\r\n\r\n" + text, route};
+                     "Content-Length: " + std::to_string(text.size()) + "\r\n\r\n" + text, function};
 }
 
-Result<AzureApp::Reply> AzureApp::answer(const Route& route, std::string_view head, std::string_view body) const {
-  if (route.passes) {
-    Reply reply{.bytes = std::string(head) + "\r\n"};
-    reply.head_size = reply.bytes.size();
-    reply.bytes.append(body);
-    return reply;
-  }
-  const Function& function = functions_.at(static_cast<std::size_t>(route.function));
+Result<AzureApp::Reply> AzureApp::answer(std::size_t index, std::string_view head, std::string_view body) const {
+  const Function& function = functions_.at(index);
   if (head.size() < 12 || head.substr(9, 1) != "2")
     return fail(Code::internal, "the custom handler answered /" + function.name + " with status " + std::string(head.substr(9, 3)) + ": " +
                                     std::string(body.substr(0, 1024)));

@@ -17,13 +17,9 @@ namespace mayfly::worker {
 
 class AzureApp {
  public:
-  struct Route {
-    int function = -1;
-    bool passes = false;             // the answer is the handler's own
-  };
   struct Request {
     std::string bytes;               // head and body
-    Route route;
+    std::size_t function = 0;        // whose answer it gets
   };
   struct Reply {
     std::string bytes;               // head and body
@@ -35,10 +31,12 @@ class AzureApp {
 
   const std::vector<std::string>& arguments() const { return arguments_; }  // the program first, absolute
 
+  // Whether requests and answers go through as they are: then request() says only whether there is a function for it.
+  bool passes() const { return passes_; }
   // head: request line and headers with the empty line. not_found: no function has this route.
   [[nodiscard]] Result<Request> request(std::string_view head, std::string_view body) const;
   // head: without the empty line.
-  [[nodiscard]] Result<Reply> answer(const Route& route, std::string_view head, std::string_view body) const;
+  [[nodiscard]] Result<Reply> answer(std::size_t function, std::string_view head, std::string_view body) const;
 
  private:
   struct Function {

@@ -1,20 +1,35 @@
 #include "worker/code_environment.h"
 
+#include <algorithm>
 #include <map>
+#include <utility>
 
 #include "domain/arn.h"
 
 namespace mayfly::worker {
 
-std::vector<std::string> code_environment(const domain::CodeOrder& order, std::string_view api, std::string_view stream) {
-  std::map<std::string, std::string, std::less<>> all = {
-      {"LANG", "C.UTF-8"}, {"PATH", "/usr/local/bin:/usr/bin:/bin:/opt/bin"}, {"HOME", "/tmp"}, {"TZ", ":UTC"}};
+namespace {
+
+using Names = std::vector<std::pair<std::string, std::string>>;
+
+// What every program has, then the order's own, then what the contract reserves.
+std::vector<std::string> environment_of(const domain::CodeOrder& order, const std::string& path, const Names& reserved) {
+  std::map<std::string, std::string, std::less<>> all = {{"LANG", "C.UTF-8"}, {"PATH", path}, {"HOME", "/tmp"}, {"TZ", ":UTC"}};
   for (const std::string& entry : order.environment) {
     const std::size_t equals = entry.find('=');
     if (equals != std::string::npos) all.insert_or_assign(entry.substr(0, equals), entry.substr(equals + 1));
   }
+  for (const auto& [name, value] : reserved) all.insert_or_assign(name, value);
+  std::vector<std::string> list;
+  for (const auto& [name, value] : all) list.push_back(name + "=" + value);
+  return list;
+}
+
+}  // namespace
+
+std::vector<std::string> code_environment(const domain::CodeOrder& order, std::string_view api, std::string_view stream) {
   const std::string version = std::to_string(order.version);
-  const std::pair<std::string_view, std::string> reserved[] = {
+  return environment_of(order, "/usr/local/bin:/usr/bin:/bin:/opt/bin", {
       {"_HANDLER", order.handler},
       {"AWS_DEFAULT_REGION", std::string(domain::kAwsRegion)},
       {"AWS_EXECUTION_ENV", "AWS_Lambda_" + (order.runtime.empty() ? "provided" : order.runtime)},
@@ -28,11 +43,20 @@ std::vector<std::string> code_environment(const domain::CodeOrder& order, std::s
       {"AWS_REGION", std::string(domain::kAwsRegion)},
       {"LAMBDA_RUNTIME_DIR", "/var/runtime"},
       {"LAMBDA_TASK_ROOT", order.folder},
+  });
+}
+
+std::vector<std::string> http_environment(const domain::CodeOrder& order, int port) {
+  std::string number = std::to_string(order.version);
+  number.insert(0, 5 - std::min<std::size_t>(5, number.size()), '0');
+  Names reserved = {
+      {"PORT", std::to_string(port)},
+      {"K_SERVICE", order.function},
+      {"K_CONFIGURATION", order.function},
+      {"K_REVISION", order.function + "-" + number},     // as Knative names them: hello-00001
   };
-  for (const auto& [name, value] : reserved) all.insert_or_assign(std::string(name), value);
-  std::vector<std::string> list;
-  for (const auto& [name, value] : all) list.push_back(name + "=" + value);
-  return list;
+  if (order.contract == domain::Contract::azure) reserved.emplace_back("FUNCTIONS_CUSTOMHANDLER_PORT", std::to_string(port));
+  return environment_of(order, "/usr/local/bin:/usr/bin:/bin", reserved);
 }
 
 }  // namespace mayfly::worker

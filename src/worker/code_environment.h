@@ -1,4 +1,4 @@
-// The environment that AWS Lambda gives a program, as far as this platform has it. Names that Lambda reserves are its own; the
+// What a function's program finds in its environment, by the contract that it was written for. The contract's names are its own; the
 // rest is the user's to overrule. Nothing is inherited.
 #pragma once
 #include <string>
@@ -9,7 +9,10 @@
 
 namespace mayfly::worker {
 
-// "NAME=value", each name once. `api` is where the Runtime API listens: "127.0.0.1:9001". `stream` tells one instance's log from another's.
+// "NAME=value", each name once. What AWS Lambda gives a program, as far as this platform has it. `api` is where the Runtime API
+// listens: "127.0.0.1:9001". `stream` tells one instance's log from another's.
 [[nodiscard]] std::vector<std::string> code_environment(const domain::CodeOrder& order, std::string_view api, std::string_view stream);
+// Of a program that serves HTTP: Knative's runtime contract, with what Azure calls its port.
+[[nodiscard]] std::vector<std::string> http_environment(const domain::CodeOrder& order, int port);
 
 }  // namespace mayfly::worker

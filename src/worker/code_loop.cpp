@@ -11,16 +11,15 @@
 #include "domain/arn.h"
 #include "domain/link.h"
 #include "os/clock.h"
-#include "os/listener.h"
+#include "worker/http_host.h"
+#include "worker/node_control.h"
 
 namespace mayfly::worker {
 namespace {
 
-using domain::MessageKind;
 using domain::ReplyHead;
 using namespace std::chrono_literals;
 
-constexpr std::size_t kTextMax = 4096;  // of a reason
 constexpr std::size_t kWaitingMax = 64;  // the node sends one at a time; more than this is not its protocol
 
 std::uint64_t ns(Duration d) { return static_cast<std::uint64_t>(d.count()); }
@@ -42,16 +41,6 @@ std::string exit_text(std::optional<int> status) {
   return "Runtime.ExitError: signal " + std::to_string(WTERMSIG(wait_status)) + " (" + (name ? name : "unknown") + ")";
 }
 
-bool send_failed(int control, const Error& error) {
-  const std::string_view text = std::string_view(error.message).substr(0, kTextMax);
-  const domain::FailedMessage failed{.head = {MessageKind::failed, static_cast<std::uint32_t>(text.size())},
-                                     .code = static_cast<std::uint32_t>(error.code)};
-  std::string packet(sizeof failed, '\0');
-  std::memcpy(packet.data(), &failed, sizeof failed);
-  packet += text;
-  return os::send_packet(control, std::as_bytes(std::span(packet))).has_value();
-}
-
 std::string seconds_of(Duration d) {
   const auto hundredths = std::max<std::int64_t>(0, d / 10ms);
   const std::string fraction = std::to_string(hundredths % 100);
@@ -60,18 +49,14 @@ std::string seconds_of(Duration d) {
 
 }  // namespace
 
-CodeLoop::CodeLoop(os::Loop loop, CodeLink link, domain::CodeOrder order, CodeOptions options, CodeProgram program)
-    : link_(std::move(link)), control_(link_.control), order_(std::move(order)), options_(std::move(options)),
-      loop_(std::move(loop)),
+CodeLoop::CodeLoop(os::Loop loop, FrameLink link, domain::CodeOrder order, CodeOptions options, CodeProgram program)
+    : link_(std::move(link)), order_(std::move(order)), options_(std::move(options)), loop_(std::move(loop)),
       api_({.function_arn = domain::function_arn(order_.function), .response_max = options_.response_max}),
       control_port_([this] {
-        if (!control_.read()) end(End::node_gone);
-        else if (control_.stopping()) take_frames();
+        if (!link_.read_control()) end(End::node_gone);
+        else if (link_.stopping()) take_frames();
       }),
-      bell_port_([this] {
-        os::clear_doorbell(link_.in.doorbell());
-        take_frames();
-      }),
+      bell_port_([this] { take_frames(); }),
       exit_port_([this] { code_ended(); }), program_(std::move(program)) {}
 
 CodeLoop::~CodeLoop() { static_cast<void>(program_.end()); }
@@ -86,12 +71,9 @@ CodeLoop::End CodeLoop::run() {
   while (!end_ && loop_.turn(1h)) {}
   static_cast<void>(program_.end());
   if (output_) output_->drain();
-  while (const auto frame = *end_ == End::node_gone ? std::nullopt : link_.in.front()) {
-    if (!accept(*frame)) break;
-    link_.in.pop();
-  }
+  if (*end_ != End::node_gone) static_cast<void>(take());
   for (const Call& call : waiting_) refuse(call, {Code::unavailable, "the function's program ended before this call's turn"}, true);
-  link_.out.wake();
+  link_.wake();
   return *end_;
 }
 
@@ -110,8 +92,8 @@ Result<void> CodeLoop::start() {
   output_->forget_far();
   if (!begun) return fail(begun.error().code, "Runtime.InvalidEntrypoint: " + begun.error().message + " (in " + order_.folder + ")");
   TRY_VOID(loop_.watch(program_.pidfd().get(), os::kReadable, exit_port_));
-  TRY_VOID(loop_.watch(control_.socket(), os::kReadable, control_port_));
-  TRY_VOID(loop_.watch(link_.in.doorbell(), os::kReadable, bell_port_));
+  TRY_VOID(loop_.watch(link_.control_socket(), os::kReadable, control_port_));
+  TRY_VOID(loop_.watch(link_.doorbell(), os::kReadable, bell_port_));
   return {};
 }
 
@@ -122,55 +104,30 @@ void CodeLoop::end(End how) {
 // --- from the node
 
 void CodeLoop::take_frames() {
-  do {
-    while (const auto frame = end_ ? std::nullopt : link_.in.front()) {
-      if (!accept(*frame)) return end(End::node_gone);
-      link_.in.pop();
-    }
-    if (link_.in.broken()) return end(End::node_gone);
-  } while (!end_ && !link_.in.prepare_sleep());
+  if (end_) return;
+  if (!take()) return end(End::node_gone);
   begin_next();
 }
 
-bool CodeLoop::accept(std::span<const std::byte> frame) {
-  Call call{.begun = os::monotonic_now()};
-  if (frame.size() < sizeof call.head) return false;
-  std::memcpy(&call.head, frame.data(), sizeof call.head);
-  if (call.head.cancelled) {
-    cancel(call.head.ticket);
-    return true;
-  }
-  if (call.head.in_memfd) {
-    if (!take_large_body(call)) return false;
-  } else {
-    const auto body = frame.subspan(sizeof call.head);
-    call.body.assign(reinterpret_cast<const char*>(body.data()), body.size());
-  }
-  if (call.head.format != domain::WireFormat::plain_json) {
-    refuse(call, {Code::unimplemented, "this function is code and takes no tensors: call POST /functions/NAME, or Lambda's Invoke"});
-    return true;
-  }
-  waiting_.push_back(std::move(call));
-  return waiting_.size() <= kWaitingMax;
+bool CodeLoop::take() {
+  const auto accepts = [this](FrameLink::Call&& frame) { accept(std::move(frame)); };
+  return link_.take(accepts, [this](std::uint64_t ticket) { cancel(ticket); }) && waiting_.size() <= kWaitingMax;
 }
 
-bool CodeLoop::take_large_body(Call& call) {
-  const auto memfd = control_.take_body(call.head.ticket);
-  if (!memfd) return false;
-  const auto mapped = os::map_file(memfd->get(), call.head.body_size, os::Access::read);
-  if (!mapped) return false;
-  call.body.assign(mapped->text());
-  return true;
+void CodeLoop::accept(FrameLink::Call&& frame) {
+  Call call{.frame = std::move(frame), .begun = os::monotonic_now()};
+  if (call.frame.head.format == domain::WireFormat::plain_json) return waiting_.push_back(std::move(call));
+  refuse(call, {Code::unimplemented, "this function is code and takes no tensors: call POST /functions/NAME, or Lambda's Invoke"});
 }
 
 void CodeLoop::cancel(std::uint64_t ticket) {
-  const auto at = std::ranges::find(waiting_, ticket, [](const Call& call) { return call.head.ticket; });
+  const auto at = std::ranges::find(waiting_, ticket, [](const Call& call) { return call.frame.head.ticket; });
   if (at != waiting_.end()) {
     refuse(*at, {Code::cancelled, "cancelled before it began"});
     waiting_.erase(at);
     return;
   }
-  if (!running_ || running_->head.ticket != ticket) return;
+  if (!running_ || running_->frame.head.ticket != ticket) return;
   const Call call = *std::exchange(running_, std::nullopt);
   loop_.cancel(deadline_);
   if (call.given == Instant{}) {
@@ -185,7 +142,7 @@ void CodeLoop::begin_next() {
   while (!end_ && !running_ && !waiting_.empty()) {
     running_ = std::move(waiting_.front());
     waiting_.pop_front();
-    const Instant deadline{Duration(static_cast<Duration::rep>(running_->head.deadline_ns))}, now = os::monotonic_now();
+    const Instant deadline{Duration(static_cast<Duration::rep>(running_->frame.head.deadline_ns))}, now = os::monotonic_now();
     if (deadline <= now) {
       refuse(*running_, {Code::deadline_exceeded, "its time was over before it began"});
       running_.reset();
@@ -193,11 +150,11 @@ void CodeLoop::begin_next() {
     }
     const auto until = os::wall_now().since_epoch + std::chrono::duration_cast<std::chrono::microseconds>(deadline - now);
     deadline_ = loop_.at(deadline, [this] { overdue(); });
-    do_step(api_.invoke({.id = id_of(running_->head), .deadline_ms = static_cast<std::uint64_t>(until / 1ms),
-                         .event = std::exchange(running_->body, {})}));
+    do_step(api_.invoke({.id = id_of(running_->frame.head), .deadline_ms = static_cast<std::uint64_t>(until / 1ms),
+                         .event = running_->frame.take_bytes()}));
   }
-  link_.out.wake();
-  if (control_.stopping() && !running_ && waiting_.empty() && link_.in.empty()) end(End::stopped);
+  link_.wake();
+  if (link_.stopping() && !running_ && waiting_.empty() && link_.empty()) end(End::stopped);
 }
 
 void CodeLoop::overdue() {
@@ -223,13 +180,12 @@ void CodeLoop::do_step(RuntimeApi::Step&& step) {
 void CodeLoop::say_ready() {
   told_start_ = true;
   cpu_told_ = cpu_now();
-  const domain::ReadyMessage ready{.credit = 1, .threads = 1, .load_ns = ns(os::monotonic_now() - begun_), .cpu_ns = ns(cpu_told_)};
-  if (!os::send_packet(control_.socket(), os::bytes_of(ready))) end(End::node_gone);
+  if (!link_.say_ready(1, os::monotonic_now() - begun_, cpu_told_)) end(End::node_gone);
 }
 
 void CodeLoop::say_failed(const std::string& text) {
   if (std::exchange(told_start_, true)) return;
-  if (!send_failed(control_.socket(), {Code::internal, text})) end(End::node_gone);
+  if (!link_.say_failed({Code::internal, text})) end(End::node_gone);
 }
 
 void CodeLoop::code_ended() {
@@ -251,37 +207,23 @@ void CodeLoop::finish(RuntimeApi::Outcome&& outcome) {
   loop_.cancel(deadline_);
   ReplyHead head{.run_ns = ns(os::monotonic_now() - call.given), .rows = 1, .batch_rows = 1, .last = outcome.last};
   if (outcome.last) end(End::code_ended);
-  if (!outcome.error) {
-    if (outcome.response.size() <= domain::kInlineMax || control_.send_body(call.head.ticket, outcome.response)) {
-      head.in_memfd = outcome.response.size() > domain::kInlineMax;
-      return reply(call, head, outcome.response);
-    }
-    return refuse(call, {Code::exhausted, "the response is too large for this instance's memory"});
-  }
+  if (!outcome.error) return reply(call, head, outcome.response);
   head.code = static_cast<std::uint8_t>(Code::internal);
   head.function_error = !outcome.error->json.empty();
-  const std::string text = outcome.error->text();
-  reply(call, head, head.function_error ? std::string_view(outcome.error->json) : std::string_view(text).substr(0, kTextMax));
+  reply(call, head, head.function_error ? outcome.error->json : outcome.error->text());
 }
 
 void CodeLoop::refuse(const Call& call, const Error& error, bool last) {
   ReplyHead head{.rows = 1, .batch_rows = 1, .code = static_cast<std::uint8_t>(error.code), .last = last};
   if (call.given != Instant{}) head.run_ns = ns(os::monotonic_now() - call.given);
-  reply(call, head, std::string_view(error.message).substr(0, kTextMax));
+  reply(call, head, error.message);
 }
 
 void CodeLoop::reply(const Call& call, ReplyHead head, std::string_view body) {
-  head.ticket = call.head.ticket;
-  head.body_size = body.size();
+  head.ticket = call.frame.head.ticket;
   head.begun_ns = ns(call.begun.since_boot);
   head.cpu_ns = cpu_since_last();
-  if (head.in_memfd) body = {};
-  std::byte* at = link_.out.reserve(sizeof head + body.size());
-  if (!at) return end(End::node_gone);  // with a credit of 1 there is room for the reply, or the node does not keep to it
-  std::memcpy(at, &head, sizeof head);
-  std::ranges::copy(std::as_bytes(std::span(body)), at + sizeof head);
-  link_.out.publish(sizeof head + body.size());
-  link_.out.wake();
+  if (!link_.reply(head, body)) end(End::node_gone);
 }
 
 // A program that is gone takes its clock with it: what it showed last counts.
@@ -303,13 +245,13 @@ Result<std::unique_ptr<CodeLoop>> prepare(int control, std::span<const os::Fd> l
   TRY(os::Ring in, os::open_ring(link[0].get(), 0, link[1].get()));
   TRY(os::Ring out, os::open_ring(link[0].get(), 1, link[2].get()));
   TRY(os::Loop loop, os::Loop::create());
-  return std::make_unique<CodeLoop>(std::move(loop), CodeLink{control, std::move(in), std::move(out)}, std::move(order),
+  return std::make_unique<CodeLoop>(std::move(loop), FrameLink(control, std::move(in), std::move(out)), std::move(order),
                                     std::move(options), std::move(program));
 }
 
 [[noreturn]] void run(int control, Result<std::unique_ptr<CodeLoop>> loop) {
   ::signal(domain::kCancelSignal, SIG_IGN);  // it comes beside a cancel frame, which is read in time here
-  if (!loop) ::_exit(send_failed(control, loop.error()) ? 0 : 1);
+  if (!loop) ::_exit(say_failed(control, loop.error()) ? 0 : 1);
   (*loop)->run();
   ::_exit(0);
 }
@@ -319,6 +261,7 @@ Result<std::unique_ptr<CodeLoop>> prepare(int control, std::span<const os::Fd> l
 void run_code(int control, std::span<const os::Fd> link, std::string_view order_json) {
   auto order = domain::parse_code_order(order_json);
   if (!order) run(control, fail(order.error()));
+  if (order->contract != domain::Contract::lambda) run_http(control, link, std::move(*order));
   run(control, prepare(control, link, std::move(*order), {}, {}));
 }
 

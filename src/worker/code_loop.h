@@ -22,23 +22,17 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "domain/code_order.h"
-#include "domain/frame.h"
 #include "os/fd.h"
 #include "os/loop.h"
-#include "os/ring.h"
+#include "os/port.h"
 #include "worker/code_output.h"
 #include "worker/code_port.h"
 #include "worker/code_program.h"
+#include "worker/frame_link.h"
 #include "worker/model_bridge.h"
-#include "worker/node_control.h"
 #include "worker/runtime_api.h"
 
 namespace mayfly::worker {
-
-struct CodeLink {
-  int control = -1;
-  os::Ring in, out;
-};
 
 struct CodeOptions {
   std::string address = "127.0.0.1:9001";  // of the Runtime API; port 0: any free one
@@ -56,7 +50,7 @@ class CodeLoop {
   };
 
   // `program`: one that waits already; else it starts the order's.
-  CodeLoop(os::Loop loop, CodeLink link, domain::CodeOrder order, CodeOptions options, CodeProgram program = {});
+  CodeLoop(os::Loop loop, FrameLink link, domain::CodeOrder order, CodeOptions options, CodeProgram program = {});
   ~CodeLoop();
   CodeLoop(const CodeLoop&) = delete;
   CodeLoop& operator=(const CodeLoop&) = delete;
@@ -64,22 +58,16 @@ class CodeLoop {
   End run();
 
  private:
-  struct Port final : os::Watcher {  // a descriptor of the loop, and what it calls
-    explicit Port(std::function<void()> then) : ready(std::move(then)) {}
-    void on_events(std::uint32_t) override { ready(); }
-    std::function<void()> ready;
-  };
   struct Call {
-    domain::RequestHead head;
-    std::string body;
+    FrameLink::Call frame;
     Instant begun, given{};    // given{}: it waits for the program to ask
   };
 
   Result<void> start();
   void end(End how);
   void take_frames();
-  bool accept(std::span<const std::byte> frame);       // false: the node broke the protocol
-  bool take_large_body(Call& call);
+  [[nodiscard]] bool take();                           // false: the node is gone, or broke the protocol
+  void accept(FrameLink::Call&& frame);
   void cancel(std::uint64_t ticket);
   void begin_next();
   void overdue();
@@ -93,13 +81,12 @@ class CodeLoop {
   Duration cpu_now();
   std::uint64_t cpu_since_last();
 
-  CodeLink link_;
-  NodeControl control_;
+  FrameLink link_;
   const domain::CodeOrder order_;
   const CodeOptions options_;
   os::Loop loop_;
   RuntimeApi api_;
-  Port control_port_, bell_port_, exit_port_;
+  os::Port control_port_, bell_port_, exit_port_;
   std::unique_ptr<CodePort> port_;
   std::unique_ptr<ModelBridge> models_;                // where it may call models
   std::unique_ptr<CodeOutput> output_;
@@ -113,8 +100,8 @@ class CodeLoop {
   bool told_start_ = false;
 };
 
-// The whole of it, for the process that got a LoadOrder to run code: `link` is ring, doorbell of the node's frames, doorbell of
-// the replies. Says failed where the order is none.
+// The whole of it, for the process that got a LoadOrder to run code, whatever its contract (worker/http_host.h has the others): `link`
+// is ring, doorbell of the node's frames, doorbell of the replies. Says failed where the order is none.
 [[noreturn]] void run_code(int control, std::span<const os::Fd> link, std::string_view order_json);
 // The same for a child of a template's host (worker/code_template.h), whose program waits.
 [[noreturn]] void run_forked_code(int control, std::span<const os::Fd> link, const domain::CodeOrder& order, CodeProgram program);

@@ -21,10 +21,12 @@
 #include "domain/link.h"
 #include "os/clock.h"
 #include "os/loop.h"
+#include "os/port.h"
 #include "os/process.h"
 #include "worker/code_loop.h"
 #include "worker/code_output.h"
 #include "worker/code_program.h"
+#include "worker/node_control.h"
 
 namespace mayfly::worker {
 namespace {
@@ -38,13 +40,7 @@ constexpr std::size_t kLinkFds = 4;  // control socket, ring, two doorbells
 std::uint64_t ns(Duration d) { return static_cast<std::uint64_t>(d.count()); }
 
 [[noreturn]] void refuse(int control, const Error& error) {
-  const std::string_view text = std::string_view(error.message).substr(0, kTextMax);
-  const domain::FailedMessage failed{.head = {MessageKind::failed, static_cast<std::uint32_t>(text.size())},
-                                     .code = static_cast<std::uint32_t>(error.code)};
-  std::string packet(sizeof failed, '\0');
-  std::memcpy(packet.data(), &failed, sizeof failed);
-  packet += text;
-  ::_exit(os::send_packet(control, std::as_bytes(std::span(packet))) ? 0 : 1);
+  ::_exit(say_failed(control, error) ? 0 : 1);
 }
 
 // The template's own are none of a child's business: a copy of them would hide the template's end.
@@ -102,12 +98,6 @@ class CodeTemplate {
   }
 
  private:
-  struct Port final : os::Watcher {
-    explicit Port(std::function<void()> then) : ready(std::move(then)) {}
-    void on_events(std::uint32_t) override { ready(); }
-    std::function<void()> ready;
-  };
-
   Result<void> start() {
     TRY(auto pair, os::make_packet_pair());
     socket_ = std::move(pair.first);
@@ -169,7 +159,7 @@ class CodeTemplate {
   os::Fd socket_;
   std::unique_ptr<CodeOutput> output_;
   os::Child program_;
-  Port control_port_{[this] { hear_node(); }}, socket_port_{[this] { hear_program(); }};
+  os::Port control_port_{[this] { hear_node(); }}, socket_port_{[this] { hear_program(); }};
   std::deque<std::vector<os::Fd>> forks_;
   bool told_ = false;
 };

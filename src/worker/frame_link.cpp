@@ -8,7 +8,7 @@
 namespace mayfly::worker {
 namespace {
 
-constexpr std::size_t kTextMax = 4096;  // of a reason
+constexpr std::size_t kTextMax = 4096;  // of an error's text
 
 std::uint64_t ns(Duration d) { return static_cast<std::uint64_t>(d.count()); }
 
@@ -51,18 +51,8 @@ bool FrameLink::say_ready(std::uint32_t credit, Duration load, Duration cpu) {
   return os::send_packet(control_.socket(), os::bytes_of(ready)).has_value();
 }
 
-bool FrameLink::say_failed(const Error& error) {
-  const std::string_view text = std::string_view(error.message).substr(0, kTextMax);
-  const domain::FailedMessage failed{.head = {domain::MessageKind::failed, static_cast<std::uint32_t>(text.size())},
-                                     .code = static_cast<std::uint32_t>(error.code)};
-  std::string packet(sizeof failed, '\0');
-  std::memcpy(packet.data(), &failed, sizeof failed);
-  packet += text;
-  return os::send_packet(control_.socket(), std::as_bytes(std::span(packet))).has_value();
-}
-
 bool FrameLink::reply(domain::ReplyHead head, std::string_view body) {
-  if (head.code != 0) body = body.substr(0, kTextMax);
+  if (head.code != 0 && !head.function_error) body = body.substr(0, kTextMax);
   std::byte* at = body.size() <= domain::kInlineMax ? out_.reserve(sizeof head + body.size()) : nullptr;
   head.body_size = body.size();
   if (!at) {  // too large for a frame, or as many answers at once as fill the ring
@@ -71,6 +61,7 @@ bool FrameLink::reply(domain::ReplyHead head, std::string_view body) {
       body = {};
     } else {
       head.code = static_cast<std::uint8_t>(Code::exhausted);
+      head.function_error = 0;
       head.json_size = 0;
       body = "the answer is too large for this instance's memory: raise resources.memory";
       head.body_size = body.size();

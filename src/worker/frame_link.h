@@ -1,7 +1,7 @@
 // The node's frames at the end of a process that hosts user code: takes calls from one ring with their large bodies from the control
-// socket, writes replies into the other, says ready or failed once. Driven by worker/http_host.h on its loop; knows no program.
-// Promises: a call's bytes are its own, copied out of the ring or mapped; a reply that has no room ends the link (with the credit
-// that was granted there always is room, or the node does not keep to it).
+// socket, writes replies into the other, says ready or failed once. Driven by worker/code_loop.h or worker/http_host.h on its loop;
+// knows no program. Promises: a call's bytes are its own, copied out of the ring or mapped; a reply that has no room ends the link
+// (with the credit that was granted there always is room, or the node does not keep to it).
 #pragma once
 #include <functional>
 #include <optional>
@@ -25,6 +25,7 @@ class FrameLink {
     std::string small;
     std::optional<os::Mapping> large;
     std::string_view bytes() const { return large ? large->text() : std::string_view(small); }
+    std::string take_bytes() { return large ? std::string(large->text()) : std::move(small); }  // once
   };
 
   FrameLink(int control, os::Ring in, os::Ring out) : control_(control), in_(std::move(in)), out_(std::move(out)) {}
@@ -39,7 +40,7 @@ class FrameLink {
   [[nodiscard]] bool take(const std::function<void(Call&&)>& call, const std::function<void(std::uint64_t ticket)>& cancel);
 
   [[nodiscard]] bool say_ready(std::uint32_t credit, Duration load, Duration cpu);
-  [[nodiscard]] bool say_failed(const Error& error);
+  [[nodiscard]] bool say_failed(const Error& error) { return worker::say_failed(control_.socket(), error); }
   // Sizes and memfd are filled in; false: the link is no good any more.
   [[nodiscard]] bool reply(domain::ReplyHead head, std::string_view body);
   void wake() { out_.wake(); }

@@ -8,7 +8,7 @@
 
 #include "domain/link.h"
 #include "os/clock.h"
-#include "worker/http_environment.h"
+#include "worker/code_environment.h"
 
 namespace mayfly::worker {
 namespace {
@@ -56,15 +56,10 @@ HttpHost::End HttpHost::run() {
 }
 
 Result<void> HttpHost::start() {
-  os::Command command;
-  if (order_.contract == domain::Contract::azure) {
-    TRY(azure_, AzureApp::read(order_.folder));
-    command.program = azure_->arguments().at(0);
-    command.arguments.assign(azure_->arguments().begin() + 1, azure_->arguments().end());
-  } else {
-    command.program = order_.arguments.at(0);
-    command.arguments.assign(order_.arguments.begin() + 1, order_.arguments.end());
-  }
+  if (order_.contract == domain::Contract::azure) { TRY(azure_, AzureApp::read(order_.folder)); }
+  const std::vector<std::string>& arguments = azure_ ? azure_->arguments() : order_.arguments;
+  os::Command command{.program = arguments.at(0)};
+  command.arguments.assign(arguments.begin() + 1, arguments.end());
   command.environment = http_environment(order_, options_.port);
   forward_ = std::make_unique<HttpForward>(loop_, "127.0.0.1:" + std::to_string(options_.port), options_.answer_max);
   TRY(output_, CodeOutput::create(loop_, STDERR_FILENO));
@@ -127,9 +122,8 @@ void HttpHost::begin(FrameLink::Call&& frame) {
   if (azure_) {
     auto request = azure_->request(bytes.substr(0, call.frame.head.json_size), bytes.substr(call.frame.head.json_size));
     if (!request) return give_back(request.error());
-    call.bytes = std::move(request->bytes);
-    call.route = request->route;
-    bytes = call.bytes;
+    call.azure = *std::move(request);
+    if (translates()) bytes = call.azure.bytes;
   }
   call.deadline = loop_.at(deadline, [this, ticket] { overdue(ticket); });
   forward_->send(ticket, bytes, [this, ticket](Result<HttpForward::Answer> answer) { answered(ticket, std::move(answer)); });
@@ -184,9 +178,8 @@ void HttpHost::answered(std::uint64_t ticket, Result<HttpForward::Answer> answer
   }
   loop_.cancel(call.deadline);
   ReplyHead head{.run_ns = ns(os::monotonic_now() - call.begun), .rows = 1, .batch_rows = 1};
-  std::string text;
-  if (azure_) {
-    auto translated = azure_->answer(call.route, answer->head, answer->body);
+  if (translates()) {
+    const auto translated = azure_->answer(call.azure.function, answer->head, answer->body);
     if (translated) {
       head.json_size = translated->head_size;
       if (!translated->log.empty()) static_cast<void>(std::fputs(translated->log.c_str(), stderr));
@@ -195,6 +188,7 @@ void HttpHost::answered(std::uint64_t ticket, Result<HttpForward::Answer> answer
       refuse(call, translated.error());
     }
   } else {
+    std::string text;
     text.reserve(answer->head.size() + 2 + answer->body.size());
     text.append(answer->head).append("\r\n");
     head.json_size = text.size();

@@ -20,6 +20,7 @@
 #include "base/time.h"
 #include "domain/code_order.h"
 #include "os/loop.h"
+#include "os/port.h"
 #include "os/process.h"
 #include "worker/azure.h"
 #include "worker/code_output.h"
@@ -47,20 +48,15 @@ class HttpHost {
   End run();
 
  private:
-  struct Port final : os::Watcher {                    // a descriptor of the loop, and what it calls
-    explicit Port(std::function<void()> then) : ready(std::move(then)) {}
-    void on_events(std::uint32_t) override { ready(); }
-    std::function<void()> ready;
-  };
   struct Call {
     FrameLink::Call frame;
     Instant begun;
-    std::string bytes;                                 // of azure: what is sent instead of the frame
-    AzureApp::Route route;
+    AzureApp::Request azure;                           // what is sent instead of the frame, where it is translated
     os::Loop::TimerId deadline{};
   };
 
   Result<void> start();
+  bool translates() const { return azure_ && !azure_->passes(); }
   void probe();
   void take_frames();
   void begin(FrameLink::Call&& frame);
@@ -78,7 +74,7 @@ class HttpHost {
   const domain::CodeOrder order_;
   const HttpHostOptions options_;
   os::Loop loop_;
-  Port control_port_, bell_port_, exit_port_;
+  os::Port control_port_, bell_port_, exit_port_;
   std::optional<AzureApp> azure_;
   std::unique_ptr<HttpForward> forward_;
   std::unique_ptr<CodeOutput> output_;

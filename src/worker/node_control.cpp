@@ -5,6 +5,8 @@
 
 #include <array>
 #include <cstring>
+#include <span>
+#include <string>
 
 #include "base/time.h"
 #include "domain/link.h"
@@ -55,6 +57,16 @@ bool NodeControl::send_body(std::uint64_t ticket, std::string_view body) const {
   const domain::BodyMessage message{.head = {domain::MessageKind::reply_body, 0}, .ticket = ticket, .size = body.size()};
   const std::array fds{memfd->get()};
   return os::send_packet(socket_, os::bytes_of(message), fds).has_value();
+}
+
+bool say_failed(int control, const Error& error, std::size_t text_max) {
+  const std::string_view text = std::string_view(error.message).substr(0, text_max);
+  const domain::FailedMessage failed{.head = {domain::MessageKind::failed, static_cast<std::uint32_t>(text.size())},
+                                     .code = static_cast<std::uint32_t>(error.code)};
+  std::string packet(sizeof failed, '\0');
+  std::memcpy(packet.data(), &failed, sizeof failed);
+  packet += text;
+  return os::send_packet(control, std::as_bytes(std::span(packet))).has_value();
 }
 
 }  // namespace mayfly::worker

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/result.h"
 #include "os/fd.h"
 
 namespace mayfly::worker {
@@ -28,5 +29,8 @@ class NodeControl {
   std::deque<std::pair<std::uint64_t, os::Fd>> bodies_;  // by ticket, as they came
   bool stopping_ = false;
 };
+
+// FailedMessage with the error's text, cut to text_max bytes. False: the node is gone.
+[[nodiscard]] bool say_failed(int control, const Error& error, std::size_t text_max = 4096);
 
 }  // namespace mayfly::worker

@@ -20,10 +20,10 @@
 #include "os/ring.h"
 #include "worker/code_loop.h"
 #include "worker/code_template.h"
-#include "worker/http_host.h"
 #include "worker/jobs.h"
 #include "worker/made_up.h"
 #include "worker/model.h"
+#include "worker/node_control.h"
 #include "worker/probe.h"
 #include "worker/run_watch.h"
 #include "worker/seccomp.h"
@@ -33,7 +33,6 @@
 namespace mayfly::worker {
 namespace {
 
-using domain::FailedMessage;
 using domain::LoadOrder;
 using domain::Message;
 using domain::MessageKind;
@@ -59,10 +58,7 @@ void send_with_text(int control, std::span<const std::byte> fixed, std::string_v
 }
 
 [[noreturn]] void report_failure(int control, const Error& error) {
-  const std::string_view text = std::string_view(error.message).substr(0, kTextMax);
-  const FailedMessage failed{.head = {MessageKind::failed, static_cast<std::uint32_t>(text.size())},
-                             .code = static_cast<std::uint32_t>(error.code)};
-  send_with_text(control, os::bytes_of(failed), text);
+  if (!say_failed(control, error, kTextMax)) ::_exit(kNodeGone);
   ::_exit(0);
 }
 
@@ -205,11 +201,7 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
   Received got = receive_order(control.get());
   const Instant begun = os::monotonic_now();
   const LoadOrder& order = got.order;
-  if (order.role == Role::code) {
-    auto code = domain::parse_code_order(got.labels);
-    if (code && code->contract != domain::Contract::lambda) run_http(control.get(), std::span(got.fds).first(3), std::move(*code));
-    run_code(control.get(), std::span(got.fds).first(3), got.labels);
-  }
+  if (order.role == Role::code) run_code(control.get(), std::span(got.fds).first(3), got.labels);
   if (order.role == Role::code_template) {
     got.fds.clear();
     run_code_template(control, got.labels);

@@ -84,8 +84,8 @@ class Host {
     ::sigprocmask(SIG_BLOCK, &some, nullptr);
     ::signal(SIGPIPE, SIG_IGN);
     CodeLoop loop(os::Loop::create().value(),
-                  {link_.instance_socket.get(), os::open_ring(link_.memory.get(), 0, link_.request_bell.get()).value(),
-                   os::open_ring(link_.memory.get(), 1, link_.reply_bell.get()).value()},
+                  FrameLink(link_.instance_socket.get(), os::open_ring(link_.memory.get(), 0, link_.request_bell.get()).value(),
+                            os::open_ring(link_.memory.get(), 1, link_.reply_bell.get()).value()),
                   order, options);
     ::_exit(static_cast<int>(loop.run()));
   }

@@ -1,38 +1,31 @@
 #include "worker/unpack.h"
 
-#include <archive.h>
 #include <archive_entry.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <clocale>
-#include <memory>
 #include <string_view>
+#include <utility>
 
 #include "base/units.h"
 #include "os/fd.h"
+#include "worker/archive.h"
 
 namespace mayfly::worker {
 namespace {
 
-constexpr std::size_t kReadBlock = 64 * 1024;
 constexpr std::size_t kPathMax = 4000;
 constexpr int kDepthMax = 100;
 
-struct Free {
-  void operator()(archive* a) const { archive_free(a); }
-};
-using Archive = std::unique_ptr<archive, Free>;
-
 std::unexpected<Error> refuse(std::string what) { return fail(Code::invalid_argument, "the package was not unpacked: " + std::move(what)); }
 
-std::string in_quotes(std::string_view path) { return "'" + std::string(path.substr(0, 200)) + "'"; }
-
-std::string reason_of(archive* from) {
-  const char* text = archive_error_string(from);
-  return text ? text : "it is damaged";
+std::unexpected<Error> not_an_archive(const std::string& reason) {
+  return refuse("it is neither a zip nor a tar archive, or is damaged (" + reason + ")");
 }
+
+std::string in_quotes(std::string_view path) { return "'" + std::string(path.substr(0, 200)) + "'"; }
 
 // Of a path, how deep it ends below the folder; below 0 where it leaves it on the way.
 int depth_of(std::string_view path, int depth) {
@@ -78,20 +71,15 @@ void set_mode(archive_entry* entry, std::string_view path) {
 
 class Unpacker {
  public:
-  explicit Unpacker(const UnpackLimits& limits) : limits_(limits), in_(archive_read_new()), out_(archive_write_disk_new()) {}
+  Unpacker(Archive in, const UnpackLimits& limits) : limits_(limits), in_(std::move(in)), out_(archive_write_disk_new()) {}
 
-  Result<void> run(const std::string& path) {
-    for (const auto support : {archive_read_support_filter_gzip, archive_read_support_filter_bzip2, archive_read_support_filter_xz,
-                               archive_read_support_filter_zstd, archive_read_support_format_zip_seekable, archive_read_support_format_tar})
-      support(in_.get());
+  Result<void> run() {
     archive_write_disk_set_options(out_.get(), ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_SECURE_SYMLINKS |
                                                    ARCHIVE_EXTRACT_SECURE_NODOTDOT | ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS);
-    if (archive_read_open_filename(in_.get(), path.c_str(), kReadBlock) != ARCHIVE_OK)
-      return refuse("it is neither a zip nor a tar archive, or is damaged (" + reason_of(in_.get()) + ")");
     archive_entry* entry = nullptr;
     int got = 0;
     while ((got = archive_read_next_header(in_.get(), &entry)) != ARCHIVE_EOF) {
-      if (got < ARCHIVE_WARN) return refuse("it is neither a zip nor a tar archive, or is damaged (" + reason_of(in_.get()) + ")");
+      if (got < ARCHIVE_WARN) return not_an_archive(reason_of(in_.get()));
       TRY_VOID(take(entry));
     }
     if (entries_ == 0) return refuse("it is empty: put the function's files into it");
@@ -149,7 +137,9 @@ Result<void> unpack_archive(const std::string& archive, const std::string& folde
   std::setlocale(LC_CTYPE, "C.UTF-8");  // else the library has no names for files beyond ASCII
   ::umask(0022);
   if (::chdir(folder.c_str()) != 0) return fail(os::os_error("chdir", folder));
-  return Unpacker(limits).run(archive);
+  auto in = open_archive(archive);
+  if (!in) return not_an_archive(in.error().message);
+  return Unpacker(std::move(*in), limits).run();
 }
 
 }  // namespace mayfly::worker

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "domain/link.h"
+#include "worker/node_control.h"
 #include "worker/seccomp.h"
 
 namespace mayfly::worker {
@@ -98,12 +99,7 @@ class Zygote {
 }  // namespace
 
 int refuse_to_serve(const os::Fd& socket, const Error& error) {
-  domain::FailedMessage report{.head = {domain::MessageKind::failed, static_cast<std::uint32_t>(error.message.size())},
-                               .code = static_cast<std::uint32_t>(error.code)};
-  std::string packet(sizeof report, '\0');
-  std::memcpy(packet.data(), &report, sizeof report);
-  packet += error.message;
-  [[maybe_unused]] const auto sent = os::send_packet(socket.get(), std::as_bytes(std::span(packet)));
+  [[maybe_unused]] const bool sent = say_failed(socket.get(), error, error.message.size());
   return 1;
 }
 

@@ -5,7 +5,6 @@
 
 --packages: with numpy and onnxruntime, which pip installs below build/.
 """
-import argparse
 import json
 import os
 import shutil
@@ -13,12 +12,11 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import forest  # noqa: E402
-from run import Failed, Node, RUNTIME, check  # noqa: E402
+from run import Failed, Node, RUNTIME, check, main  # noqa: E402
 
 PLAIN = """
 import os, random, sys
@@ -279,32 +277,5 @@ def state(pid):
         return "Z"
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--mayfly", required=True)
-    parser.add_argument("--packages", action="store_true")
-    parser.add_argument("names", nargs="*")
-    options = parser.parse_args()
-    world, failed, passed = World(options.mayfly), 0, 0
-    world.packages = options.packages
-    try:
-        for name, test in list(globals().items()):
-            if not name.startswith("test_") or (options.names and not any(part in name for part in options.names)):
-                continue
-            print(name, flush=True)
-            try:
-                test(world)
-                passed += 1
-            except Exception:  # noqa: BLE001  (any failure of one test is its result)
-                failed += 1
-                print(f"FAILED {name}\n{traceback.format_exc()}", flush=True)
-    finally:
-        if failed:
-            world.node.show_log()
-        world.close()
-    print(f"{passed} passed, {failed} failed")
-    sys.exit(0 if passed and not failed else 1)
-
-
 if __name__ == "__main__":
-    main()
+    main(globals(), World, "packages")

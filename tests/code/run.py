@@ -161,13 +161,18 @@ def test_a_gigabyte_of_words(world):
     check(len(world.node.command("logs", "checks")) < 5_000_000, "and the log has a bounded part of it")
 
 
-def main(scope, make_world):
-    """Runs every test_… of a file (its globals()) against one world, or those named on the command line."""
+def main(scope, make_world, *flags):
+    """Runs every test_… of a file (its globals()) against one world, or those named on the command line. Of each further --flag the world
+    is told whether it was given."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--mayfly", required=True)
     parser.add_argument("names", nargs="*")
+    for flag in flags:
+        parser.add_argument(f"--{flag}", action="store_true")
     options = parser.parse_args()
     world, failed, passed = make_world(options.mayfly), 0, 0
+    for flag in flags:
+        setattr(world, flag, getattr(options, flag))
     try:
         for name, test in list(scope.items()):
             if not name.startswith("test_") or (options.names and not any(part in name for part in options.names)):
