@@ -75,6 +75,10 @@ void Router::add(Route route) {
   ASSERT(!route.pattern.empty() && route.pattern.front() == '/', "a pattern begins with '/'");
   ASSERT(static_cast<bool>(route.handler) != static_cast<bool>(route.upload), "a route has one handler");
   if (guard_) add_guard(route);
+  if (gate_ && route.handler)
+    route.handler = [gate = gate_, handler = std::move(route.handler)](HttpRequest& request, Responder to) {
+      if (gate(request, to)) handler(request, to);
+    };
   Node* node = root_.get();
   std::size_t parameters = 0;
   for (std::string_view rest = route.pattern; !rest.empty();) {
@@ -96,10 +100,6 @@ void Router::add(Route route) {
     node = next->get();
   }
   for (const Route* other : node->routes) ASSERT(other->method != route.method, "two handlers of one route");
-  if (gate_ && route.handler)
-    route.handler = [gate = gate_, handler = std::move(route.handler)](HttpRequest& request, Responder to) {
-      if (gate(request, to)) handler(request, to);
-    };
   routes_.push_back(std::make_unique<Route>(std::move(route)));
   node->routes.push_back(routes_.back().get());
 }

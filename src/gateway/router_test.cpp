@@ -42,6 +42,24 @@ TEST(Router, FindsByMethodAndSegments) {
     EXPECT_EQ(found(router, Method::get, path), "none of 0") << path;
 }
 
+TEST(Router, AGateStandsBeforeEveryHandlerOfAnyPattern) {
+  Router router;
+  int asked = 0, reached = 0;
+  router.gate([&](const HttpRequest&, const Responder&) { return ++asked > 2; });
+  for (const char* pattern : {"/a", "/b/{rest*}"}) router.add(Method::get, pattern, [&](HttpRequest&, Responder) { ++reached; });
+  std::string decoded;
+  for (const char* path : {"/a", "/b/c/d", "/a", "/b/c/d"}) {
+    HttpRequest request;
+    request.method = Method::get;
+    request.path = path;
+    const Route* route = router.match(request, decoded).route;
+    ASSERT_NE(route, nullptr) << path;
+    route->handler(request, Responder());
+  }
+  EXPECT_EQ(asked, 4);
+  EXPECT_EQ(reached, 2);
+}
+
 TEST(Router, NamesWhatIsNear) {
   const Router router = make_router();
   EXPECT_EQ(router.near("/api/function").at(0), "GET /api/functions");
