@@ -66,7 +66,7 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
       return fail(Code::invalid_argument, "an archive stands alone: put the other files into it");
     if (const auto twice = std::ranges::adjacent_find(order.files, {}, &domain::FileRef::path); twice != order.files.end())
       return fail(Code::invalid_argument, "the file '" + twice->path + "' is named twice");
-    if (version.manifest.is_code() != order.files[0].archive && order.files[0].archive)
+    if (order.files[0].archive && !version.manifest.is_code())
       return fail(Code::invalid_argument, "an archive is for code, and the manifest names no runtime: write runtime: in function.yaml");
     if (!version.manifest.is_code()) {
       TRY(version.manifest.model, find_model(version.manifest, order.files));

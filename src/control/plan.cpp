@@ -112,9 +112,10 @@ serve::Target target_of(const Version& version) {
 
 serve::Route route_of(const domain::Function& function) {
   serve::Route route{.aliases = function.aliases};
+  const auto calls_max = domain::calls_max(function);
   for (const Version& version : function.versions) {
     route.targets.push_back(target_of(version));
-    route.targets.back().calls_max = domain::calls_max(function);
+    route.targets.back().calls_max = calls_max;
   }
   std::ranges::sort(route.targets, {}, &serve::Target::number);
   return route;
