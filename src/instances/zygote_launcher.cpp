@@ -175,7 +175,7 @@ ZygoteLauncher::ZygoteLauncher(os::Loop& loop, LauncherEvents& events, ZygoteLau
 }
 
 ZygoteLauncher::~ZygoteLauncher() {
-  for (const os::Loop::TimerId timer : {refill_, failing_, burying_}) loop_.cancel(timer);
+  for (const os::Loop::TimerId timer : {refill_, failing_, burying_, sparing_}) loop_.cancel(timer);
   for (const auto& [link, process] : processes_) {
     loop_.cancel(process->deadline);
     loop_.cancel(process->closing);
@@ -231,16 +231,6 @@ void ZygoteLauncher::start_code(ProcessId id, const StartOrder& order, int attem
   adopt(process, id, order, attempts);
 }
 
-void ZygoteLauncher::tell_held_order(ProcessId id) {
-  Process* process = find(id);
-  if (!process || process->stage != Stage::starting || process->held_order.empty()) return;
-  const std::string message = std::exchange(process->held_order, {});
-  const auto descriptors = process->forked ? std::vector<int>{} : process->link->ring_descriptors();  // a fork has had them
-  if (!process->link->say(std::as_bytes(std::span(message)), descriptors))
-    return end(*process, "its order could not be sent");
-  process->link->forget_ring_memory();
-}
-
 // A process that has its order, or will get it, is the start's from now on.
 void ZygoteLauncher::adopt(Process& process, ProcessId id, const StartOrder& order, int attempts) {
   process.id = id;
@@ -293,39 +283,6 @@ void ZygoteLauncher::begin(Process& process, Duration ready_max) {
   });
 }
 
-void ZygoteLauncher::fork(ProcessId id, ProcessId from) {
-  Process* parent = find(from);
-  if (!parent || parent->stage != Stage::ready || !domain::is_template(parent->role))
-    return fail_later(id, {Code::unavailable, "the template to fork from is not there"});
-  auto made = make_process(parent->sandbox);
-  if (!made) return fail_later(id, made.error());
-  Process& child = **made;
-  std::vector<int> descriptors = child.link->ring_descriptors();
-  descriptors.insert(descriptors.begin(), child.link->far_control());
-  const domain::ForkOrder order;
-  if (const auto said = parent->link->say(os::bytes_of(order), descriptors); !said) {
-    forget(child);
-    return fail_later(id, said.error());
-  }
-  child.link->forget_far_control();
-  child.link->forget_ring_memory();
-  child.id = id;
-  by_id_[id] = &child;
-  child.forked = true;
-  child.role = parent->role == domain::Role::code_template ? domain::Role::code : domain::Role::instance;
-  child.memory_max = parent->memory_max;
-  child.link->limit_bodies(child.memory_max.count);
-  child.limits = parent->limits;
-  if (child.role == domain::Role::code) {
-    const domain::Message placed{domain::MessageKind::placed, 0};
-    child.held_order.assign(reinterpret_cast<const char*>(&placed), sizeof placed);
-  } else {
-    child.limits.processes_max = 1 + kThreadsBeyond;
-  }
-  begin(child, options_.ready_max);
-  refill_later();
-}
-
 bool ZygoteLauncher::send(ProcessId id, const Request& request) {
   Process* process = find(id);
   if (!process || process->stage != Stage::ready || !process->link->send(request)) return false;
@@ -376,7 +333,8 @@ Usage ZygoteLauncher::measure(ProcessId id) {
   if (domain::is_code(process->role) && process->group) {  // the host and all that the program starts
     const os::GroupUsage used = cgroups_->usage(process->group);
     process->cpu_last = process->cpu_before + used.cpu;
-    return {.memory = used.memory, .cpu = process->cpu_last};
+    const Bytes ahead = process->spare ? cgroups_->usage(process->spare->group).memory : Bytes{};
+    return {.memory = {used.memory.count + ahead.count}, .cpu = process->cpu_last};
   }
   process->cpu_last = os::process_cpu(process->pid);
   return {.memory = os::process_memory(process->pid), .cpu = process->cpu_last};
@@ -405,6 +363,10 @@ void ZygoteLauncher::close(Process& process) {
   if (process.pidfd) os::signal_process(process.pidfd, SIGKILL);
   if (process.program) os::signal_process(process.program, SIGKILL);
   std::erase(blanks_, &process);
+  if (Process* spare = std::exchange(process.spare, nullptr)) {
+    spare->spare_of = nullptr;
+    end(*spare, "its template ended");
+  }
   const bool known = process.ended || process.sandbox->gone;
   process.closing = loop_.after(known ? Duration{} : kStatusWait, [this, &process] { finish(process); });
 }
@@ -435,7 +397,10 @@ void ZygoteLauncher::finish(Process& process) {
   const int attempts = process.attempts + 1;
   const bool never_made = process.pid == 0 && sandbox.init_pid == 0 && !process.asked_to_end &&
                            process.end_reason.empty() && unmade.empty();
+  const bool spare = process.forked && !id;
+  if (process.spare_of) process.spare_of->spare = nullptr;
   forget(process);
+  if (spare) return;  // none of anybody's business: the next start forks by itself
   if (id && order && never_made && attempts < kAttemptsMax) return start(id, *order, attempts);
   if (!id) {
     // A blank one: something is wrong with sandboxes in general, so the pool is not filled again at once.

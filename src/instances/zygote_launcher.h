@@ -2,7 +2,8 @@
 //
 // It owns the zygote, the pool of blank sandboxes, and the node's end of every process; the loop drives it.
 // A start takes a blank sandbox, sets its limits and sends it its order; the pool is filled again 5 ms
-// later, so as not to compete with it. A process that breaks the protocol, never becomes ready, or does not stop
+// later, so as not to compete with it. A template of code has one fork ahead, too: placed in its control group, and waiting for its word
+// to begin. A process that breaks the protocol, never becomes ready, or does not stop
 // is killed, and its Death says why. When the node dies, everything that it started dies within a second (init
 // watches its status socket).
 #pragma once
@@ -69,7 +70,8 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   enum class Stage : std::uint8_t { blank, starting, ready, closing };
   struct Sandbox;
   struct Process {
-    ProcessId id;                           // none while it is blank
+    ProcessId id;                           // none while it is blank, or a spare
+    std::uint64_t number = 0;               // never used again, as its place in memory may be
     std::unique_ptr<ProcessLink> link;
     Sandbox* sandbox = nullptr;
     Stage stage = Stage::blank;
@@ -88,7 +90,9 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
     std::string end_reason;                 // why we ended it
     std::unique_ptr<StartOrder> order;      // until it says hello
     std::string held_order;                 // of code: told once it is in its group, so that what it starts is in it too
-    bool forked = false;
+    bool forked = false, placed = false;    // placed: a fork of code, in its group
+    Process* spare = nullptr;               // of a template of code: the fork that was made ahead
+    Process* spare_of = nullptr;            // … and the way back
     int attempts = 0;
     int wait_status = 0;
     bool ended = false;                     // wait_status is known
@@ -125,7 +129,10 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   // processes
   void start(ProcessId id, const StartOrder& order, int attempts);
   void start_code(ProcessId id, const StartOrder& order, int attempts);
-  void tell_held_order(ProcessId id);
+  void tell_held_order(Process& process);
+  Result<Process*> make_fork(Process& parent);
+  void want_spare(const Process& parent);
+  void make_spares();
   void adopt(Process& process, ProcessId id, const StartOrder& order, int attempts);
   void begin(Process& process, Duration ready_max);
   void fail_later(ProcessId id, Error error);
@@ -168,8 +175,9 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   std::vector<std::unique_ptr<Process>> dead_processes_;  // until no call into them can be under way
   std::vector<std::unique_ptr<Sandbox>> dead_sandboxes_;
   std::shared_ptr<const int> alive_ = std::make_shared<int>();  // for what comes from the groups' thread
-  std::uint64_t sandboxes_made_ = 0;
-  os::Loop::TimerId refill_, failing_, burying_;
+  std::uint64_t sandboxes_made_ = 0, processes_made_ = 0;
+  std::vector<ProcessId> spares_due_;       // templates of code that want a fork ahead
+  os::Loop::TimerId refill_, failing_, burying_, sparing_;
   Duration refill_pause_{};                 // grows while blank sandboxes fail
 };
 

@@ -1,6 +1,7 @@
 #include "os/process.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/syscall.h>
@@ -132,6 +133,11 @@ int pid_of(const Fd& pidfd) {
 
 bool signal_process(const Fd& pidfd, int signal) {
   return pidfd && ::syscall(SYS_pidfd_send_signal, pidfd.get(), signal, nullptr, 0) == 0;
+}
+
+bool has_ended(const Fd& pidfd) {
+  pollfd ended{.fd = pidfd.get(), .events = POLLIN, .revents = 0};
+  return ::poll(&ended, 1, 0) > 0;
 }
 
 bool signal_process(const Fd& pidfd, int signal, std::uint64_t value) {

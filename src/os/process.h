@@ -42,6 +42,7 @@ int end_group(Child& child);
 [[nodiscard]] int pid_of(const Fd& pidfd);
 // False where it has ended already.
 bool signal_process(const Fd& pidfd, int signal);
+[[nodiscard]] bool has_ended(const Fd& pidfd);  // though its parent may not have taken its status
 // A real-time signal with a value (si_value.sival_ptr). False also where too many wait already.
 bool signal_process(const Fd& pidfd, int signal, std::uint64_t value);
 

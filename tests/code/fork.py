@@ -166,7 +166,24 @@ def test_deaths(world):
     check(world.template("mortal"), "the template is there still")
     reply = world.call("mortal", {"do": "sleep", "seconds": 60}, 504)
     check(world.call("mortal")["calls"] == 1, "one that took too long is replaced")
-    check(len(pythons(world, "mortal")) == 2, "and gone", pythons(world, "mortal"))
+    left = world.node.wait(lambda: pythons(world, "mortal"), lambda all_: len(all_) == 3, 10)
+    check(left, "and gone: there are the template's program, an instance's and the fork ahead", left)
+
+
+def test_one_waits_ahead(world):
+    warmed(world, "ahead")
+    waiting = world.node.wait(lambda: pythons(world, "ahead"), lambda all_: len(all_) == 2, 10)
+    check(world.call("ahead")["pid"] == max(inside(pid) for pid in waiting), "a start takes the fork that was made ahead", waiting)
+    with_next = world.node.wait(lambda: pythons(world, "ahead"), lambda all_: len(all_) == 3, 10)
+    check(not world.log("ahead").count("imported") > 2, "another is made behind it, and runs nothing", with_next)
+    world.to_zero("ahead")
+    (spare,) = [pid for pid in with_next if pid not in waiting]
+    os.kill(spare, signal.SIGKILL)
+    world.node.wait(lambda: pythons(world, "ahead"), lambda all_: spare not in all_, 10)
+    check(world.call("ahead")["calls"] == 1 and origins(world, "ahead").count("fork") == 2, "where it died, a start forks for itself")
+    world.node.command("delete", "ahead")
+    left = world.node.wait(lambda: pythons(world, "ahead"), lambda all_: not all_, 20, False)
+    check(not left, "what is deleted leaves no fork behind", left)
 
 
 def pythons(world, _):
@@ -189,10 +206,11 @@ def test_the_template_dies(world):
     first = world.call("orphan")
     template = world.template("orphan")
     (fork,) = [pid for pid in pythons(world, "orphan") if inside(pid) == first["pid"]]
-    others = [pid for pid in pythons(world, "orphan") if pid != fork]
-    check(len(others) == 1, "the template's program and one fork", others)
+    others = sorted(world.node.wait(lambda: [pid for pid in pythons(world, "orphan") if pid != fork], lambda all_: len(all_) == 2, 10), key=inside)
     os.kill(others[0], signal.SIGKILL)
     world.node.wait(lambda: world.processes("orphan", True), lambda all_: not any(p["process"] == template["process"] for p in all_), 20)
+    left = world.node.wait(lambda: [pid for pid in others if pid in pythons(world, "orphan")], lambda all_: not all_, 10, False)
+    check(not left, "the fork that it made ahead ends with it", left)
     second = world.call("orphan")
     check(second["pid"] == first["pid"] and second["calls"] == 2, "its instance goes on", second)
     check("nobody knows" in world.call("orphan", {"do": "exit"}, 503)["error"]["message"], "how that one ended is not known, and said so")

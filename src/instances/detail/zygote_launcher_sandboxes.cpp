@@ -39,6 +39,7 @@ Result<ZygoteLauncher::Process*> ZygoteLauncher::make_process(Sandbox* sandbox) 
   auto process = std::make_unique<Process>();
   process->link = std::move(link);
   process->sandbox = sandbox;
+  process->number = ++processes_made_;
   Process* raw = process.get();
   sandbox->members.push_back(raw);
   processes_.emplace(raw->link.get(), std::move(process));
@@ -200,9 +201,13 @@ void ZygoteLauncher::apply_limits(Process& process) {
 
 // What a process waits for until it is in its group; called on the groups' thread.
 std::function<void()> ZygoteLauncher::tell_held(const Process& process) {
-  return [this, id = process.id, alive = std::weak_ptr(alive_), &loop = loop_] {
-    loop.post([this, id, alive] {
-      if (!alive.expired()) tell_held_order(id);
+  return [this, link = process.link.get(), number = process.number, alive = std::weak_ptr(alive_), &loop = loop_] {
+    loop.post([this, link, number, alive] {
+      if (alive.expired()) return;
+      const auto found = processes_.find(link);
+      if (found == processes_.end() || found->second->number != number) return;
+      found->second->placed = true;
+      tell_held_order(*found->second);
     });
   };
 }
@@ -222,7 +227,7 @@ void ZygoteLauncher::link_hello(ProcessLink& link, int pid, os::Fd program) {
   process.order.reset();
   process.group = cgroups_->take();
   process.cpu_before = os::process_cpu(pid);
-  const os::GroupLimits* limits = process.stage == Stage::blank ? nullptr : &process.limits;
+  const os::GroupLimits* limits = process.stage == Stage::blank && !process.forked ? nullptr : &process.limits;
   auto then = process.held_order.empty() ? std::function<void()>{} : tell_held(process);
   if (!process.forked || process.role != domain::Role::code) {
     cgroups_->put_in(process.group, pid, limits, std::move(then));
@@ -247,6 +252,7 @@ void ZygoteLauncher::link_ready(ProcessLink& link, const domain::ReadyMessage& r
   process.stage = Stage::ready;
   process.told = true;
   loop_.cancel(process.deadline);
+  if (process.role == domain::Role::code_template) want_spare(process);
   if (domain::is_job(process.role))
     process.deadline = loop_.after(kJobEndMax, [this, &process] { end(process, "a job that did not end after its result"); });
   const ReadyReport report{.credit = static_cast<int>(ready.credit), .threads = static_cast<int>(ready.threads),
