@@ -57,6 +57,7 @@ void Fleet::forget(VersionId version) {
   Group* group = find(version);
   if (!group) return;
   group->forgotten = true;
+  launcher_->forget(group->plan.instance);
   evict_template(*group);
   want(*group, 0);
   drop_if_done(*group);
@@ -86,6 +87,7 @@ void Fleet::start_instance(Group& group) {
     return;
   }
   Process& process = add(group, false, group.plan.instance.compiled ? Origin::artifact : Origin::upload);
+  group.plan.instance.ahead = domain::is_code(group.plan.instance.role) && !group.plan.template_;
   launcher_->start(process.id, group.plan.instance);
 }
 

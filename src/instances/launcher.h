@@ -25,6 +25,7 @@ struct ModelFile {
   std::string path;       // inside the version: "model.onnx"; "" of code that was unpacked: `location` is its whole folder
   std::string location;   // on the node's disk
   Bytes size;
+  friend bool operator==(const ModelFile&, const ModelFile&) = default;
 };
 
 struct StartOrder {
@@ -49,6 +50,8 @@ struct StartOrder {
   std::vector<std::string> models;   // … and which functions it may call
   Duration timeout{};                // of one call
   int concurrency = 1;               // calls at a time, of code
+  bool ahead = false;                // of code: the next start will be the same, and nothing else makes it quick
+  friend bool operator==(const StartOrder&, const StartOrder&) = default;
 };
 
 // One frame. The body is inline (<= domain::kInlineMax) or a sealed memfd, which the launcher duplicates.
@@ -119,6 +122,7 @@ class Launcher {
   virtual void flush() = 0;
   virtual void stop(ProcessId process) = 0;   // it answers what it has, then ends; on_gone follows
   virtual void kill(ProcessId process) = 0;   // now; on_gone follows
+  virtual void forget(const StartOrder&) {}   // there will be no more starts of it: what was made ahead for them can go
   [[nodiscard]] virtual Usage measure(ProcessId process) = 0;  // zeros for a process that is gone
 };
 

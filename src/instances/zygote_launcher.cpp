@@ -207,28 +207,35 @@ int ZygoteLauncher::pid_of(ProcessId id) const {
 void ZygoteLauncher::start(ProcessId id, const StartOrder& order) { start(id, order, 0); }
 
 // Not from the pool: the sandbox is made for this code.
-void ZygoteLauncher::start_code(ProcessId id, const StartOrder& order, int attempts) {
+Result<ZygoteLauncher::Process*> ZygoteLauncher::make_code(const StartOrder& order) {
   ModelDoor door;
   if (!order.models.empty() && options_.open_models) {
-    auto opened = options_.open_models(order);
-    if (!opened) return fail_later(id, opened.error());
-    door = *std::move(opened);
+    TRY(door, options_.open_models(order));
   }
-  const auto prepared = order.role == domain::Role::unpack ? prepare_unpack(order) : prepare_code(order, door.path);
-  if (!prepared) return fail_later(id, prepared.error());
+  TRY(const Prepared prepared, order.role == domain::Role::unpack ? prepare_unpack(order) : prepare_code(order, door.path));
   const domain::LoadOrder load{.role = order.role, .version_number = static_cast<std::uint32_t>(order.version_number),
-                               .output_size_max = prepared->output_max,
-                               .labels_size = static_cast<std::uint32_t>(prepared->order.size())};
+                               .output_size_max = prepared.output_max,
+                               .labels_size = static_cast<std::uint32_t>(prepared.order.size())};
   std::string message(sizeof load, '\0');
   std::memcpy(message.data(), &load, sizeof load);
-  message += prepared->order;
-  auto taken = order_sandbox(prepared->binds, cgroups_->works() ? Bytes{} : order.memory_max);
-  if (!taken) return fail_later(id, taken.error());
-  Process& process = **taken;
-  process.sandbox->models = std::move(door.held);
-  process.held_order = std::move(message);
-  process.limits = {.memory_max = order.memory_max, .cpu = order.cpu, .processes_max = kProcessesOfCode};
-  adopt(process, id, order, attempts);
+  message += prepared.order;
+  TRY(Process * process, order_sandbox(prepared.binds, cgroups_->works() ? Bytes{} : order.memory_max));
+  process->sandbox->models = std::move(door.held);
+  process->held_order = std::move(message);
+  process->limits = {.memory_max = order.memory_max, .cpu = order.cpu, .processes_max = kProcessesOfCode};
+  return process;
+}
+
+void ZygoteLauncher::start_code(ProcessId id, const StartOrder& order, int attempts) {
+  Process* process = order.ahead ? take_ahead(order) : nullptr;
+  if (!process) {
+    const auto made = make_code(order);
+    if (!made) return fail_later(id, made.error());
+    process = *made;
+  }
+  if (order.ahead) process->next = std::make_unique<StartOrder>(order);
+  adopt(*process, id, order, attempts);
+  if (process->placed) tell_held_order(*process);
 }
 
 // A process that has its order, or will get it, is the start's from now on.
@@ -242,7 +249,7 @@ void ZygoteLauncher::adopt(Process& process, ProcessId id, const StartOrder& ord
   if (process.held_order.empty()) process.link->forget_ring_memory();
   // A zygote that dies takes with it what it had not made yet: then the order is given once more.
   if (process.pid == 0) process.order = std::make_unique<StartOrder>(order);
-  else apply_limits(process);
+  else if (!process.placed) apply_limits(process);
   begin(process, domain::is_job(order.role) ? order.time_max : options_.ready_max);
 }
 
@@ -397,7 +404,8 @@ void ZygoteLauncher::finish(Process& process) {
   const int attempts = process.attempts + 1;
   const bool never_made = process.pid == 0 && sandbox.init_pid == 0 && !process.asked_to_end &&
                            process.end_reason.empty() && unmade.empty();
-  const bool spare = process.forked && !id;
+  const bool spare = !id && (process.forked || process.next);
+  std::erase(ahead_, &process);
   if (process.spare_of) process.spare_of->spare = nullptr;
   forget(process);
   if (spare) return;  // none of anybody's business: the next start forks by itself

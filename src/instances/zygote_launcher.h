@@ -1,11 +1,11 @@
 // The real Launcher: processes in sandboxes (worker/sandbox.h), made by a zygote, a few of them ahead.
 //
 // It owns the zygote, the pool of blank sandboxes, and the node's end of every process; the loop drives it.
-// A start takes a blank sandbox, sets its limits and sends it its order; the pool is filled again 5 ms
-// later, so as not to compete with it. A template of code has one fork ahead, too: placed in its control group, and waiting for its word
-// to begin. A process that breaks the protocol, never becomes ready, or does not stop
-// is killed, and its Death says why. When the node dies, everything that it started dies within a second (init
-// watches its status socket).
+// A start takes a blank sandbox, sets its limits and sends it its order; the pool is filled again 5 ms later, so as not to compete with
+// it. A template of code has one fork ahead, too: placed in its control group, and waiting for its word to begin; so has code that can't
+// be forked a sandbox ahead, of the few versions that started last. A process that breaks the protocol, never becomes ready, or does not
+// stop is killed, and its Death says why. When the node dies, everything that it started dies within a second (init watches its status
+// socket).
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -36,6 +36,7 @@ struct ZygoteLauncherOptions {
   std::string program = "/proc/self/exe";   // run as: PROGRAM zygote ENGINE_LIBRARY
   std::string engine_library;               // "": beside the binary
   int blanks = 4;                           // sandboxes ready ahead
+  std::size_t ahead_max = 16;               // … and for code that can't be forked
   bool cgroups = true;
   Duration ready_max = std::chrono::seconds(60);  // of an instance or a template, to become ready
   Duration stop_max = std::chrono::seconds(5);
@@ -58,6 +59,7 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   void flush() override;
   void stop(ProcessId process) override;
   void kill(ProcessId process) override;
+  void forget(const StartOrder& order) override;
   [[nodiscard]] Usage measure(ProcessId process) override;
 
   // What people should know once: why there are no control groups. "" where all is well.
@@ -93,6 +95,7 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
     bool forked = false, placed = false;    // placed: a fork of code, in its group
     Process* spare = nullptr;               // of a template of code: the fork that was made ahead
     Process* spare_of = nullptr;            // … and the way back
+    std::unique_ptr<StartOrder> next;       // of code: what is to be made ahead once this has started; or was, for that
     int attempts = 0;
     int wait_status = 0;
     bool ended = false;                     // wait_status is known
@@ -133,6 +136,9 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   Result<Process*> make_fork(Process& parent);
   void want_spare(const Process& parent);
   void make_spares();
+  Result<Process*> make_code(const StartOrder& order);
+  void make_ahead(std::unique_ptr<StartOrder> order);
+  Process* take_ahead(const StartOrder& order);
   void adopt(Process& process, ProcessId id, const StartOrder& order, int attempts);
   void begin(Process& process, Duration ready_max);
   void fail_later(ProcessId id, Error error);
@@ -177,6 +183,8 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   std::shared_ptr<const int> alive_ = std::make_shared<int>();  // for what comes from the groups' thread
   std::uint64_t sandboxes_made_ = 0, processes_made_ = 0;
   std::vector<ProcessId> spares_due_;       // templates of code that want a fork ahead
+  std::vector<std::unique_ptr<StartOrder>> ahead_due_;
+  std::deque<Process*> ahead_;              // sandboxes for code that wait for their order, the oldest first
   os::Loop::TimerId refill_, failing_, burying_, sparing_;
   Duration refill_pause_{};                 // grows while blank sandboxes fail
 };

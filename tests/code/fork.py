@@ -201,6 +201,44 @@ def pythons(world, _):
     return found
 
 
+def test_a_sandbox_waits_ahead(world):
+    def starts(name):
+        return sorted(world.node.get(f"/api/functions/{name}")["cold_starts"], key=lambda start: start["at"])
+
+    for name in ("first", "second"):
+        world.deploy(name, PLAIN, "fork: never\nenvironment: {WHO: %s}\n" % name)
+        world.call(name)
+        world.to_zero(name)
+    waiting = world.node.wait(lambda: waits(world), lambda all_: len(all_) == 2, 10)
+    check(waiting, "behind a start that was no fork another sandbox is made")
+    check(world.call("first")["calls"] == 1, "the next start takes it")
+    check(starts("first")[0]["sandbox_ms"] > 0 and starts("first")[-1]["sandbox_ms"] == 0, "and has no sandbox to wait for", starts("first"))
+    world.to_zero("first")
+    folder = world.folder / "first"
+    (folder / "app.py").write_text(PLAIN.replace('"calls": calls', '"calls": -calls'))
+    world.node.command("deploy", str(folder))
+    check(world.call("first")["calls"] == -1, "what waits for another version is not taken")
+    for pid in waits(world):
+        os.kill(pid, signal.SIGKILL)
+    check(world.call("second")["calls"] == 1, "nor what has died")
+    for name in ("first", "second"):
+        world.node.command("delete", name)
+    left = world.node.wait(lambda: waits(world), lambda all_: not all_, 20, False)
+    check(not left, "what is deleted leaves none behind", left)
+
+
+def waits(world):
+    """Hosts that have a sandbox of code and no order: they see a package and run nothing."""
+    found = []
+    for pid, name in below(world.node.process.pid):
+        try:
+            if name == "mayfly-blank" and " /var/task" in Path(f"/proc/{pid}/mountinfo").read_text():
+                found.append(pid)
+        except OSError:
+            pass  # it ended
+    return found
+
+
 def test_the_template_dies(world):
     warmed(world, "orphan")
     first = world.call("orphan")

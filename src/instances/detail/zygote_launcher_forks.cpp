@@ -1,4 +1,5 @@
-// ZygoteLauncher's forks, of models' templates and of code's, and the fork of code that is made ahead.
+// ZygoteLauncher's forks, of models' templates and of code's, and what is made ahead for the next start of code: a fork, or where there
+// is no template, a sandbox. Most of either start is the kernel's move of its processes into their control group.
 #include <algorithm>
 #include <utility>
 
@@ -64,10 +65,33 @@ void ZygoteLauncher::fork(ProcessId id, ProcessId from) {
   refill_later();
 }
 
-// Over half of a fork's start is the kernel's move of two processes into their control group.
 void ZygoteLauncher::want_spare(const Process& parent) {
   if (std::ranges::find(spares_due_, parent.id) == spares_due_.end()) spares_due_.push_back(parent.id);
   if (sparing_.number == 0) sparing_ = loop_.after(kSpareWait, [this] { make_spares(); });
+}
+
+void ZygoteLauncher::make_ahead(std::unique_ptr<StartOrder> order) {
+  if (ahead_due_.size() < options_.ahead_max) ahead_due_.push_back(std::move(order));
+  if (sparing_.number == 0) sparing_ = loop_.after(kSpareWait, [this] { make_spares(); });
+}
+
+ZygoteLauncher::Process* ZygoteLauncher::take_ahead(const StartOrder& order) {
+  const auto found = std::ranges::find_if(ahead_, [&](const Process* process) { return *process->next == order; });
+  if (found == ahead_.end()) return nullptr;
+  Process* process = *found;
+  ahead_.erase(found);
+  if (process->stage == Stage::blank && !(process->pidfd && os::has_ended(process->pidfd))) return process;
+  end(*process, "ended before it began");
+  return nullptr;
+}
+
+void ZygoteLauncher::forget(const StartOrder& order) {
+  const auto is_of = [&](const StartOrder& other) {
+    return other.model_name == order.model_name && other.version_number == order.version_number;
+  };
+  std::erase_if(ahead_due_, [&](const auto& due) { return is_of(*due); });
+  for (Process* process : std::vector(ahead_.begin(), ahead_.end()))
+    if (is_of(*process->next)) end(*process, "its version is gone");
 }
 
 void ZygoteLauncher::make_spares() {
@@ -80,6 +104,17 @@ void ZygoteLauncher::make_spares() {
     Process* spare = parent->spare = *made;
     spare->spare_of = parent;
     spare->deadline = loop_.after(kSpareMax, [this, spare] { end(*spare, "a fork ahead did not come up within " + to_text(kSpareMax)); });
+  }
+  for (std::unique_ptr<StartOrder>& order : std::exchange(ahead_due_, {})) {
+    if (std::ranges::any_of(ahead_, [&](const Process* process) { return *process->next == *order; })) continue;
+    const auto made = make_code(*order);
+    if (!made) continue;
+    (*made)->next = std::move(order);
+    ahead_.push_back(*made);
+    if (ahead_.size() <= options_.ahead_max) continue;
+    Process* oldest = ahead_.front();
+    ahead_.pop_front();
+    end(*oldest, "others are needed more");
   }
 }
 

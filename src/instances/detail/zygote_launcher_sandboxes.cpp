@@ -227,7 +227,7 @@ void ZygoteLauncher::link_hello(ProcessLink& link, int pid, os::Fd program) {
   process.order.reset();
   process.group = cgroups_->take();
   process.cpu_before = os::process_cpu(pid);
-  const os::GroupLimits* limits = process.stage == Stage::blank && !process.forked ? nullptr : &process.limits;
+  const os::GroupLimits* limits = process.stage == Stage::blank && !process.forked && !process.next ? nullptr : &process.limits;
   auto then = process.held_order.empty() ? std::function<void()>{} : tell_held(process);
   if (!process.forked || process.role != domain::Role::code) {
     cgroups_->put_in(process.group, pid, limits, std::move(then));
@@ -253,6 +253,7 @@ void ZygoteLauncher::link_ready(ProcessLink& link, const domain::ReadyMessage& r
   process.told = true;
   loop_.cancel(process.deadline);
   if (process.role == domain::Role::code_template) want_spare(process);
+  if (process.next) make_ahead(std::move(process.next));
   if (domain::is_job(process.role))
     process.deadline = loop_.after(kJobEndMax, [this, &process] { end(process, "a job that did not end after its result"); });
   const ReadyReport report{.credit = static_cast<int>(ready.credit), .threads = static_cast<int>(ready.threads),
