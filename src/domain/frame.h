@@ -12,7 +12,8 @@ constexpr std::uint64_t kInlineMax = 64 * 1024;
 
 // How the body is written, and how the reply is to be.
 enum class WireFormat : std::uint8_t {
-  plain_json = 0,   // {"input": [[…]], …} -> {"output": [[…]], …}
+  plain_json = 0,   // {"input": [[…]], …} -> {"output": [[…]], …}; behind json_size bytes of it, for code, what the caller said of
+                    // the call: lines "Lambda-Runtime-…: value\r\n"
   v2_json = 1,      // Open Inference Protocol; may ask for binary outputs, then the reply is v2 binary
   v2_binary = 2,    // … with the binary tensor extension: json_size bytes of JSON, then tensors
   v2_raw = 3,       // … with Inference-Header-Content-Length: 0: the body is the only input's bytes
@@ -23,7 +24,7 @@ struct RequestHead {
   std::uint64_t ticket = 0;
   std::uint64_t deadline_ns = 0;  // monotonic clock; the instance skips what is past it
   std::uint64_t body_size = 0;
-  std::uint64_t json_size = 0;    // v2_binary: bytes of JSON at the start of the body; http: of the head; else body_size
+  std::uint64_t json_size = 0;    // v2_binary: bytes of JSON at the body's start; http: of the head; plain: of what the caller sent
   WireFormat format{};
   std::uint8_t in_memfd = 0;      // 1: the body is in the next BodyMessage's memfd, not behind this head
   std::uint8_t cancelled = 0;     // 1: no body; drop the waiting request `ticket`; one that runs: kCancelSignal (domain/link.h)

@@ -98,10 +98,10 @@ std::string forward_head(const HttpRequest& request, std::string_view target, st
   return head + "\r\n";
 }
 
-Result<void> put_before_body(std::string_view head, HttpRequest& request) {
-  const std::uint64_t total = head.size() + request.body_size;
+Result<void> put_around_body(std::string_view head, std::string_view tail, HttpRequest& request) {
+  const std::uint64_t total = head.size() + request.body_size + tail.size();
   if (!request.body_memfd && total <= domain::kInlineMax) {
-    request.body.insert(0, head);
+    request.body.insert(0, head).append(tail);
   } else {
     TRY(os::Fd file, os::make_memfd("mayfly-body", 0));
     TRY_VOID(os::append(file.get(), head));
@@ -111,6 +111,7 @@ Result<void> put_before_body(std::string_view head, HttpRequest& request) {
     } else {
       TRY_VOID(os::append(file.get(), request.body));
     }
+    TRY_VOID(os::append(file.get(), tail));
     TRY_VOID(os::seal(file));
     request.body.clear();
     request.body_memfd = std::move(file);

@@ -13,8 +13,8 @@ namespace mayfly::gateway {
 // Request line and headers with the empty line, and the true Content-Length. target: the path below the function, as sent.
 [[nodiscard]] std::string forward_head(const HttpRequest& request, std::string_view target, std::string_view request_id);
 
-// Puts `head` before the request's body: in `body` where both fit a frame, else in a sealed memfd.
-[[nodiscard]] Result<void> put_before_body(std::string_view head, HttpRequest& request);
+// Puts `head` before the request's body and `tail` behind it: in `body` where all fits a frame, else in a sealed memfd.
+[[nodiscard]] Result<void> put_around_body(std::string_view head, std::string_view tail, HttpRequest& request);
 
 struct AnswerHead {
   int status = 0;

@@ -140,6 +140,8 @@ Inference::Wanted Inference::read_headers(const HttpRequest& request) {
       case 11: if (same_word(header.name, "traceparent")) wanted.traceparent = header.value; break;
       case 12: if (same_word(header.name, "x-request-id")) wanted.request_id = header.value; break;
       case 14: if (same_word(header.name, "x-amz-log-type")) wanted.log_type = header.value; break;
+      case 15: if (same_word(header.name, "x-amzn-trace-id")) wanted.amazon_trace = header.value; break;
+      case 20: if (same_word(header.name, "x-amz-client-context")) wanted.client_context = header.value; break;
       case 21: if (same_word(header.name, "x-amz-invocation-type")) wanted.invocation_type = header.value; break;
       case 16:
         if (same_word(header.name, "x-mayfly-timeout")) wanted.timeout = header.value;
@@ -206,7 +208,7 @@ void Inference::http(HttpRequest& request, const Responder& to, std::string_view
   if (version == 0) return refuse_method(request, call, name, qualifier);
   const std::string number = std::to_string(version);  // the one that was found: an alias may mean another the next time
   const std::string head = forward_head(request, target, {call.id.data(), call.id_size});
-  if (const auto put = put_before_body(head, request); !put) return refuse(call, put.error());
+  if (const auto put = put_around_body(head, "", request); !put) return refuse(call, put.error());
   invoke(request, call, wanted, {.function = name, .qualifier = number, .format = WireFormat::http, .json_size = head.size()});
 }
 
@@ -241,8 +243,13 @@ void Inference::invoke_lambda(HttpRequest& request, const Responder& to) {
     return refuse(call, {Code::unimplemented, "X-Amz-Invocation-Type '" + std::string(wanted.invocation_type.substr(0, 40)) +
                                                   "' is not supported: there is no durable queue yet; use RequestResponse"});
   if (wanted.log_type == "Tail") call.tail_of = target->function;
+  const std::uint64_t event_size = request.body_size;
+  const auto context = lambda::call_context(wanted.amazon_trace, wanted.client_context);
+  if (!context) return refuse(call, context.error());
+  if (!context->empty())
+    if (const auto put = put_around_body("", *context, request); !put) return refuse(call, put.error());
   invoke(request, call, wanted, {.function = target->function, .qualifier = target->qualifier, .format = WireFormat::plain_json,
-                                 .json_size = request.body_size});
+                                 .json_size = event_size, .context_size = context->size()});
 }
 
 void Inference::infer(HttpRequest& request, const Responder& to, std::string_view qualifier) {

@@ -62,7 +62,7 @@ class Inference {
   };
   struct Wanted {                                // the headers that matter here
     std::string_view request_id, traceparent, timeout, json_size, encoding;
-    std::string_view invocation_type, log_type;  // of Lambda's
+    std::string_view invocation_type, log_type, amazon_trace, client_context;  // of Lambda's
   };
 
   void add_call(Router& router, std::string_view pattern, Handler handler);

@@ -97,20 +97,6 @@ std::string lambda::cut_zip(std::string& body) {
   return {};
 }
 
-Result<std::string> lambda::from_base64(std::string_view text) {
-  const Error bad{Code::invalid_argument, "ZipFile is not base64"};
-  std::size_t padding = 0;
-  while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;
-  if (text.size() % 4 != 0 || text.find('=') < text.size() - padding) return fail(bad);
-  std::string bytes(text.size() / 4 * 3, '\0');
-  // It would forgive blanks at both ends, which would change the length.
-  const int size = ::EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()), reinterpret_cast<const unsigned char*>(text.data()),
-                                     static_cast<int>(text.size()));
-  if (size < 0 || static_cast<std::size_t>(size) != bytes.size()) return fail(bad);
-  bytes.resize(bytes.size() - padding);
-  return bytes;
-}
-
 Result<domain::Manifest> lambda::manifest_in(const Json& body, domain::Manifest manifest) {
   TRY_VOID(check_supported(body));
   const auto said = [&](const char* key) { return body.contains(key) && !body[key].is_null(); };
@@ -173,7 +159,7 @@ Result<std::string> zip_of(const Json& holder, const std::string& cut) {
   if (!text.empty() && !cut.empty()) return fail(Code::invalid_argument, "ZipFile is there twice");
   if (text.empty() && (cut.empty() || !holder.contains("ZipFile")))
     return fail(Code::invalid_argument, "ZipFile is missing: send the zip of the function's code");
-  TRY(std::string zip, lambda::from_base64(cut.empty() ? text : cut));
+  TRY(std::string zip, lambda::from_base64(cut.empty() ? text : cut, "ZipFile"));
   if (!zip.starts_with("PK")) return fail(Code::invalid_argument, kBadZip);
   return zip;
 }

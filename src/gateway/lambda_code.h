@@ -17,8 +17,6 @@ constexpr std::uint64_t kRequestMax = 70 << 20;   // of a zip file of 50 MiB in 
 // Cuts a long "ZipFile" out of JSON text, which is then quick to parse: leaves "" in its place and returns its base64; "" where
 // there is none over 64 KiB.
 [[nodiscard]] std::string cut_zip(std::string& body);
-// Bytes of base64; invalid_argument where it is none.
-[[nodiscard]] Result<std::string> from_base64(std::string_view text);
 // What a body says of a function, over what it was before. Refuses by name what is not done here.
 [[nodiscard]] Result<domain::Manifest> manifest_in(const Json& body, domain::Manifest before);
 }  // namespace lambda

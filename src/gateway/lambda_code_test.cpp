@@ -24,10 +24,10 @@ TEST(LambdaCode, ALongZipIsCutOutOfItsText) {
 }
 
 TEST(LambdaCode, Base64IsReadOrRefused) {
-  EXPECT_EQ(*from_base64(""), "");
-  EXPECT_EQ(*from_base64("UEs="), "PK");
-  EXPECT_EQ(*from_base64("UEsDBA=="), std::string("PK\x03\x04"));
-  for (const char* bad : {"UEs", "U Es", "UEs\n", "====", "UEs!", "    "}) EXPECT_FALSE(from_base64(bad)) << bad;
+  EXPECT_EQ(*from_base64("", "x"), "");
+  EXPECT_EQ(*from_base64("UEs=", "x"), "PK");
+  EXPECT_EQ(*from_base64("UEsDBA==", "x"), std::string("PK\x03\x04"));
+  for (const char* bad : {"UEs", "U Es", "UEs\n", "====", "UEs!", "    "}) EXPECT_FALSE(from_base64(bad, "x")) << bad;
 }
 
 TEST(LambdaCode, WhatIsSaidBecomesAManifest) {

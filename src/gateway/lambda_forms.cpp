@@ -277,6 +277,36 @@ std::string log_of(std::string_view request_id, const serve::InvocationReply& re
   return text + "\n";
 }
 
+Result<std::string> from_base64(std::string_view text, std::string_view what) {
+  const Error bad{Code::invalid_argument, std::string(what) + " is not base64"};
+  std::size_t padding = 0;
+  while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;
+  if (text.size() % 4 != 0 || text.find('=') < text.size() - padding) return fail(bad);
+  std::string bytes(text.size() / 4 * 3, '\0');
+  // It would forgive blanks at both ends, which would change the length.
+  const int size = ::EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()), reinterpret_cast<const unsigned char*>(text.data()),
+                                     static_cast<int>(text.size()));
+  if (size < 0 || static_cast<std::size_t>(size) != bytes.size()) return fail(bad);
+  bytes.resize(bytes.size() - padding);
+  return bytes;
+}
+
+Result<std::string> call_context(std::string_view trace, std::string_view client) {
+  constexpr std::size_t kTraceMax = 512, kClientMax = 3583;  // the second is its API's
+  std::string lines;
+  const bool printable = std::ranges::all_of(trace, [](char c) { return c >= 0x20 && c < 0x7f; });
+  if (!trace.empty() && trace.size() <= kTraceMax && printable) lines.append("Lambda-Runtime-Trace-Id: ").append(trace).append("\r\n");
+  if (client.empty()) return lines;
+  if (client.size() > kClientMax)
+    return fail(Code::invalid_argument, "X-Amz-Client-Context has " + std::to_string(client.size()) + " bytes: at most 3583 are taken");
+  TRY(const std::string text, from_base64(client, "X-Amz-Client-Context"));
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return fail(Code::invalid_argument, "X-Amz-Client-Context is not a JSON object in base64");
+  // As ASCII in one line: it travels in a header.
+  lines.append("Lambda-Runtime-Client-Context: ").append(json.dump(-1, ' ', true, Json::error_handler_t::replace)).append("\r\n");
+  return lines;
+}
+
 std::string base64(std::string_view bytes) {
   std::string text(4 * ((bytes.size() + 2) / 3), '\0');
   // Writes a NUL behind it, which the string has room for.

@@ -59,5 +59,10 @@ constexpr std::string_view kTag = "aws.tag.";             // and the tag's name;
 // START, END and REPORT, as X-Amz-Log-Result has them before its base64.
 [[nodiscard]] std::string log_of(std::string_view request_id, const serve::InvocationReply& reply, Bytes memory);
 [[nodiscard]] std::string base64(std::string_view bytes);
+// Bytes of base64; invalid_argument where it is none: `what` names it.
+[[nodiscard]] Result<std::string> from_base64(std::string_view text, std::string_view what);
+// Invoke's X-Amzn-Trace-Id and X-Amz-Client-Context ("": it had none) as the lines of a frame's end that say so (domain/frame.h). A trace
+// that can't be one is left out; a context that is none is an error.
+[[nodiscard]] Result<std::string> call_context(std::string_view trace, std::string_view client);
 
 }  // namespace mayfly::gateway::lambda

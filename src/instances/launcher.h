@@ -63,6 +63,7 @@ struct Request {
   std::string_view body;
   int body_memfd = -1;
   std::uint64_t body_size = 0;
+  std::uint64_t context_size = 0;  // of the body's end: serve::Invocation's
   std::uint64_t request_id_high = 0, request_id_low = 0;
 };
 

@@ -132,8 +132,9 @@ Ticket Dispatcher::invoke(Invocation&& call, ReplySink& sink) {
     return refuse(call, &target, {Code::unimplemented, "function '" + std::string(call.function) + "' is a program that " +
                                   (target.http ? "serves HTTP: call it by any method at /functions/" + std::string(call.function) + "/…"
                                                : "takes no HTTP: call POST /functions/" + std::string(call.function))}, sink);
-  if (body_bytes(call) - (target.http ? call.json_size : 0) > target.body_max.count)
-    return refuse(call, &target, {Code::invalid_argument, "a body of " + to_text(Bytes{body_bytes(call)}) + "; function '" +
+  const Bytes sent{body_bytes(call) - (target.http ? call.json_size : call.context_size)};
+  if (sent > target.body_max)
+    return refuse(call, &target, {Code::invalid_argument, "a body of " + to_text(sent) + "; function '" +
                                   std::string(call.function) + "' takes at most " + to_text(target.body_max) + " (input.bytes_max)"}, sink);
   if (target.calls_max && calls_of(call.function) >= *target.calls_max)
     return refuse(call, &target, {Code::exhausted, *target.calls_max == 0
@@ -176,8 +177,8 @@ bool Dispatcher::give(Lane& lane, std::uint32_t index) {
   Slot& slot = slots_[index];
   const instances::Request request{.ticket = ticket_of(index), .deadline = slot.deadline, .format = slot.call.format,
                                    .json_size = slot.call.json_size, .body = slot.call.body, .body_memfd = slot.call.body_memfd.get(),
-                                   .body_size = body_bytes(slot.call), .request_id_high = slot.call.request_id_high,
-                                   .request_id_low = slot.call.request_id_low};
+                                   .body_size = body_bytes(slot.call), .context_size = slot.call.context_size,
+                                   .request_id_high = slot.call.request_id_high, .request_id_low = slot.call.request_id_low};
   Process* process = fleet_.pick(*lane.group);
   while (process && !fleet_.send(*process, request)) process = fleet_.pick(*lane.group);  // one whose ring is full is not picked again
   if (!process) return false;

@@ -26,6 +26,7 @@ struct Invocation {
   std::string body;                // up to domain::kInlineMax bytes, moved in; or:
   os::Fd body_memfd;               // sealed, of body_size bytes
   std::uint64_t body_size = 0;
+  std::uint64_t context_size = 0;  // of a plain one: bytes at the body's end that say something of the call (domain/frame.h)
   Instant arrived;                 // first byte of the request
   Duration timeout{};              // wanted by the caller; 0: the function's own. The shorter of the two holds
   std::uint64_t request_id_high = 0, request_id_low = 0;

@@ -57,7 +57,7 @@ CodeLoop::CodeLoop(os::Loop loop, FrameLink link, domain::CodeOrder order, CodeO
         else if (link_.stopping()) take_frames();
       }),
       bell_port_([this] { take_frames(); }),
-      exit_port_([this] { code_ended(); }), program_(std::move(program)) {}
+      exit_port_([this] { code_ended(); }), program_(std::move(program)), random_(os::random_seed()) {}
 
 CodeLoop::~CodeLoop() { static_cast<void>(program_.end()); }
 
@@ -148,10 +148,15 @@ void CodeLoop::begin_next() {
       running_.reset();
       continue;
     }
-    const auto until = os::wall_now().since_epoch + std::chrono::duration_cast<std::chrono::microseconds>(deadline - now);
+    const auto wall = os::wall_now().since_epoch;
+    const auto until = wall + std::chrono::duration_cast<std::chrono::microseconds>(deadline - now);
     deadline_ = loop_.at(deadline, [this] { overdue(); });
-    do_step(api_.invoke({.id = id_of(running_->frame.head), .deadline_ms = static_cast<std::uint64_t>(until / 1ms),
-                         .event = running_->frame.take_bytes()}));
+    RuntimeCall call{.id = id_of(running_->frame.head), .deadline_ms = static_cast<std::uint64_t>(until / 1ms),
+                     .event = running_->frame.take_bytes()};
+    read_context(std::string_view(call.event).substr(running_->frame.head.json_size), call);
+    call.event.resize(running_->frame.head.json_size);
+    call.trace_id = complete_trace(call.trace_id, wall / 1s, random_);
+    do_step(api_.invoke(std::move(call)));
   }
   link_.wake();
   if (link_.stopping() && !running_ && waiting_.empty() && link_.empty()) end(End::stopped);

@@ -19,6 +19,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/random.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "domain/code_order.h"
@@ -91,6 +92,7 @@ class CodeLoop {
   std::unique_ptr<ModelBridge> models_;                // where it may call models
   std::unique_ptr<CodeOutput> output_;
   CodeProgram program_;
+  Random random_;
   Instant begun_{};
   std::optional<Call> running_;                        // the one that the Runtime API knows
   std::deque<Call> waiting_;

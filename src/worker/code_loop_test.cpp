@@ -96,6 +96,29 @@ TEST(CodeLoop, TheProgramSeesLambdasEnvironmentAndContext) {
   EXPECT_TRUE(told["client"].is_null() && told["who"].is_null());
 }
 
+TEST(CodeLoop, WhatTheCallerSaidOfTheCallIsTheContexts) {
+  SKIP_WITHOUT_PYTHON();
+  Host host("import os\n"
+            "def handler(event, context):\n"
+            "    told = context.client_context\n"
+            "    said = told and [told.custom, told.env, told.client.app_title, told.client.installation_id]\n"
+            "    return [event, os.environ['_X_AMZN_TRACE_ID'], said]\n");
+  ASSERT_TRUE(host.becomes_ready());
+  const std::string context = "Lambda-Runtime-Trace-Id: Root=1-67000000-00112233445566778899aabb;Parent=0123456789abcdef;Sampled=1\r\n"
+                              "Lambda-Runtime-Client-Context: {\"custom\":{\"a\":\"\\u00fc\"},\"client\":{\"app_title\":\"t\"}}\r\n";
+  for (const bool in_memfd : {false, true}) {
+    const Json told = Json::parse(host.call({.ticket = 1, .body = "{}", .in_memfd = in_memfd, .context = context}).body);
+    EXPECT_EQ(told[0], Json::object());
+    EXPECT_EQ(told[1], "Root=1-67000000-00112233445566778899aabb;Parent=0123456789abcdef;Sampled=1");
+    EXPECT_EQ(told[2], Json::parse("[{\"a\": \"\u00fc\"}, null, \"t\", null]"));
+  }
+  const Json first = Json::parse(host.call({.ticket = 2, .body = "1"}).body);
+  const Json second = Json::parse(host.call({.ticket = 3, .body = "1"}).body);
+  EXPECT_TRUE(first[2].is_null());
+  EXPECT_TRUE(first[1].get<std::string>().starts_with("Root=1-") && first[1].get<std::string>().ends_with(";Sampled=0")) << first[1];
+  EXPECT_NE(first[1], second[1]);
+}
+
 TEST(CodeLoop, AnErrorIsTheHandlersOwnAndTheProgramGoesOn) {
   SKIP_WITHOUT_PYTHON();
   Host host("class Oops(Exception): pass\n"

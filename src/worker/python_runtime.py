@@ -29,7 +29,8 @@ class Context:
         self._deadline_ms = int(headers["Lambda-Runtime-Deadline-Ms"])
         if told := headers.get("Lambda-Runtime-Client-Context"):
             told = json.loads(told)
-            client = types.SimpleNamespace(**told["client"]) if told.get("client") else None
+            names = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
+            client = types.SimpleNamespace(**{name: told["client"].get(name) for name in names}) if told.get("client") else None
             self.client_context = types.SimpleNamespace(client=client, custom=told.get("custom"), env=told.get("env"))
 
     def get_remaining_time_in_millis(self):

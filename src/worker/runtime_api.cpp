@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/assert.h"
+#include "base/hex.h"
 #include "domain/frame.h"
 
 namespace mayfly::worker {
@@ -13,6 +14,7 @@ using Json = nlohmann::json;
 using Step = RuntimeApi::Step;
 
 constexpr std::string_view kRoot = "/2018-06-01/runtime/";
+constexpr std::string_view kTraceHeader = "Lambda-Runtime-Trace-Id", kClientHeader = "Lambda-Runtime-Client-Context";
 
 std::string header(std::span<const HttpHeader> headers, std::string_view name) {
   for (const HttpHeader& header : headers)
@@ -57,6 +59,31 @@ FunctionError read_error(RuntimeRequest&& request) {
 
 }  // namespace
 
+void read_context(std::string_view lines, RuntimeCall& call) {
+  while (!lines.empty()) {
+    const std::size_t end = std::min(lines.find("\r\n"), lines.size());
+    const std::string_view line = lines.substr(0, end);
+    const std::size_t colon = std::min(line.find(": "), line.size());
+    const std::string_view value = line.substr(std::min(colon + 2, line.size()));
+    if (line.substr(0, colon) == kTraceHeader) call.trace_id = value;
+    if (line.substr(0, colon) == kClientHeader) call.client_context = value;
+    lines.remove_prefix(std::min(end + 2, lines.size()));
+  }
+}
+
+std::string complete_trace(std::string_view given, std::int64_t seconds, Random& random) {
+  const auto hex = [](std::uint64_t value, int digits) {
+    std::string text(static_cast<std::size_t>(digits), '0');
+    put_hex(text.data(), value, digits);
+    return text;
+  };
+  std::string trace(given.contains("Root=1-") ? given : std::string_view());
+  if (trace.empty()) trace = "Root=1-" + hex(static_cast<std::uint64_t>(seconds), 8) + "-" + hex(random.next(), 8) + hex(random.next(), 16);
+  if (!trace.contains("Parent=")) trace += ";Parent=" + hex(random.next(), 16);
+  if (!trace.contains("Sampled=")) trace += ";Sampled=0";
+  return trace;
+}
+
 Step RuntimeApi::request(ConnectionId from, RuntimeRequest&& request) {
   const std::string path = "'" + std::string(request.path.substr(0, 200)) + "'";
   const auto unknown = [&] { return refusal(from, 404, "NotFound", "no such path: " + path); };
@@ -94,7 +121,8 @@ Step RuntimeApi::give(ConnectionId to) {
   reply.headers = {{"Lambda-Runtime-Aws-Request-Id", call.id},
                    {"Lambda-Runtime-Deadline-Ms", std::to_string(call.deadline_ms)},
                    {"Lambda-Runtime-Invoked-Function-Arn", options_.function_arn}};
-  if (!call.trace_id.empty()) reply.headers.emplace_back("Lambda-Runtime-Trace-Id", call.trace_id);
+  if (!call.trace_id.empty()) reply.headers.emplace_back(kTraceHeader, call.trace_id);
+  if (!call.client_context.empty()) reply.headers.emplace_back(kClientHeader, call.client_context);
   reply.body = std::move(call.event);
   running_ = std::move(call.id);
   Step step = answer(to, std::move(reply));

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "base/http.h"
+#include "base/random.h"
 
 namespace mayfly::worker {
 
@@ -47,7 +48,13 @@ struct RuntimeCall {
   std::uint64_t deadline_ms = 0;  // since the epoch
   std::string event;
   std::string trace_id;           // "": none is told
+  std::string client_context;     // JSON in one line of ASCII; "": none
 };
+
+// What a caller said of a call, as a frame's end has it (domain/frame.h): into `call`.
+void read_context(std::string_view lines, RuntimeCall& call);
+// A trace as X-Ray writes it, from what the caller gave: all that is missing is made up, of `seconds` since the epoch.
+[[nodiscard]] std::string complete_trace(std::string_view given, std::int64_t seconds, Random& random);
 
 struct FunctionError {
   std::string type, message;

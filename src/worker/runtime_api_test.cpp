@@ -62,6 +62,34 @@ TEST(RuntimeApi, ACallIsGivenToWhoAsksAndAnsweredOnce) {
   EXPECT_TRUE(api.idle());
 }
 
+TEST(RuntimeApi, WhatTheCallerSaidComesInHeaders) {
+  RuntimeApi api = make_api();
+  static_cast<void>(get_next(api));
+  RuntimeCall call{.id = "a"};
+  read_context("Lambda-Runtime-Trace-Id: Root=1-a\r\nUnknown: x\r\nLambda-Runtime-Client-Context: {\"a\":1}\r\n", call);
+  const Step step = api.invoke(std::move(call));
+  ASSERT_TRUE(step.answer);
+  EXPECT_EQ(told(step.answer->reply, "Lambda-Runtime-Trace-Id"), "Root=1-a");
+  EXPECT_EQ(told(step.answer->reply, "Lambda-Runtime-Client-Context"), "{\"a\":1}");
+  RuntimeCall none{.id = "b"};
+  for (const char* broken : {"", "Lambda-Runtime-Trace-Id", "Lambda-Runtime-Trace-Id:", "\r\n\r\n", ": x"}) read_context(broken, none);
+  EXPECT_TRUE(none.trace_id.empty() && none.client_context.empty());
+}
+
+TEST(RuntimeApi, ATraceIsCompletedNotChanged) {
+  Random random(1);
+  const auto is_hex = [](std::string_view text) { return text.find_first_not_of("0123456789abcdef") == text.npos; };
+  const std::string made = complete_trace("", 0x67000000, random);
+  ASSERT_EQ(made.size(), std::string_view("Root=1-67000000-00112233445566778899aabb;Parent=0123456789abcdef;Sampled=0").size()) << made;
+  EXPECT_TRUE(made.starts_with("Root=1-67000000-") && is_hex(made.substr(16, 24)) && made.substr(40, 8) == ";Parent=" &&
+              is_hex(made.substr(48, 16)) && made.substr(64) == ";Sampled=0") << made;
+  EXPECT_NE(complete_trace("", 0x67000000, random), made);
+  EXPECT_TRUE(complete_trace("nonsense", 0x67000000, random).starts_with("Root=1-67000000-"));
+  EXPECT_TRUE(complete_trace("Root=1-5-6;Sampled=1", 7, random).starts_with("Root=1-5-6;Sampled=1;Parent="));
+  const std::string whole = "Root=1-5-6;Parent=7;Sampled=0;Lineage=a:0";
+  EXPECT_EQ(complete_trace(whole, 7, random), whole);
+}
+
 TEST(RuntimeApi, ACallWaitsForWhoAsks) {
   RuntimeApi api = make_api();
   EXPECT_FALSE(api.invoke({.id = "a"}).answer);

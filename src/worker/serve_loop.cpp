@@ -162,9 +162,10 @@ bool ServeLoop::accept(std::span<const std::byte> frame) {
     refuse(work, {Code::deadline_exceeded, "its time was over before it began"});
     return true;
   }
-  const std::span<const std::byte> body = work.large
+  std::span<const std::byte> body = work.large
       ? std::span<const std::byte>(work.large.data(), work.head.body_size)
       : std::as_bytes(std::span(work.body)).first(work.body.size() - os::kPadding);
+  if (head.format == domain::WireFormat::plain_json) body = body.first(std::min<std::size_t>(head.json_size, body.size()));
   const auto decoded = within_memory([&] { return decoder_.decode(head.format, body, head.json_size, work.memory, work.request); });
   if (!decoded) {
     refuse(work, decoded.error());

@@ -32,6 +32,7 @@ struct TestRequest {
   domain::WireFormat format = domain::WireFormat::plain_json;
   std::uint64_t deadline_ns = ~0ULL >> 1;
   bool in_memfd = false;
+  std::string context;  // behind the body: what the caller said of the call
 };
 
 // What node and instance share. The instance's side takes it over in the child of a fork.
@@ -50,9 +51,11 @@ class TestNode {
         replies_(os::open_ring(link.memory.get(), 1, link.reply_bell.get()).value()) {}
 
   // Written, not yet announced: wake() does that. Several then wait together.
-  [[nodiscard]] bool write(const TestRequest& request) {
+  [[nodiscard]] bool write(TestRequest request) {
+    const std::size_t json_size = request.body.size();
+    request.body += request.context;
     domain::RequestHead head{.ticket = request.ticket, .deadline_ns = request.deadline_ns, .body_size = request.body.size(),
-                             .json_size = request.body.size(), .format = request.format, .in_memfd = request.in_memfd};
+                             .json_size = json_size, .format = request.format, .in_memfd = request.in_memfd};
     if (request.in_memfd) send_memfd(request);
     const std::string_view body = request.in_memfd ? std::string_view() : request.body;
     std::byte* at = requests_.reserve(sizeof head + body.size());

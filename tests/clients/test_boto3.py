@@ -395,6 +395,29 @@ def test_code_from_a_zip(world):
         world.client.delete_function(FunctionName="hello")
 
 
+def test_client_context(world):
+    """What the caller says of a call reaches the handler: its context and its trace; of a model it changes nothing."""
+    code = "import os\n\ndef handler(event, context):\n    told = context.client_context\n" \
+           "    return [event, told and told.custom, told and told.env, os.environ['_X_AMZN_TRACE_ID']]\n"
+    world.client.create_function(FunctionName="hello", Runtime="python3.11", Role=ROLE, Handler="app.handler", Code={"ZipFile": zipped(code)})
+    trace = "Root=1-67000000-00112233445566778899aabb;Parent=0123456789abcdef;Sampled=1"
+    told = base64.b64encode(json.dumps({"custom": {"who": "you\u00fc"}, "env": {"locale": "de"}}).encode()).decode()
+    try:
+        assert called(world, ClientContext=told)[:3] == [{"name": "you"}, {"who": "you\u00fc"}, {"locale": "de"}]
+        none = called(world)
+        assert none[1:3] == [None, None] and re.fullmatch("Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=0", none[3]), none
+        reply = world.node.send("POST", "/2015-03-31/functions/hello/invocations", "{}", {"X-Amzn-Trace-Id": trace})
+        assert reply.json[3] == trace, reply
+        reply = world.node.send("POST", "/2015-03-31/functions/hello/invocations", json.dumps("x" * 100_000), {"X-Amzn-Trace-Id": trace})
+        assert reply.json[0] == "x" * 100_000 and reply.json[3] == trace, "with an event that is more than a frame"
+        message = refusal(lambda: called(world, ClientContext="%"), "InvalidParameterValueException", 400)
+        assert "X-Amz-Client-Context" in message, message
+        answer = world.client.invoke(FunctionName="fraud", ClientContext=told, Payload=world.event())
+        assert "FunctionError" not in answer and len(json.loads(answer["Payload"].read())["label"]) == 2
+    finally:
+        world.client.delete_function(FunctionName="hello")
+
+
 def test_code_that_is_not_taken(world):
     good = {"FunctionName": "bad", "Runtime": "python3.11", "Role": ROLE, "Handler": "app.handler", "Code": {"ZipFile": zipped(HELLO % 1)}}
     for change, words in (({"Runtime": "python3.1"}, "python3.1"), ({"Code": {"ZipFile": b"no zip at all"}}, "Could not unzip"),

@@ -82,7 +82,7 @@ bool ProcessLink::send(const Request& request) {
   domain::RequestHead head{.ticket = request.ticket.number,
                            .deadline_ns = static_cast<std::uint64_t>(request.deadline.since_boot.count()),
                            .body_size = total,
-                           .json_size = leads(request.format) ? request.json_size : total,
+                           .json_size = leads(request.format) ? request.json_size : total - request.context_size,
                            .format = request.format,
                            .in_memfd = in_memfd};
   for (std::size_t i = 0; i < 8; ++i) {
