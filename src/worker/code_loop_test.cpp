@@ -46,6 +46,41 @@ TEST(CodeLoop, WhatWaitsIsAnsweredBeforeAStop) {
   EXPECT_EQ(host.end(), End::stopped);
 }
 
+TEST(CodeLoop, ThatAnAnswerWasTakenIsSaidAtOnceOrWithTheEventThatIsWaitedFor) {
+  SKIP_WITHOUT_PYTHON();
+  const char* const program =
+      "import os, re, socket\n"
+      "host, _, port = os.environ['AWS_LAMBDA_RUNTIME_API'].rpartition(':')\n"
+      "link = socket.create_connection((host, int(port)))\n"
+      "ask = b'GET /2018-06-01/runtime/invocation/next HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n'\n"
+      "def hear(seconds):\n"
+      "    link.settimeout(seconds)\n"
+      "    try: return link.recv(65536)\n"
+      "    except TimeoutError: return b''\n"
+      "def answer(event, body, behind):\n"
+      "    call = re.search(rb'Request-Id: ([-0-9a-f]+)', event).group(1)\n"
+      "    link.sendall(b'POST /2018-06-01/runtime/invocation/%s/response HTTP/1.1\\r\\nContent-Length: %d\\r\\n\\r\\n%s%s' %\n"
+      "                 (call, len(body), body, behind))\n"
+      "link.sendall(ask)\n"
+      "first = hear(30)\n"
+      "answer(first, b'1', ask)\n"
+      "early = hear(0.3)\n"
+      "second = hear(30)\n"
+      "answer(second, b'%d' % (len(early) * 100 + second.count(b'HTTP/1.1 202') * 10 + second.count(b'HTTP/1.1 200')), b'')\n"
+      "alone = hear(30)\n"
+      "link.sendall(ask)\n"
+      "answer(hear(30), b'%d' % alone.count(b'HTTP/1.1 202'), b'')\n"
+      "hear(30)\n";
+  domain::CodeOrder order;
+  order.arguments = {python(), "program.py"};
+  Host host("", order, {}, {{"program.py", program}});
+  ASSERT_TRUE(host.becomes_ready());
+  EXPECT_EQ(host.call({.ticket = 1, .body = "{}"}).body, "1");
+  ::usleep(600'000);  // it hears nothing meanwhile
+  EXPECT_EQ(host.call({.ticket = 2, .body = "{}"}).body, "11") << "both with the next event: " << host.log();
+  EXPECT_EQ(host.call({.ticket = 3, .body = "{}"}).body, "1") << "at once: " << host.log();
+}
+
 TEST(CodeLoop, ItEndsWithTheNode) {
   SKIP_WITHOUT_PYTHON();
   Host host(kEcho);

@@ -9,6 +9,7 @@ namespace mayfly::worker {
 namespace {
 
 constexpr std::size_t kReadMax = 64 * 1024;
+constexpr int kAccepted = 202;
 constexpr std::size_t kAheadMax = 1 << 20;   // sent before the answer to an earlier request
 
 std::string_view reason_of(int status) {
@@ -63,6 +64,7 @@ struct CodePort::Connection final : os::Watcher {
     if (std::exchange(using_input, true)) return;  // answered from inside a handler: the loop below goes on
     while (!broken && (state == State::head || state == State::body) && (state == State::head ? use_head() : use_body())) {}
     using_input = false;
+    if (out.size() > sent && !(state == State::answering && may_wait)) flush();
   }
 
   bool use_head() {  // false: not whole, or refused
@@ -134,9 +136,11 @@ struct CodePort::Connection final : os::Watcher {
 
   void answer(RuntimeReply&& reply) {
     state = keep_alive ? State::head : State::closing;
-    std::string bytes = head_of(reply, !keep_alive);
-    bytes += reply.body;
-    send(std::move(bytes));
+    // That its answer was accepted is of no use to a program that waits for its next event already: it is told so with that, and not
+    // woken twice for one call.
+    may_wait = reply.status == kAccepted && (out.empty() || may_wait);
+    out += head_of(reply, !keep_alive);
+    out += reply.body;
     use_input();
   }
 
@@ -178,7 +182,7 @@ struct CodePort::Connection final : os::Watcher {
   std::size_t scanned = 0, sent = 0;   // of `in`, see head_is_decided(); of `out`
   std::uint64_t left = 0;              // of the body, where it is not chunked
   ChunkDecoder chunks;
-  bool chunked = false, keep_alive = true, too_large = false;
+  bool chunked = false, keep_alive = true, too_large = false, may_wait = false;  // may_wait: all of `out` says no more than "accepted"
 };
 
 Result<std::unique_ptr<CodePort>> CodePort::create(os::Loop& loop, std::string_view address, std::uint64_t body_max, Handlers handlers) {
