@@ -114,6 +114,7 @@ class Commands {
     c.add_option("--data", i.data, "The input: JSON, @FILE, or @- for standard input")->required();
     c.add_option("--timeout", i.timeout, "Give up after this, like 500ms");
     c.add_flag("--tail", i.tail, "Show on stderr what the function printed");
+    c.add_flag("--event", i.event, "Wait for no answer: the node keeps the call, and runs it until it has an outcome");
     c.add_flag("--times", i.times, "Say on stderr which version answered and how long it took");
     auto& l = typed_.logs;
     auto& d = add(

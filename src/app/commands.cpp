@@ -186,6 +186,13 @@ Result<void> invoke(const Context& context, const InvokeOptions& options) {
     call.headers.push_back("X-Mayfly-Timeout: " + options.timeout);
     call.wait_max = timeout + std::chrono::seconds(5);
   }
+  if (options.event) {
+    call.headers.push_back("Prefer: respond-async");
+    TRY(const HttpReply kept, context.client.call(call));
+    TRY_VOID(check(kept));
+    print("kept as event " + printable(std::string(kept.head.header("X-Request-Id"))) + ": it runs until it has an outcome\n");
+    return {};
+  }
   const std::string function = options.function.substr(0, options.function.find(':'));
   std::uint64_t before = 0;
   if (options.tail) {

@@ -38,6 +38,7 @@ struct InvokeOptions {
   std::string timeout;
   bool times = false;  // on stderr: how long it took, by whom it was answered
   bool tail = false;   // … and what its instance printed
+  bool event = false;  // nobody waits for the answer
 };
 [[nodiscard]] Result<void> invoke(const Context& context, const InvokeOptions& options);
 

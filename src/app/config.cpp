@@ -83,6 +83,7 @@ Setters setters(Config& c) {
       {"template_keep", duration(c.template_keep, 0s, 720h)},
       {"keep_alive", duration(c.keep_alive, 0s, 24h)},
       {"drain_max", duration(c.drain_max, 0s, 1h)},
+      {"events.retry_wait", duration(c.event_retry_wait, 10ms, 1h)},
       {"http.connections_max", number<std::size_t>(c.http.connections_max, 1, 1'000'000)},
       {"http.head_max", duration(c.http.head_max, 100ms, 10min)},
       {"http.idle_max", duration(c.http.idle_max, 100ms, 24h)},

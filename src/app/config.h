@@ -21,6 +21,7 @@ struct Config {
   Duration template_keep = std::chrono::minutes(15);
   Duration keep_alive = std::chrono::seconds(60);            // before a function's own history says better
   Duration drain_max = std::chrono::seconds(30);             // after SIGTERM
+  Duration event_retry_wait = std::chrono::minutes(1);       // after a failure of its function; the second time twice as long
   gateway::HttpLimits http;
   gateway::sigv4::Keys lambda_keys;                          // none: Lambda's API is open, like all others
   std::string currency = "USD";

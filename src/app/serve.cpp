@@ -8,6 +8,7 @@
 #include "domain/compile_key.h"
 #include "gateway/gateway.h"
 #include "instances/zygote_launcher.h"
+#include "jobs/event_queue.h"
 #include "os/clock.h"
 #include "os/loop.h"
 #include "os/machine.h"
@@ -38,17 +39,22 @@ class Served {
  public:
   Served(os::Loop loop, os::Fd signals, std::unique_ptr<store::Store> store, const Config& config)
       : config_(config), loop_(std::move(loop)), signals_(std::move(signals)), turn_{.now = loop_.now(), .wall = os::wall_now()},
-        store_(std::move(store)), catalog_line_(loop_, 1), bulk_line_(loop_, 1),
+        store_(std::move(store)), catalog_line_(loop_, 1), bulk_line_(loop_, 1), event_line_(loop_, 1),
         node_(turn_, *store_, background(catalog_line_), background(bulk_line_), node_options(config)),
         launcher_(loop_, node_.launcher_events(), {.engine_library = config.engine, .blanks = config.pool,
                    .open_models = [this](const instances::StartOrder& order) { return open_models(order); }}),
+        events_(turn_, store_->events(), background(event_line_), node_.invoker(),
+                [this](std::string_view function, std::string_view qualifier) { return node_.event_policy(function, qualifier); },
+                {.retry_wait = config.event_retry_wait}),
         gateway_(loop_, turn_, node_.invoker(), node_,
-                 {.listen = config.listen, .limits = config.http, .doors = config.data + "/doors", .keys = config.lambda_keys}) {
+                 {.listen = config.listen, .limits = config.http, .doors = config.data + "/doors", .events = &events_,
+                  .keys = config.lambda_keys}) {
     node_.attach(launcher_);
   }
 
   Result<void> start() {
     TRY_VOID(node_.open());
+    TRY_VOID(events_.open());
     if (!launcher_.note().empty()) node_.note(launcher_.note());
     loop_.before_turn([this] { turn_ = {.now = loop_.now(), .wall = os::wall_now()}; });
     loop_.before_sleep([this] { end_turn(); });
@@ -79,7 +85,8 @@ class Served {
 
   // After the handlers of a turn: timers that are due, then what was given to instances leaves at once.
   void end_turn() {
-    const Instant next = node_.end_turn();
+    const Instant event = events_.end_turn();    // before the node's: it gives what these begin to instances
+    const Instant next = std::min(event, node_.end_turn());
     if (auto trouble = store_->usage().take_trouble()) node_.note("usage records are being lost: " + trouble->message);
     if (next == wake_.at) return;
     loop_.cancel(wake_);
@@ -110,9 +117,10 @@ class Served {
   os::Fd signals_;
   Turn turn_;
   std::unique_ptr<store::Store> store_;
-  os::Pool catalog_line_, bulk_line_;
+  os::Pool catalog_line_, bulk_line_, event_line_;
   control::Node node_;
   instances::ZygoteLauncher launcher_;
+  jobs::EventQueue events_;
   gateway::Gateway gateway_;
   OnSignal on_signal_{*this};
   os::Loop::TimerId wake_;

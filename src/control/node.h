@@ -16,6 +16,7 @@
 #include "control/plan.h"
 #include "control/price.h"
 #include "control/scale_loop.h"
+#include "domain/settings.h"
 #include "instances/fleet.h"
 #include "serve/dispatcher.h"
 #include "store/store.h"
@@ -53,6 +54,8 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   Instant end_turn();
   void note(std::string text) { notes_.push_back(std::move(text)); }
   std::size_t in_flight() const { return dispatcher_.in_flight(); }
+  // What is set for its events; defaults for a function that is not there.
+  domain::EventPolicy event_policy(std::string_view function, std::string_view qualifier);
 
   // Control
   bool has_artifact(std::string_view sha256) override;

@@ -201,4 +201,9 @@ UsageSum Node::priced(const store::UsageSum& sum, std::string name, WallTime sin
   return out;
 }
 
+domain::EventPolicy Node::event_policy(std::string_view function, std::string_view qualifier) {
+  const Entry* entry = find(function);
+  return entry ? domain::event_policy(entry->function, qualifier) : domain::EventPolicy{};
+}
+
 }  // namespace mayfly::control

@@ -4,6 +4,10 @@
 #include <cmath>
 #include <string>
 
+#include <nlohmann/json.hpp>
+
+#include "domain/arn.h"
+
 namespace mayfly::domain {
 namespace {
 
@@ -23,6 +27,26 @@ const Setting* find_setting(const Function& function, std::string_view kind, std
 std::optional<int> calls_max(const Function& function) {
   const Setting* set = find_setting(function, kCallsMax);
   return set ? std::optional(number_in(set)) : std::nullopt;
+}
+
+EventPolicy event_policy(const Function& function, std::string_view qualifier) {
+  EventPolicy policy;
+  const Setting* set = find_setting(function, kEvents, qualifier == "$LATEST" ? std::string_view() : qualifier);
+  const auto json = set ? nlohmann::json::parse(set->document, nullptr, false) : nlohmann::json();
+  if (!json.is_object()) return policy;
+  if (const auto at = json.find("MaximumRetryAttempts"); at != json.end() && at->is_number_integer()) policy.retries = at->get<int>();
+  if (const auto at = json.find("MaximumEventAgeInSeconds"); at != json.end() && at->is_number_integer())
+    policy.age_max = std::chrono::seconds(at->get<int>());
+  const auto target = [&](const char* when) {
+    const auto pointer = nlohmann::json::json_pointer(std::string("/DestinationConfig/") + when + "/Destination");
+    if (!json.contains(pointer) || !json[pointer].is_string()) return std::string();
+    const std::string& arn = json[pointer].get_ref<const std::string&>();
+    const std::size_t name = function_arn("").size();
+    return arn.starts_with(function_arn("")) ? arn.substr(name) : std::string();
+  };
+  policy.on_success = target("OnSuccess");
+  policy.on_failure = target("OnFailure");
+  return policy;
 }
 
 Scaling scaling_of(const Function& function, const Version& version) {

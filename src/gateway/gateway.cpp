@@ -31,6 +31,18 @@ std::string metrics_of(const HttpServer& server) {
          one("mayfly_http_connections", "gauge", "Open connections", server.connections());
 }
 
+std::string metrics_of(const jobs::EventQueue& events) {
+  const jobs::EventCounts& counts = events.counts();
+  std::string text = "# HELP mayfly_events_waiting Calls that nobody waits for and that have no outcome yet\n"
+                     "# TYPE mayfly_events_waiting gauge\nmayfly_events_waiting " + std::to_string(events.waiting()) +
+                     "\n# HELP mayfly_events_total Calls that nobody waits for, by what became of them\n"
+                     "# TYPE mayfly_events_total counter\n";
+  for (const auto& [what, count] : {std::pair("accepted", counts.accepted), std::pair("succeeded", counts.succeeded),
+                                    std::pair("failed", counts.failed), std::pair("retried", counts.retried)})
+    text.append("mayfly_events_total{outcome=\"").append(what).append("\"} ").append(std::to_string(count)).append("\n");
+  return text;
+}
+
 // What the server itself refuses is said in the form of the protocol that was spoken.
 HttpReply error_form(int status, const Error& error, std::string_view path) {
   if (lambda::is_path(path)) return lambda::error_reply(error, status);
@@ -42,7 +54,7 @@ HttpReply error_form(int status, const Error& error, std::string_view path) {
 
 struct Gateway::Inside {
   Inside(os::Loop& loop, const Turn& turn, serve::Invoker& invoker, control::Control& control, GatewayOptions o)
-      : options(std::move(o)), inference(invoker, control, server), models(control, [this] { return !server.draining(); }),
+      : options(std::move(o)), inference(invoker, control, server, options.events), models(control, [this] { return !server.draining(); }),
         lambda_api(control), lambda_settings(control, turn), lambda_code(control), api(control, loop, turn),
         doors(loop, invoker, control, options.doors),
         server(loop, router, options.limits, error_form) {
@@ -55,7 +67,9 @@ struct Gateway::Inside {
     lambda_code.add_routes(router);
     api.add_routes(router);
     router.add(Method::get, "/metrics", [this, &control](HttpRequest&, Responder to) {
-      to.send({.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = control.metrics() + metrics_of(server)});
+      std::string text = control.metrics() + metrics_of(server);
+      if (options.events) text += metrics_of(*options.events);
+      to.send({.content_type = "text/plain; version=0.0.4; charset=utf-8", .body = std::move(text)});
     });
     router.add(Method::get, "/", [](HttpRequest&, Responder to) {
       to.send({.content_type = "text/plain; charset=utf-8", .body = std::string(kHint)});

@@ -12,6 +12,7 @@
 #include "gateway/http_server.h"
 #include "gateway/model_door.h"
 #include "gateway/sigv4.h"
+#include "jobs/event_queue.h"
 #include "os/loop.h"
 #include "serve/invocation.h"
 
@@ -21,6 +22,7 @@ struct GatewayOptions {
   std::string listen = "127.0.0.1:8080";  // loopback only until keys and TLS exist; port 0: any free one
   HttpLimits limits = {};
   std::string doors;                      // the folder where doors for code get their sockets; "": there are none
+  jobs::EventQueue* events = nullptr;     // for calls that nobody waits for; null: they are refused
   sigv4::Keys keys = {};                  // that Lambda's requests must be signed with; none: they need no signature
 };
 

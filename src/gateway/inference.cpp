@@ -61,6 +61,18 @@ bool read_uuid(std::string_view text, std::uint64_t& high, std::uint64_t& low) {
 
 std::string_view cold_name(int cold) { return cold == 0 ? "warm" : cold == 1 ? "forked" : "artifact"; }
 
+// One of the words of "respond-async, wait=10".
+bool asks_async(std::string_view preferences) {
+  constexpr std::string_view kWord = "respond-async";
+  while (!preferences.empty()) {
+    std::string_view one = preferences.substr(0, preferences.find(','));
+    preferences.remove_prefix(std::min(preferences.size(), one.size() + 1));
+    one.remove_prefix(std::min(one.find_first_not_of(" \t"), one.size()));
+    if (same_word(one.substr(0, one.find_first_of(" \t;")), kWord)) return true;
+  }
+  return false;
+}
+
 // "fraud:live" -> "fraud", "live".
 std::pair<std::string_view, std::string_view> split_target(std::string_view target) {
   const std::size_t colon = std::min(target.find(':'), target.size());
@@ -88,8 +100,8 @@ bool valid_traceparent(std::string_view text) {
          trace.find_first_not_of('0') != trace.npos && span.find_first_not_of('0') != span.npos;
 }
 
-Inference::Inference(serve::Invoker& invoker, control::Control& control, HttpServer& server)
-    : invoker_(invoker), control_(control), server_(server), random_(os::random_seed()) {}
+Inference::Inference(serve::Invoker& invoker, control::Control& control, HttpServer& server, jobs::EventQueue* events)
+    : invoker_(invoker), control_(control), server_(server), events_(events), random_(os::random_seed()) {}
 
 void Inference::add_call(Router& router, std::string_view pattern, Handler handler) {
   router.add({.method = Method::post, .pattern = std::string(pattern), .handler = std::move(handler),
@@ -111,6 +123,14 @@ void Inference::add_routes(Router& router) {
     });
   }
   add_call(router, "/2015-03-31/functions/{name}/invocations", [this](HttpRequest& request, Responder to) { invoke_lambda(request, to); });
+  for (const char* pattern : {"/2014-11-13/functions/{name}/invoke-async", "/2014-11-13/functions/{name}/invoke-async/"})
+    add_call(router, pattern, [this](HttpRequest& request, Responder to) {
+      Call& call = take(to, read_headers(request), Form::lambda);
+      call.tail_of.clear();
+      const auto target = lambda::parse_target(request.parameters[0], "");
+      if (!target) return refuse(call, target.error());
+      accept_event(request, call, target->function, target->qualifier, "");
+    });
   add_v2_routes(router);
 }
 
@@ -124,7 +144,7 @@ Result<std::uint64_t> Inference::body_limit(const HttpRequest& request) const {
   auto [name, qualifier] = split_target(request.parameters[0]);
   if (request.path.starts_with("/v2/")) qualifier = request.parameters[1];
   lambda::Target target;
-  if (request.path.starts_with("/2015-03-31/")) {
+  if (request.path.starts_with("/201")) {  // Lambda's versions of its API
     TRY(target, lambda::parse_target(request.parameters[0], request.query_value("Qualifier").value_or("")));
     name = target.function;
     qualifier = target.qualifier;
@@ -137,6 +157,7 @@ Inference::Wanted Inference::read_headers(const HttpRequest& request) {
   Wanted wanted;
   for (const HttpHeader& header : request.headers) {
     switch (header.name.size()) {
+      case 6: wanted.respond_async = wanted.respond_async || (same_word(header.name, "prefer") && asks_async(header.value)); break;
       case 11: if (same_word(header.name, "traceparent")) wanted.traceparent = header.value; break;
       case 12: if (same_word(header.name, "x-request-id")) wanted.request_id = header.value; break;
       case 14: if (same_word(header.name, "x-amz-log-type")) wanted.log_type = header.value; break;
@@ -196,7 +217,9 @@ void Inference::plain(HttpRequest& request, const Responder& to) {
   const auto [name, qualifier] = split_target(request.parameters[0]);
   if (invoker_.http_version(name, qualifier) != 0) return http(request, to, "/");
   const Wanted wanted = read_headers(request);
-  invoke(request, take(to, wanted, Form::plain), wanted, {.function = name, .qualifier = qualifier, .format = WireFormat::plain_json,
+  Call& call = take(to, wanted, Form::plain);
+  if (wanted.respond_async) return accept_event(request, call, name, qualifier, "");
+  invoke(request, call, wanted, {.function = name, .qualifier = qualifier, .format = WireFormat::plain_json,
       .json_size = request.body_size});
 }
 
@@ -239,17 +262,43 @@ void Inference::invoke_lambda(HttpRequest& request, const Responder& to) {
     begin_headers(call, version->number);
     return server_.reply(call.to, {.status = 204, .content_type = "", .headers = headers_, .body = {}});
   }
-  if (!wanted.invocation_type.empty() && wanted.invocation_type != "RequestResponse")
-    return refuse(call, {Code::unimplemented, "X-Amz-Invocation-Type '" + std::string(wanted.invocation_type.substr(0, 40)) +
-                                                  "' is not supported: there is no durable queue yet; use RequestResponse"});
-  if (wanted.log_type == "Tail") call.tail_of = target->function;
+  const bool event = wanted.invocation_type == "Event";
+  if (!event && !wanted.invocation_type.empty() && wanted.invocation_type != "RequestResponse")
+    return refuse(call, {Code::invalid_argument, "X-Amz-Invocation-Type '" + std::string(wanted.invocation_type.substr(0, 40)) +
+                                                     "' is unknown: RequestResponse, Event and DryRun are there"});
   const std::uint64_t event_size = request.body_size;
   const auto context = lambda::call_context(wanted.amazon_trace, wanted.client_context);
   if (!context) return refuse(call, context.error());
+  if (event) return accept_event(request, call, target->function, target->qualifier, *context);
+  if (wanted.log_type == "Tail") call.tail_of = target->function;
   if (!context->empty())
     if (const auto put = put_around_body("", *context, request); !put) return refuse(call, put.error());
   invoke(request, call, wanted, {.function = target->function, .qualifier = target->qualifier, .format = WireFormat::plain_json,
                                  .json_size = event_size, .context_size = context->size()});
+}
+
+void Inference::accept_event(HttpRequest& request, Call& call, std::string_view function, std::string_view qualifier,
+                             std::string_view context) {
+  if (!events_) return refuse(call, {Code::unimplemented, "events are not taken here: wait for the answer"});
+  const auto version = control_.resolve(function, qualifier);
+  if (!version) return refuse(call, version.error());
+  if (version->manifest.serves_http())
+    return refuse(call, {Code::unimplemented,
+                         "function '" + std::string(function) + "' is a program that serves HTTP: it takes no events"});
+  store::Event event{.function = std::string(function), .qualifier = std::string(qualifier), .body = std::move(request.body),
+                     .context_size = context.size(), .request_id_high = call.id_high, .request_id_low = call.id_low};
+  if (request.body_memfd && request.body_size > 0) {
+    const auto mapped = os::map_file(request.body_memfd.get(), request.body_size, os::Access::read);
+    if (!mapped) return refuse(call, mapped.error());
+    event.body = mapped->text();
+  }
+  event.body.append(context);
+  events_->add(std::move(event), [this, &call, use = call.use](const Result<void>& kept) {
+    if (call.use != use) return;  // whoever asked has left
+    if (!kept) return refuse(call, kept.error());
+    begin_headers(call, 0);
+    server_.reply(call.to, {.status = 202, .content_type = "", .headers = headers_, .body = {}});
+  });
 }
 
 void Inference::infer(HttpRequest& request, const Responder& to, std::string_view qualifier) {

@@ -16,6 +16,7 @@
 #include "control/control.h"
 #include "gateway/http_server.h"
 #include "gateway/router.h"
+#include "jobs/event_queue.h"
 #include "serve/invocation.h"
 
 namespace mayfly::gateway {
@@ -31,7 +32,8 @@ constexpr std::size_t kRequestIdMax = 128;
 class Inference {
  public:
   // What is given must outlive the server's last connection; so must this.
-  Inference(serve::Invoker& invoker, control::Control& control, HttpServer& server);
+  // Without `events` calls that nobody waits for are refused.
+  Inference(serve::Invoker& invoker, control::Control& control, HttpServer& server, jobs::EventQueue* events = nullptr);
   Inference(const Inference&) = delete;
   Inference& operator=(const Inference&) = delete;
 
@@ -63,6 +65,7 @@ class Inference {
   struct Wanted {                                // the headers that matter here
     std::string_view request_id, traceparent, timeout, json_size, encoding;
     std::string_view invocation_type, log_type, amazon_trace, client_context;  // of Lambda's
+    bool respond_async = false;                  // Prefer: respond-async (RFC 7240)
   };
 
   void add_call(Router& router, std::string_view pattern, Handler handler);
@@ -77,6 +80,8 @@ class Inference {
   void answer_http(Call& call, serve::InvocationReply&& reply);
   void add_phases(const serve::InvocationReply& reply);
   void invoke_lambda(HttpRequest& request, const Responder& to);
+  // Keeps the call, and answers when it is kept: 202.
+  void accept_event(HttpRequest& request, Call& call, std::string_view function, std::string_view qualifier, std::string_view context);
   void invoke(HttpRequest& request, Call& call, const Wanted& wanted, serve::Invocation&& invocation);
   void on_reply(Call& call, Ticket ticket, serve::InvocationReply&& reply);
   void refuse(Call& call, const Error& error, int version = 0);
@@ -90,6 +95,7 @@ class Inference {
   serve::Invoker& invoker_;
   control::Control& control_;
   HttpServer& server_;
+  jobs::EventQueue* const events_;
   Random random_;
   std::deque<Call> calls_;
   std::vector<Call*> free_;

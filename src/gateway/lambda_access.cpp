@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "domain/arn.h"
 #include "domain/settings.h"
 #include "gateway/control_json.h"
 #include "gateway/lambda_settings.h"
@@ -14,8 +15,7 @@ using lambda::answer_page;
 using lambda::dump;
 using lambda::refuse;
 
-constexpr const char* kEvents = "aws.events";           // key: "", a version or an alias; the body as it is told again
-constexpr const char* kUrl = "aws.url";                 // the same
+constexpr const char* kUrl = "aws.url";                 // the same; key: "", a version or an alias
 constexpr std::string_view kStatement = "aws.policy.";  // and the statement's id; the statement
 constexpr const char* kNoEvents = "The function doesn't have an EventInvokeConfig";
 constexpr const char* kNoPolicy = "No policy is associated with the given resource.";
@@ -41,10 +41,17 @@ Result<Json> events_in(const Json& body, Json kept) {
   const auto destinations = body.find("DestinationConfig");
   if (destinations == body.end() || destinations->is_null()) return kept;
   if (!destinations->is_object()) return fail(Code::invalid_argument, "DestinationConfig is not an object");
-  for (const auto& [when, where] : destinations->items())
-    if (where.is_object() && where.contains("Destination"))
-      return fail(Code::unimplemented, "DestinationConfig." + when.substr(0, 40) +
-                                           " is not supported: nothing is sent to destinations; leave it out");
+  for (const auto& [when, where] : destinations->items()) {
+    if (!where.is_object() || !where.contains("Destination")) continue;
+    if (when != "OnSuccess" && when != "OnFailure")
+      return fail(Code::invalid_argument, "DestinationConfig." + when.substr(0, 40) + " is unknown: OnSuccess and OnFailure are there");
+    TRY(const std::string arn, lambda::text_in(where, "Destination"));
+    const auto target = lambda::parse_target(arn, "");
+    if (!arn.starts_with(domain::function_arn("")) || !target)
+      return fail(Code::unimplemented, "DestinationConfig." + when + " '" + arn.substr(0, 200) +
+                                           "' is not supported: outcomes go to functions of this node alone (" +
+                                           domain::function_arn("NAME") + ")");
+  }
   kept["DestinationConfig"] = *destinations;
   return kept;
 }
@@ -117,17 +124,17 @@ void LambdaSettings::add_events(Router& router) {
 void LambdaSettings::set_events(const Found& found, HttpRequest& request, const Responder& to) {
   const auto body = parse_object(request.body);
   if (!body) return refuse(to, body.error());
-  const domain::Setting* before = domain::find_setting(found.view.function, kEvents, found.key());
+  const domain::Setting* before = domain::find_setting(found.view.function, domain::kEvents, found.key());
   if (request.method == Method::post && !before) return refuse(to, {Code::not_found, kNoEvents});
   const auto events = events_in(*body, request.method == Method::post ? document_of(*before) : Json::object());
   if (!events) return refuse(to, events.error());
-  keep(found, {{kEvents, found.key(), dump(*events), {}}}, to, 200, [](const Found& now) {
-    return events_of(now.view.function, *domain::find_setting(now.view.function, kEvents, now.key()));
+  keep(found, {{std::string(domain::kEvents), found.key(), dump(*events), {}}}, to, 200, [](const Found& now) {
+    return events_of(now.view.function, *domain::find_setting(now.view.function, domain::kEvents, now.key()));
   });
 }
 
 void LambdaSettings::get_events(const Found& found, HttpRequest&, const Responder& to) {
-  const domain::Setting* kept = domain::find_setting(found.view.function, kEvents, found.key());
+  const domain::Setting* kept = domain::find_setting(found.view.function, domain::kEvents, found.key());
   if (!kept) return refuse(to, {Code::not_found, kNoEvents});
   answer(to, events_of(found.view.function, *kept));
 }
@@ -135,11 +142,13 @@ void LambdaSettings::get_events(const Found& found, HttpRequest&, const Responde
 void LambdaSettings::list_events(const Found& found, HttpRequest& request, const Responder& to) {
   std::vector<Json> all;
   for (const domain::Setting& setting : found.view.function.settings)
-    if (setting.kind == kEvents) all.push_back(events_of(found.view.function, setting));
+    if (setting.kind == domain::kEvents) all.push_back(events_of(found.view.function, setting));
   answer_page(request, to, "FunctionEventInvokeConfigs", std::move(all));
 }
 
-void LambdaSettings::delete_events(const Found& found, HttpRequest&, const Responder& to) { drop(found, kEvents, to, kNoEvents); }
+void LambdaSettings::delete_events(const Found& found, HttpRequest&, const Responder& to) {
+  drop(found, std::string(domain::kEvents), to, kNoEvents);
+}
 
 // Policy -----------------------------------------------------------------------------------------
 

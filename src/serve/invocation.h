@@ -51,6 +51,11 @@ struct InvocationReply {
   Phases phases;
 };
 
+// For who has the whole of it: the body, sealed in a memfd where it is too large for a frame.
+[[nodiscard]] Result<void> put_body(Invocation& call, std::string body);
+// Wherever it is; at most so many bytes of it.
+[[nodiscard]] std::string body_text(const InvocationReply& reply, std::uint64_t size_max);
+
 class ReplySink {
  public:
   // Exactly once for each invoke() whose ticket was not cancelled; maybe from inside invoke() itself (a refusal).

@@ -12,19 +12,21 @@ Result<std::unique_ptr<Store>> Store::open(StoreOptions options) {
   TRY(auto artifacts, Artifacts::open(folder));
   TRY(auto packages, Packages::open(folder));
   TRY(auto usage, UsageLog::open(folder + "/usage", folder + "/usage.db", options.usage));
+  TRY(Events events, Events::open(folder + "/events.db"));
   TRY_VOID(os::sync_folder(folder));
   return std::make_unique<Store>(std::move(options), std::move(lock), std::move(catalog), std::move(artifacts), std::move(packages),
-                                 std::move(usage));
+                                 std::move(usage), std::move(events));
 }
 
 Store::Store(StoreOptions options, os::Fd lock, Catalog catalog, std::unique_ptr<Artifacts> artifacts, std::unique_ptr<Packages> packages,
-             std::unique_ptr<UsageLog> usage)
+             std::unique_ptr<UsageLog> usage, Events events)
     : options_(std::move(options)),
       lock_(std::move(lock)),
       catalog_(std::move(catalog)),
       artifacts_(std::move(artifacts)),
       packages_(std::move(packages)),
-      usage_(std::move(usage)) {}
+      usage_(std::move(usage)),
+      events_(std::move(events)) {}
 
 Result<Collected> Store::collect_garbage() {
   // A file's time is compared with a file's time: the lock's, touched now. What is committed after the names

@@ -2,6 +2,7 @@
 //
 //   lock           held while the node runs, with its process id
 //   catalog.db     functions, versions, aliases (store/catalog.h)
+//   events.db      calls that nobody waits for, until they are done (store/events.h)
 //   artifacts/     bytes by their SHA-256 (store/artifacts.h); uploads/: what is on its way there
 //   packages/      archives of code, unpacked (store/packages.h)
 //   usage/         a record of each invocation; usage.db: their sums by the hour (store/usage_log.h)
@@ -15,6 +16,7 @@
 #include "os/fd.h"
 #include "store/artifacts.h"
 #include "store/catalog.h"
+#include "store/events.h"
 #include "store/packages.h"
 #include "store/usage_log.h"
 
@@ -34,12 +36,13 @@ class Store {
   Artifacts& artifacts() { return *artifacts_; }
   Packages& packages() { return *packages_; }
   UsageLog& usage() { return *usage_; }
+  Events& events() { return events_; }
 
   // Removes artifacts that no version names, and what was unpacked of them. Blocks; on any background line, beside everything else.
   Result<Collected> collect_garbage();
 
   Store(StoreOptions options, os::Fd lock, Catalog catalog, std::unique_ptr<Artifacts> artifacts, std::unique_ptr<Packages> packages,
-        std::unique_ptr<UsageLog> usage);
+        std::unique_ptr<UsageLog> usage, Events events);
 
  private:
   const StoreOptions options_;
@@ -48,6 +51,7 @@ class Store {
   const std::unique_ptr<Artifacts> artifacts_;
   const std::unique_ptr<Packages> packages_;
   const std::unique_ptr<UsageLog> usage_;
+  Events events_;
 };
 
 }  // namespace mayfly::store
