@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Calls of code against their floors: the same program behind the least that serves it, and the framework people would run instead.
 
-    build/venv/bin/python bench/code.py [NAME…]     warm, throughput, go, java, idle (needs bench/ built, wrk; go and a JDK with Maven)
+    build/venv/bin/python bench/code.py [NAME…]     warm, throughput, go, rust, java, idle (needs bench/ built, wrk;
+                                                    go, cargo, and a JDK with Maven)
 
-What pip, go and Maven bring is kept below build/bench-code. Wall time here is for machines with nothing else running; the ratios say more.
+What pip, go, cargo and Maven bring is kept below build/bench-code. Wall time here is for machines with nothing else running; the ratios say more.
 """
 import contextlib
 import http.client
@@ -191,17 +192,27 @@ def go():
     (project / "go.mod").write_text("module echo\n\ngo 1.21\n\nrequire github.com/aws/aws-lambda-go v1.47.0\n")
     (project / "main.go").write_text(GO)
     subprocess.run(["go", "build", "-mod=mod", "-o", "bootstrap", "."], cwd=project, env={**os.environ, "CGO_ENABLED": "0"}, check=True)
-    floors, ours = [], []
+    native("Go", project / "bootstrap")
+
+
+def rust():
+    native("Rust", languages.build_rust() / "bootstrap")
+
+
+def native(language, program):
+    """A program whose start is its own: a `bootstrap`."""
+    name, floors, ours = language.lower(), [], []
     with node_on(0, 1) as node:
-        (Path(node.data) / "bench/go").mkdir(parents=True)
-        shutil.copy(project / "bootstrap", Path(node.data) / "bench/go/bootstrap")
-        deploy(node, "go", {}, "provided.al2023", "")
+        (Path(node.data) / "bench" / name).mkdir(parents=True)
+        shutil.copy(program, Path(node.data) / "bench" / name / "bootstrap")
+        deploy(node, name, {}, "provided.al2023", "")
         for _ in range(10):
-            with Floor([str(project / "bootstrap")], project) as floor:
+            with Floor([str(program)], program.parent, _HANDLER="x", AWS_LAMBDA_FUNCTION_NAME=name, AWS_LAMBDA_FUNCTION_VERSION="1",
+                       AWS_LAMBDA_FUNCTION_MEMORY_SIZE="128", AWS_LAMBDA_LOG_GROUP_NAME="g", AWS_LAMBDA_LOG_STREAM_NAME="s") as floor:
                 floors.append(floor.start_ms)
-            ours += first_answer(node, "go", 2)
-        phases = node.get("/api/functions/go")["cold_starts"]
-    say("cold start, Go: first answer from zero", f"{median(ours):.1f} ms", "its own start to /next + 3 ms", median(ours) <= median(floors) + 3,
+            ours += first_answer(node, name, 2)
+        phases = node.get(f"/api/functions/{name}")["cold_starts"]
+    say(f"cold start, {language}: first answer from zero", f"{median(ours):.1f} ms", "its own start to /next + 3 ms", median(ours) <= median(floors) + 3,
         f"own start {median(floors):.1f} ms, least {min(ours):.1f} and {min(floors):.1f}; ms by phase: "
         + ", ".join(f"{key} {median(s[key + '_ms'] for s in phases):.1f}" for key in ("sandbox", "load", "total")))
 
@@ -267,7 +278,7 @@ def resident(pid):
         return 0
 
 
-ALL = {f.__name__: f for f in (warm, throughput, go, java, idle)}
+ALL = {f.__name__: f for f in (warm, throughput, go, rust, java, idle)}
 
 if __name__ == "__main__":
     names = sys.argv[1:] or list(ALL)

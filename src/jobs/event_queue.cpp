@@ -44,7 +44,7 @@ enum class Kind : std::uint8_t { succeeded, failed, no_room, refused };
 
 Kind kind_of(const serve::InvocationReply& reply) {
   if (reply.ok) return Kind::succeeded;
-  if (reply.function_error) return Kind::failed;
+  if (reply.function_error || reply.died) return Kind::failed;
   switch (reply.error.code) {
     case Code::exhausted: return Kind::no_room;
     case Code::internal:

@@ -46,7 +46,7 @@ class Functions final : public serve::Invoker {
   void fail_as(const std::string& body) {
     reply({.error = {Code::internal, "it threw"}, .function_error = true, .body = body, .version = 1});
   }
-  void fail_with(Code code) { reply({.error = {code, "no"}}); }
+  void die() { reply({.error = {Code::exhausted, "it took more memory than it may"}, .died = true}); }
 
   std::deque<Asked> asked;
   std::optional<Error> refusal;
@@ -187,6 +187,16 @@ TEST_F(EventQueueTest, WhatFindsNoRoomWaitsEverLongerAndIsNoFailure) {
   EXPECT_EQ(queue_->waiting(), 0U) << "six hours are enough";
   EXPECT_EQ(queue_->counts().failed, 1U);
   EXPECT_LT(functions_.calls, 100);
+}
+
+TEST_F(EventQueueTest, WhatEndsItsInstanceIsAFailure) {
+  add("{}");
+  for (int i = 0; i < 3; ++i) {
+    functions_.die();
+    pass(120s);
+  }
+  EXPECT_EQ(functions_.calls, 3);
+  EXPECT_EQ(queue_->waiting(), 0U);
 }
 
 TEST_F(EventQueueTest, WhatWouldBeRefusedAgainIsNotTriedAgain) {

@@ -352,7 +352,8 @@ void Dispatcher::on_instance_gone(Process& process, const Death& death) {
       release(i);
     } else {
       const Code code = death.out_of_memory ? Code::exhausted : Code::unavailable;
-      fail_slot(i, {code, "the instance that ran this call ended: " + death.reason + "; other calls are not affected"});
+      answer(i, {.error = {code, "the instance that ran this call ended: " + death.reason + "; other calls are not affected"}, .died = true,
+                 .version = static_cast<int>(slot.record.version_number)});
     }
   }
   lane->load.level(turn_.now, lane->waiting + lane->in_flight);

@@ -42,6 +42,7 @@ struct Phases {
 struct InvocationReply {
   bool ok = false;
   Error error;                     // where !ok
+  bool died = false;               // where !ok: with the instance that ran it
   bool function_error = false;     // the function's own code failed: `body` is how it told so, a JSON object
   std::string_view body;           // inline: valid during the call only; or:
   os::Fd body_memfd;

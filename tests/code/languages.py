@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Functions in Node.js, Java and Go on a real node: unchanged Lambda handlers, by the runtimes' names.
+"""Functions in Node.js, Java, Go and Rust on a real node: unchanged Lambda handlers, by the runtimes' names.
 
     tests/code/languages.py --mayfly build/mayfly [NAME …]
 
-A language that this machine lacks is skipped, and said. Java's client is fetched by Maven, Go's by the go command.
+A language that this machine lacks is skipped, and said. Java's client is fetched by Maven, Go's by the go command, Rust's by cargo.
 """
 import json
 import os
@@ -14,6 +14,7 @@ import textwrap
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 sys.path.insert(0, str(HERE))
 import run  # noqa: E402
 from run import check  # noqa: E402
@@ -280,6 +281,66 @@ def test_go(world):
     check(world.call({"Numbers": [1, 2, 3.5]}, "sum")["Sum"] == 6.5, "it sums")
     reply = world.send({"Numbers": []}, "sum")
     check(reply.status == 500 and reply.json["errorMessage"] == "no numbers", "an error is the handler's own", reply)
+
+
+def build_rust():
+    """The folder of a program in Rust; kept, since its dependencies take a minute to compile."""
+    project = ROOT / "build/code-rust"
+    (project / "src").mkdir(parents=True, exist_ok=True)
+    (project / "Cargo.toml").write_text(textwrap.dedent("""\
+        [package]
+        name = "bootstrap"
+        version = "0.1.0"
+        edition = "2021"
+
+        [dependencies]
+        lambda_runtime = "=0.13.0"
+        serde = { version = "1", features = ["derive"] }
+        tokio = { version = "1", features = ["macros", "rt"] }
+
+        [profile.release]
+        opt-level = 1
+    """))
+    (project / "src/main.rs").write_text(textwrap.dedent("""\
+        use lambda_runtime::{run, service_fn, Error, LambdaEvent};
+        use serde::{Deserialize, Serialize};
+        use std::collections::HashMap;
+
+        #[derive(Deserialize)]
+        struct Request { text: String }
+
+        #[derive(Serialize)]
+        struct Response { counts: HashMap<String, usize>, id: String }
+
+        async fn count(event: LambdaEvent<Request>) -> Result<Response, Error> {
+            if event.payload.text.is_empty() { return Err("no text".into()); }
+            let mut counts = HashMap::new();
+            for word in event.payload.text.split_whitespace() { *counts.entry(word.to_lowercase()).or_insert(0) += 1; }
+            println!("counted {}", counts.len());
+            Ok(Response { counts, id: event.context.request_id })
+        }
+
+        #[tokio::main(flavor = "current_thread")]
+        async fn main() -> Result<(), Error> { run(service_fn(count)).await }
+    """))
+    built = subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=project, capture_output=True, text=True, timeout=500)
+    if built.returncode != 0:
+        raise run.Failed(f"cargo build: {built.stderr[-800:]}")
+    return project / "target/release"
+
+
+def test_rust(world):
+    if not shutil.which("cargo"):
+        return without("cargo")
+    folder = world.folder / "words"
+    folder.mkdir()
+    shutil.copy(build_rust() / "bootstrap", folder / "bootstrap")
+    world.node.command("deploy", str(folder), "--runtime", "provided.al2023")
+    first = world.call({"text": "The cat the hat"}, "words")
+    check(first["counts"] == {"the": 2, "cat": 1, "hat": 1} and len(first["id"]) == 36, "it counts words", first)
+    reply = world.send({"text": ""}, "words")
+    check(reply.status == 500 and "no text" in reply.json["errorMessage"], "an error is the handler's own", reply)
+    check("counted 3" in world.log("words"), "its log has what it said")
 
 
 if __name__ == "__main__":

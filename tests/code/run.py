@@ -161,6 +161,37 @@ def test_a_gigabyte_of_words(world):
     check(len(world.node.command("logs", "checks")) < 5_000_000, "and the log has a bounded part of it")
 
 
+def test_what_forks_without_end(world):
+    world.deploy("beside", "def handler(event, context):\n    return 1\n")
+    world.call({}, "beside")
+    reply = world.send({"do": "fork without end"})
+    check(reply.status in (429, 503, 504), "it fails its own call", reply)
+    check(world.call({}, "beside") == 1, "another function answers meanwhile")
+    check(world.call({})["uid"] == 1000, "the next call is answered")
+    left = world.node.wait(lambda: len(world.call({"do": "processes"})), lambda count: count <= 4, 20)
+    check(left <= 4, "and none of them is left", left)
+
+
+def test_a_full_tmp(world):
+    reply = world.send({"do": "fill /tmp"})
+    check(reply.status == 429 and "memory" in reply.json["error"]["message"], "what is in /tmp is of the function's memory", reply)
+    folder = world.folder / "roomy"
+    shutil.copytree(HERE / "functions/checks", folder)
+    world.node.command("deploy", str(folder), "--runtime", RUNTIME, "--handler", "app.handler", "--memory", "1GiB")
+    written, why = world.call({"do": "fill /tmp"}, "roomy")
+    check(why == "ENOSPC" and written == 512 << 20, "of which it has 512 MiB at most", (written, why))
+    check(world.call({"do": "write", "paths": ["/tmp/x"]}, "roomy") == {"/tmp/x": "written"}, "what is deleted can be written again")
+
+
+def test_what_ignores_its_end(world):
+    reply = world.send({"do": "ignore"})
+    check(reply.status == 504, "it is out of time like any other", reply)
+    check(world.call({})["uid"] == 1000, "the next call is answered, by another process")
+    world.node.command("scale", "checks", "0")
+    world.node.wait(lambda: [p for p in world.node.processes("checks") if p["role"] == "instance"], lambda all_: not all_, 20)
+    check(True, "and it is gone")
+
+
 def main(scope, make_world, *flags):
     """Runs every test_… of a file (its globals()) against one world, or those named on the command line. Of each further --flag the world
     is told whether it was given."""

@@ -1,5 +1,7 @@
 """What the tests of code ask a function to do, by the event's `do`."""
+import errno
 import os
+import signal
 import socket
 import time
 
@@ -32,8 +34,41 @@ def processes():
     return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
+def fork_without_end():
+    """As many as it may have, and children that do the same."""
+    while True:
+        try:
+            os.fork()
+        except OSError as error:
+            if error.errno != errno.EAGAIN:
+                raise
+            time.sleep(0.05)
+
+
+def fill_tmp():
+    """Until nothing more fits: how much did, and why no more."""
+    written = 0
+    try:
+        with open("/tmp/full", "wb", buffering=0) as file:
+            while True:
+                written += file.write(b"x" * (1 << 20))
+    except OSError as error:
+        return [written, errno.errorcode[error.errno]]
+    finally:
+        os.unlink("/tmp/full")
+
+
 def handler(event, context):
     do = event.get("do")
+    if do == "fork without end":
+        fork_without_end()
+    if do == "fill /tmp":
+        return fill_tmp()
+    if do == "ignore":
+        for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(one, signal.SIG_IGN)
+        while True:
+            time.sleep(1)
     if do == "raise":
         raise ValueError("no such thing")
     if do == "exit":
