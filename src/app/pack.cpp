@@ -32,7 +32,7 @@ std::unexpected<Error> wrong(std::string message) { return fail(Code::invalid_ar
 
 bool is_left_out(const fs::path& relative) {
   const std::string name = relative.filename().string();
-  return name.starts_with('.') || name == "__pycache__" || is_manifest(relative.string());
+  return (name.starts_with('.') && name != ".python_packages") || name == "__pycache__" || is_manifest(relative.string());
 }
 
 // Relative paths, sorted.

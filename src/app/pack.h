@@ -1,6 +1,6 @@
 // A folder of code as one archive: a tar with zstd, the same bytes for the same files on every machine, so that a deploy of what
-// is there already is found to be one. Takes everything below the folder but the manifest, names that begin with a dot, and
-// __pycache__; links stay links, and must stay inside.
+// is there already is found to be one. Takes everything below the folder but the manifest, names that begin with a dot, but for
+// .python_packages, where Azure has an app's dependencies, and __pycache__; links stay links, and must stay inside.
 #pragma once
 #include <string>
 

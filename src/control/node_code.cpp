@@ -59,7 +59,14 @@ Result<void> check_program(const domain::Manifest& manifest, const HasFile& has)
     if (has(path)) return {};
     return fail(Code::invalid_argument, "runtime " + manifest.runtime + " wants the file '" + path + "', which is not there: " + advice);
   };
-  if (manifest.runtime == "azure") return want("host.json", "deploy the folder of the function app");
+  if (manifest.runtime.starts_with("azure")) {
+    TRY_VOID(want("host.json", "deploy the folder of the function app"));
+    if (manifest.runtime == "azure-node") return want("package.json", "its main names the files that register the functions");
+    if (manifest.runtime == "azure") return {};
+    const auto source = std::ranges::find(manifest.environment, "PYTHON_SCRIPT_FILE_NAME", &std::pair<std::string, std::string>::first);
+    return want(source == manifest.environment.end() ? "function_app.py" : source->second,
+                "write the functions there, or name their file in PYTHON_SCRIPT_FILE_NAME");
+  }
   if (manifest.runtime == "functions-framework-nodejs")
     return want("node_modules/@google-cloud/functions-framework/build/src/main.js",
                 "npm install @google-cloud/functions-framework in the folder");

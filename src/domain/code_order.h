@@ -15,12 +15,16 @@ namespace mayfly::domain {
 constexpr std::string_view kPythonRuntime = "mayfly:python";
 // The same for Node.js: {"/usr/bin/node", "--input-type=module", "-e", kNodeRuntime}.
 constexpr std::string_view kNodeRuntime = "mayfly:node";
+// Those of Azure's programming models, started likewise; behind the program in an order of Contract::azure.
+constexpr std::string_view kAzurePython = "mayfly:azure-python";
+constexpr std::string_view kAzureNode = "mayfly:azure-node";
 
 // What the program speaks with its host.
 enum class Contract : std::uint8_t {
   lambda,  // it asks the Runtime API (worker/code_loop.h)
   http,    // it listens on $PORT (worker/http_host.h)
-  azure,   // it is an Azure Functions custom handler: host.json of `folder` says which program it is (worker/azure.h)
+  azure,   // it is an Azure Functions app: host.json of `folder` names a custom handler's program (worker/azure.h), else `arguments`
+           // are the runtime of a language; or they are host.json alone, where this machine has none for the app
 };
 
 struct CodeOrder {

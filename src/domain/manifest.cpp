@@ -172,14 +172,16 @@ Result<void> read_model(const Tree& value, Manifest& into, Lines&) {
 constexpr std::string_view kRuntimes[] = {"python3.8",  "python3.9",  "python3.10", "python3.11",   "python3.12",
                                           "python3.13", "python3.14", "nodejs18.x", "nodejs20.x",   "nodejs22.x",
                                           "nodejs24.x", "java17",     "java21",     "provided",     "provided.al2",
-                                          "provided.al2023", "http", "azure", "functions-framework-python",
-                                          "functions-framework-nodejs", "functions-framework-go"};
+                                          "provided.al2023", "http", "azure", "azure-python", "azure-node",
+                                          "functions-framework-python", "functions-framework-nodejs",
+                                          "functions-framework-go", "functions-framework-java"};
 constexpr std::size_t kEnvironmentMax = 4096;             // of all names and values, as there
 
 Result<void> read_runtime(const Tree& value, Manifest& into, Lines&) {
   TRY(into.runtime, word(value));
   std::string_view known = into.runtime;
-  if (known.starts_with("functions-framework-python3.")) known.remove_prefix(std::string_view("functions-framework-").size());
+  for (const std::string_view whose : {"functions-framework-", "azure-"})  // an interpreter by its name
+    if (known.starts_with(std::string(whose) + "python3.")) known.remove_prefix(whose.size());
   if (known.empty() || std::ranges::find(kRuntimes, known) != std::end(kRuntimes)) return {};
   return fail(Code::invalid_argument, in_quotes(into.runtime) + " is not a runtime of this release" + suggestion(into.runtime, kRuntimes));
 }
@@ -395,7 +397,9 @@ Result<void> check_path(std::string_view path) {
   return {};
 }
 
-bool Manifest::serves_http() const { return runtime == "http" || runtime == "azure" || runtime.starts_with("functions-framework-"); }
+bool Manifest::serves_http() const {
+  return runtime == "http" || runtime.starts_with("azure") || runtime.starts_with("functions-framework-");
+}
 
 bool valid_function_name(std::string_view name) {
   const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };

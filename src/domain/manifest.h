@@ -64,7 +64,7 @@ struct Manifest {
   Bytes body_max = 64_MiB;       // input.bytes_max: the largest request body
   int queue_max = 10000;         // queue.max: requests waiting for an instance; more are refused at once
   bool is_code() const { return !runtime.empty(); }
-  bool serves_http() const;      // code that is a program which listens: `http`, `azure`, functions-framework-…
+  bool serves_http() const;      // code that is a program which listens: `http`, `azure…`, functions-framework-…
   friend bool operator==(const Manifest&, const Manifest&) = default;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "domain/code_order.h"
 #include "instances/runtimes.h"
 
 namespace mayfly::instances {
@@ -22,15 +23,19 @@ std::vector<std::string> words_of(std::string_view text) {
   return words;
 }
 
+// Of a package that is one folder no link is followed.
+bool has_file(const StartOrder& order, const std::string& name) {
+  return std::ranges::any_of(order.files, [&](const ModelFile& file) {
+    std::error_code error;
+    return file.path == name || (file.path.empty() && fs::is_regular_file(fs::symlink_status(fs::path(file.location) / name, error)));
+  });
+}
+
 // A file of the package, else a program of the machine: what of it the sandbox must see goes into `folders`.
 Result<std::string> find_program(std::string name, const StartOrder& order, std::string_view path, std::string_view home,
                                  std::vector<std::string>& folders) {
   if (name.starts_with("./")) name.erase(0, 2);
-  const bool packed = std::ranges::any_of(order.files, [&](const ModelFile& file) {
-    std::error_code error;                                      // of a package that is one folder no link is followed
-    return file.path == name || (file.path.empty() && fs::is_regular_file(fs::symlink_status(fs::path(file.location) / name, error)));
-  });
-  if (packed || name.find('/') != name.npos) return std::string(kTask) + name;
+  if (has_file(order, name) || name.find('/') != name.npos) return std::string(kTask) + name;
   if (name.starts_with("python3.")) {
     TRY(Runtime runtime, find_runtime(name, path, home));
     folders = std::move(runtime.folders);
@@ -47,14 +52,30 @@ Result<std::string> find_program(std::string name, const StartOrder& order, std:
   return fail(Code::not_found, "'" + name + "' is no file of the package and no program of this machine: add it, or install it");
 }
 
+// What runs the app, where it is no custom handler: that only host.json tells, which the sandbox reads.
+Result<std::vector<std::string>> azure_arguments(const StartOrder& order, std::string_view path, std::string_view home,
+                                                 std::vector<std::string>& folders) {
+  const std::string language = order.runtime.substr(std::min(order.runtime.size(), std::string_view("azure-").size()));
+  if (language.starts_with("python") || (language.empty() && has_file(order, "function_app.py"))) {
+    TRY(const std::string program, find_program(language.starts_with("python3.") ? language : "python3", order, path, home, folders));
+    return std::vector<std::string>{program, "-u", "-c", std::string(domain::kAzurePython)};
+  }
+  if (language == "node" || has_file(order, "package.json")) {
+    const auto program = find_program("node", order, path, home, folders);
+    if (!program && !language.empty()) return fail(program.error());
+    if (program) return std::vector<std::string>{*program, "--input-type=module", "-e", std::string(domain::kAzureNode)};
+  }
+  return std::vector<std::string>{std::string(kTask) + "host.json"};
+}
+
 }  // namespace
 
 Result<HttpProgram> find_http_program(const StartOrder& order, std::string_view path, std::string_view home) {
   HttpProgram program;
   TRY(Runtime system, find_runtime("provided", path, home));
   program.folders = std::move(system.folders);
-  if (order.runtime == "azure") {
-    program.arguments = {std::string(kTask) + "host.json"};
+  if (order.runtime.starts_with("azure")) {
+    TRY(program.arguments, azure_arguments(order, path, home, program.folders));
     return program;
   }
   std::vector<std::string> words;

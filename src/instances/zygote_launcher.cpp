@@ -102,7 +102,7 @@ Result<Prepared> prepare_code(const StartOrder& order, const std::string& models
   if (http) {
     code.arguments = std::move(program.arguments);
     code.environment = std::move(program.environment);
-    code.contract = order.runtime == "azure" ? domain::Contract::azure : domain::Contract::http;
+    code.contract = order.runtime.starts_with("azure") ? domain::Contract::azure : domain::Contract::http;
     code.concurrency = order.concurrency;
   }
   for (const auto& [name, value] : order.environment) code.environment.push_back(name + "=" + value);

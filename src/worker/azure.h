@@ -1,59 +1,95 @@
-// An Azure Functions app with a custom handler, as its folder describes it: host.json names the program, NAME/function.json each
-// function's bindings. Turns a request into what the handler is sent, and its answer into what the caller gets. Reads files of a
+// An Azure Functions app, as its folder describes it: host.json; of a custom handler NAME/function.json for each function; of code in
+// Azure's programming models for Python (v2) and Node.js (v4) what our runtime for that language says of its functions, in the same
+// form. Turns a request into what the program is sent, and a custom handler's answer into what the caller gets. Reads files of a
 // user's: it runs in the sandbox. Pure but for read(); driven by worker/http_host.h.
 //
-// Promises: routes as in function.json below the prefix of host.json (api), literal segments before {parameters}; requests pass through
-// unchanged where host.json says so (enableForwardingHttpRequest, enableProxyingHttpRequest) and the function has HTTP bindings only;
-// else the handler is sent POST /NAME {"Data", "Metadata"} and answers {"Outputs", "Logs", "ReturnValue"}.
-// Not there: triggers but HTTP, outputs but HTTP (they are refused at start), the Functions language workers, keys (authLevel).
+// Promises: routes below the prefix of host.json (api), literal segments before {parameters}; POST /admin/functions/NAME {"input"} runs a
+// function with any trigger by hand, and is answered 202 with its outputs; GET /admin/functions lists them, authLevel and all.
+// A custom handler is sent requests unchanged where host.json says so and the function has HTTP bindings only; else POST /NAME
+// {"Data", "Metadata"}, answered by {"Outputs", "Logs", "ReturnValue"}. Our runtimes are sent the request with lines in front that name
+// the function and the route's parameters, and answer with HTTP.
+// What nothing takes or gives is refused by name, before the function runs: an input binding; an output binding but http of a call that
+// came by HTTP, unless outputs may go to the log. Not there: triggers themselves, keys (authLevel is told, not asked for).
 #pragma once
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "base/http_parser.h"
 #include "base/result.h"
+#include "worker/azure_route.h"
 
 namespace mayfly::worker {
 
 class AzureApp {
  public:
+  enum class Form : std::uint8_t {
+    as_it_is,   // the caller's bytes go to the program, and its answer comes back
+    named,      // for our runtime: `bytes` goes, the answer comes back as it is
+    data,       // for a custom handler: `bytes` goes, answer() makes of its answer what the caller gets
+    answered,   // `bytes` is the answer already
+  };
   struct Request {
-    std::string bytes;               // head and body
-    std::size_t function = 0;        // whose answer it gets
+    Form form = Form::as_it_is;
+    std::string bytes;                 // head and body
+    std::size_t head_size = 0;         // of what is answered already
+    std::size_t function = 0;          // whose answer it gets
+    bool by_hand = false;
   };
   struct Reply {
-    std::string bytes;               // head and body
+    std::string bytes;                 // head and body
     std::size_t head_size = 0;
-    std::string log;                 // lines of "Logs"
+    std::string log;                   // lines of "Logs", and outputs that go to the log
   };
 
-  [[nodiscard]] static Result<AzureApp> read(const std::string& folder);
+  // host.json of the folder, and the function.json of a custom handler. outputs_to_log: of calls by HTTP.
+  [[nodiscard]] static Result<AzureApp> read(const std::string& folder, bool outputs_to_log);
+  // The same of a text. Without functions yet.
+  [[nodiscard]] static Result<AzureApp> parse(std::string_view host_json, const std::string& folder, bool outputs_to_log);
+  // [{"name", "bindings": […]}, …]; at least one.
+  [[nodiscard]] Result<void> add_functions(std::string_view json);
 
-  const std::vector<std::string>& arguments() const { return arguments_; }  // the program first, absolute
+  const std::vector<std::string>& arguments() const { return arguments_; }  // of a custom handler: the program first, absolute; else none
+  bool custom() const { return !arguments_.empty(); }
 
-  // Whether requests and answers go through as they are: then request() says only whether there is a function for it.
-  bool passes() const { return passes_; }
   // head: request line and headers with the empty line. not_found: no function has this route.
   [[nodiscard]] Result<Request> request(std::string_view head, std::string_view body) const;
-  // head: without the empty line.
-  [[nodiscard]] Result<Reply> answer(std::size_t function, std::string_view head, std::string_view body) const;
+  // To a request of Form::data. head: without the empty line.
+  [[nodiscard]] Result<Reply> answer(const Request& request, std::string_view head, std::string_view body) const;
 
  private:
+  struct Binding {
+    std::string name, type;
+    friend bool operator==(const Binding&, const Binding&) = default;
+  };
   struct Function {
     std::string name;
-    std::string trigger = "req";     // the binding's name, key of Data
-    std::string output;              // of the http output binding; "" none; "$return"
+    Binding trigger;                   // its name is the key of Data
+    std::optional<AzureRoute> route;   // of an HTTP trigger
     std::vector<std::string> methods;  // upper case; none: all
-    std::vector<std::string> route;  // segments: "orders", "{id}", "{*rest}"
+    std::string http;                  // name of the http output binding; "" none; "$return"
+    std::vector<Binding> inputs, outputs;  // all others
+    std::string bindings;              // as read, JSON
   };
 
-  Result<void> read_host(const std::string& folder);
-  Result<void> read_function(const std::string& folder, const std::string& name);
+  Result<void> read_functions(const std::string& folder);
+  Result<void> add_function(const std::string& name, const std::string& description);
+  void sort_functions();
+  Result<Request> by_route(const HttpRequestHead& head, std::string_view body) const;
+  Result<Request> by_hand(const HttpRequestHead& head, std::string_view name, std::string_view body) const;
+  Request named(const HttpRequestHead& head, const Function& function, const AzureRoute::Parameters& parameters, bool by_hand,
+                std::string_view body) const;
+  Request listed() const;
+  Result<void> check_bindings(const Function& function, bool by_hand) const;
+  std::size_t index_of(const Function& function) const { return static_cast<std::size_t>(&function - functions_.data()); }
 
   std::vector<std::string> arguments_;
   std::string prefix_ = "api";
-  bool passes_ = false;
-  std::vector<Function> functions_;  // those with more literals first
+  bool passes_ = false;                // requests of functions that have HTTP bindings only
+  bool outputs_to_log_ = false;
+  std::vector<Function> functions_;    // those with more literals first
 };
 
 }  // namespace mayfly::worker

@@ -55,7 +55,14 @@ std::vector<std::string> http_environment(const domain::CodeOrder& order, int po
       {"K_CONFIGURATION", order.function},
       {"K_REVISION", order.function + "-" + number},     // as Knative names them: hello-00001
   };
-  if (order.contract == domain::Contract::azure) reserved.emplace_back("FUNCTIONS_CUSTOMHANDLER_PORT", std::to_string(port));
+  if (order.contract == domain::Contract::azure) {
+    const auto runs = [&](std::string_view runtime) { return std::ranges::count(order.arguments, runtime) > 0; };
+    reserved.emplace_back("FUNCTIONS_CUSTOMHANDLER_PORT", std::to_string(port));
+    reserved.emplace_back("FUNCTIONS_WORKER_RUNTIME", runs(domain::kAzurePython) ? "python" : runs(domain::kAzureNode) ? "node" : "custom");
+    reserved.emplace_back("FUNCTIONS_EXTENSION_VERSION", "~4");
+    reserved.emplace_back("AzureWebJobsScriptRoot", order.folder);
+    reserved.emplace_back("WEBSITE_SITE_NAME", order.function);
+  }
   return environment_of(order, "/usr/local/bin:/usr/bin:/bin", reserved);
 }
 

@@ -11,6 +11,7 @@
 #include "base/hex.h"
 #include "base/time.h"
 #include "os/listener.h"
+#include "worker/azure_runtimes.h"
 #include "worker/code_environment.h"
 #include "worker/node_runtime.h"
 #include "worker/python_runtime.h"
@@ -28,14 +29,18 @@ bool readable(int fd, Duration within) {
 
 }  // namespace
 
+std::string argument_text(const std::string& argument) {
+  if (argument == domain::kPythonRuntime) return std::string(kPythonRuntimeText);
+  if (argument == domain::kNodeRuntime) return std::string(kNodeRuntimeText);
+  if (argument == domain::kAzurePython) return std::string(kAzurePythonText);
+  if (argument == domain::kAzureNode) return std::string(kAzureNodeText);
+  return argument;
+}
+
 os::Command command_of(const domain::CodeOrder& order, std::string_view api) {
   os::Command command{.program = order.arguments.at(0),
                       .environment = code_environment(order, api, hex_text(os::random_seed(), os::random_seed()))};
-  for (std::size_t i = 1; i < order.arguments.size(); ++i) {
-    const std::string& argument = order.arguments[i];
-    command.arguments.emplace_back(argument == domain::kPythonRuntime ? kPythonRuntimeText
-                                   : argument == domain::kNodeRuntime ? kNodeRuntimeText : std::string_view(argument));
-  }
+  for (std::size_t i = 1; i < order.arguments.size(); ++i) command.arguments.push_back(argument_text(order.arguments[i]));
   return command;
 }
 

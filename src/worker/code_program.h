@@ -34,6 +34,8 @@ class CodeProgram {
   os::Fd socket_;            // of a forked one: to it, and to its template
 };
 
+// The argument, or the text of our runtime that it stands for.
+[[nodiscard]] std::string argument_text(const std::string& argument);
 [[nodiscard]] os::Command command_of(const domain::CodeOrder& order, std::string_view api);
 
 }  // namespace mayfly::worker

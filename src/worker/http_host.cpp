@@ -4,11 +4,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "domain/link.h"
 #include "os/clock.h"
 #include "worker/code_environment.h"
+#include "worker/code_program.h"
 
 namespace mayfly::worker {
 namespace {
@@ -17,6 +19,7 @@ using domain::ReplyHead;
 using namespace std::chrono_literals;
 
 constexpr Duration kProbeEvery = 2ms;
+constexpr std::uint64_t kNoTicket = ~std::uint64_t{0};  // of what the host itself asks
 constexpr Duration kLastWords = 100ms;   // from a connection that broke to the exit that may explain it
 
 std::uint64_t ns(Duration d) { return static_cast<std::uint64_t>(d.count()); }
@@ -56,10 +59,16 @@ HttpHost::End HttpHost::run() {
 }
 
 Result<void> HttpHost::start() {
-  if (order_.contract == domain::Contract::azure) { TRY(azure_, AzureApp::read(order_.folder)); }
-  const std::vector<std::string>& arguments = azure_ ? azure_->arguments() : order_.arguments;
+  if (order_.contract == domain::Contract::azure) {
+    const bool outputs_to_log = std::ranges::count(order_.environment, "MAYFLY_AZURE_OUTPUTS=log") > 0;
+    TRY(azure_, AzureApp::read(order_.folder, outputs_to_log));
+    if (!azure_->custom() && order_.arguments.size() < 2)
+      return fail(Code::invalid_argument, "this app has no customHandler in host.json, no function_app.py, and no package.json that a "
+                                          "Node.js of this machine could run: it is nothing that runs here");
+  }
+  const std::vector<std::string>& arguments = azure_ && azure_->custom() ? azure_->arguments() : order_.arguments;
   os::Command command{.program = arguments.at(0)};
-  command.arguments.assign(arguments.begin() + 1, arguments.end());
+  for (std::size_t i = 1; i < arguments.size(); ++i) command.arguments.push_back(argument_text(arguments[i]));
   command.environment = http_environment(order_, options_.port);
   forward_ = std::make_unique<HttpForward>(loop_, "127.0.0.1:" + std::to_string(options_.port), options_.answer_max);
   TRY(output_, CodeOutput::create(loop_, STDERR_FILENO));
@@ -78,22 +87,41 @@ Result<void> HttpHost::start() {
 void HttpHost::probe() {
   forward_->probe([this](bool listens) {
     if (end_ || told_start_) return;
-    if (listens) {
-      told_start_ = true;
-      cpu_told_ = cpu_now();
-      if (!link_.say_ready(static_cast<std::uint32_t>(order_.concurrency), os::monotonic_now() - begun_, cpu_told_)) end(End::node_gone);
-      return take_frames();
-    }
+    if (listens) return azure_ && !azure_->custom() ? ask_functions() : ready();
     if (os::monotonic_now() - begun_ < options_.start_max) {
       loop_.after(kProbeEvery, [this] { probe(); });
       return;
     }
-    told_start_ = true;
-    const std::string text = "the program did not listen on 127.0.0.1:" + std::to_string(options_.port) + " ($PORT) within " +
-                             to_text(options_.start_max) + ": its log may say why";
-    if (!link_.say_failed({Code::deadline_exceeded, text})) end(End::node_gone);
-    end(End::not_started);
+    not_started({Code::deadline_exceeded, "the program did not listen on 127.0.0.1:" + std::to_string(options_.port) + " ($PORT) within " +
+                                              to_text(options_.start_max) + ": its log may say why"});
   });
+}
+
+// Our runtime of an Azure app has imported it when it listens: what functions it has, or why it can't be imported.
+void HttpHost::ask_functions() {
+  forward_->send(kNoTicket, "GET /mayfly/functions HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", [this](Result<HttpForward::Answer> answer) {
+    if (end_ || told_start_) return;
+    if (!answer) {  // its exit says more
+      loop_.after(kLastWords, [this, error = answer.error()] { if (!end_) not_started(error); });
+      return;
+    }
+    if (!answer->head.starts_with("HTTP/1.1 200")) return not_started({Code::internal, std::string(answer->body)});
+    if (const auto added = azure_->add_functions(answer->body); !added) return not_started(added.error());
+    ready();
+  });
+}
+
+void HttpHost::ready() {
+  told_start_ = true;
+  cpu_told_ = cpu_now();
+  if (!link_.say_ready(static_cast<std::uint32_t>(order_.concurrency), os::monotonic_now() - begun_, cpu_told_)) end(End::node_gone);
+  take_frames();
+}
+
+void HttpHost::not_started(const Error& error) {
+  if (std::exchange(told_start_, true)) return;
+  if (!link_.say_failed(error)) end(End::node_gone);
+  end(End::not_started);
 }
 
 // --- from the node
@@ -123,7 +151,12 @@ void HttpHost::begin(FrameLink::Call&& frame) {
     auto request = azure_->request(bytes.substr(0, call.frame.head.json_size), bytes.substr(call.frame.head.json_size));
     if (!request) return give_back(request.error());
     call.azure = *std::move(request);
-    if (translates()) bytes = call.azure.bytes;
+    if (call.azure.form == AzureApp::Form::answered) {
+      reply(call, {.json_size = call.azure.head_size, .rows = 1, .batch_rows = 1}, call.azure.bytes);
+      calls_.erase(ticket);
+      return;
+    }
+    if (!call.azure.bytes.empty()) bytes = call.azure.bytes;
   }
   call.deadline = loop_.at(deadline, [this, ticket] { overdue(ticket); });
   forward_->send(ticket, bytes, [this, ticket](Result<HttpForward::Answer> answer) { answered(ticket, std::move(answer)); });
@@ -178,8 +211,8 @@ void HttpHost::answered(std::uint64_t ticket, Result<HttpForward::Answer> answer
   }
   loop_.cancel(call.deadline);
   ReplyHead head{.run_ns = ns(os::monotonic_now() - call.begun), .rows = 1, .batch_rows = 1};
-  if (translates()) {
-    const auto translated = azure_->answer(call.azure.function, answer->head, answer->body);
+  if (azure_ && call.azure.form == AzureApp::Form::data) {
+    const auto translated = azure_->answer(call.azure, answer->head, answer->body);
     if (translated) {
       head.json_size = translated->head_size;
       if (!translated->log.empty()) static_cast<void>(std::fputs(translated->log.c_str(), stderr));

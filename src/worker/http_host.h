@@ -51,13 +51,15 @@ class HttpHost {
   struct Call {
     FrameLink::Call frame;
     Instant begun;
-    AzureApp::Request azure;                           // what is sent instead of the frame, where it is translated
+    AzureApp::Request azure;                           // what is sent instead of the frame, where it has bytes
     os::Loop::TimerId deadline{};
   };
 
   Result<void> start();
-  bool translates() const { return azure_ && !azure_->passes(); }
   void probe();
+  void ask_functions();
+  void ready();
+  void not_started(const Error& error);
   void take_frames();
   void begin(FrameLink::Call&& frame);
   void cancel(std::uint64_t ticket);
