@@ -33,15 +33,14 @@ Result<void> check_node(const domain::Manifest& manifest, const HasFile& has) {
   return missing(manifest, module + ".js");
 }
 
-// AWS's own client of the Runtime API runs Java here; the handler's class may be in any jar.
-Result<void> check_java(const Version& version, const store::Packages& packages) {
-  const std::string client = "aws-lambda-java-runtime-interface-client";
-  const auto is_client = [&](const std::string& name) { return name.starts_with(client); };
-  if (version.files[0].archive && std::ranges::any_of(packages.names_in(version.files[0].sha256, "lib"), is_client)) return {};
-  if (std::ranges::any_of(version.files, [&](const FileRef& f) { return f.path.starts_with("lib/" + client); })) return {};
+// What runs Java's handlers is their cloud's own, a jar of the package; the handler's class may be in any jar.
+Result<void> check_java(const Version& version, const store::Packages& packages, const std::string& group, const std::string& jar) {
+  const auto is_wanted = [&](const std::string& name) { return name.starts_with(jar); };
+  if (version.files[0].archive && std::ranges::any_of(packages.names_in(version.files[0].sha256, "lib"), is_wanted)) return {};
+  if (std::ranges::any_of(version.files, [&](const FileRef& f) { return f.path.starts_with("lib/" + jar); })) return {};
   return fail(Code::invalid_argument,
-              "runtime " + version.manifest.runtime + " wants lib/" + client + "-VERSION.jar, which is not there: add com.amazonaws:" +
-                  client + " to the dependencies, and bring all of them: "
+              "runtime " + version.manifest.runtime + " wants lib/" + jar + "-VERSION.jar, which is not there: add " + group + ":" + jar +
+                  " to the dependencies, and bring all of them: "
                   "mvn dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=lib");
 }
 
@@ -87,7 +86,10 @@ Result<void> check_code(const Version& version, const store::Packages& packages)
   const HasFile has = files_of(version, packages);
   const domain::Manifest& manifest = version.manifest;
   if (manifest.runtime.starts_with("nodejs")) return check_node(manifest, has);
-  if (manifest.runtime.starts_with("java")) return check_java(version, packages);
+  if (manifest.runtime.starts_with("java"))
+    return check_java(version, packages, "com.amazonaws", "aws-lambda-java-runtime-interface-client");
+  if (manifest.runtime == "functions-framework-java")
+    return check_java(version, packages, "com.google.cloud.functions.invoker", "java-function-invoker");
   if (manifest.runtime.starts_with("python")) return check_python(manifest, has);
   if (manifest.serves_http()) return check_program(manifest, has);
   if (!manifest.runtime.starts_with("provided") || has("bootstrap")) return {};

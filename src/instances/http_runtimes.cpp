@@ -78,6 +78,14 @@ Result<HttpProgram> find_http_program(const StartOrder& order, std::string_view 
     TRY(program.arguments, azure_arguments(order, path, home, program.folders));
     return program;
   }
+  if (order.runtime == "functions-framework-java") {
+    TRY(Runtime java, find_runtime("java17", path, home));
+    program.arguments = java_arguments(java, order.memory_max);
+    program.arguments.emplace_back("com.google.cloud.functions.invoker.runner.Invoker");
+    program.folders = std::move(java.folders);
+    program.environment = {"FUNCTION_TARGET=" + order.handler};
+    return program;
+  }
   std::vector<std::string> words;
   constexpr std::string_view kFramework = "functions-framework-";
   if (order.runtime.starts_with(kFramework)) {

@@ -175,16 +175,28 @@ Result<Runtime> find_runtime(std::string_view name, std::string_view path, std::
   return with_program(std::move(runtime), *program);
 }
 
+namespace {
+
+// A sandbox shows no control groups: each engine is told what it has, and leaves some of it to what is not its heap.
+std::string part_of(Bytes memory, std::uint64_t percent) {
+  return std::to_string(std::max<std::uint64_t>(memory.count / 100 * percent >> 20, 16));
+}
+
+}  // namespace
+
+std::vector<std::string> java_arguments(const Runtime& runtime, Bytes memory) {
+  return {runtime.program, "-Xmx" + part_of(memory, 60) + "m",     // as Lambda's: little memory and a quick start before the last
+          "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",  // bit of speed
+          "-cp", "/var/task:/var/task/lib/*"};
+}
+
 std::vector<std::string> arguments_of(const Runtime& runtime, std::string_view name, std::string_view handler, Bytes memory) {
-  const auto percent = [&](std::uint64_t part) { return std::to_string(std::max<std::uint64_t>(memory.count / 100 * part >> 20, 16)); };
   std::vector<std::string> all{runtime.program};
+  if (name.starts_with("java")) all = java_arguments(runtime, memory);
   const auto add = [&](std::initializer_list<std::string_view> more) { all.insert(all.end(), more.begin(), more.end()); };
   if (name.starts_with("python")) add({"-c", domain::kPythonRuntime});
-  // A sandbox shows no control groups: each engine is told what it has, and leaves some of it to what is not its heap.
-  if (name.starts_with("nodejs")) add({"--max-old-space-size=" + percent(80), "--input-type=module", "-e", domain::kNodeRuntime});
-  if (name.starts_with("java"))  // as Lambda's: little memory and a quick start before the last bit of speed
-    add({"-Xmx" + percent(60) + "m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp", "/var/task:/var/task/lib/*",
-         "com.amazonaws.services.lambda.runtime.api.client.AWSLambda", handler});
+  if (name.starts_with("nodejs")) add({"--max-old-space-size=" + part_of(memory, 80), "--input-type=module", "-e", domain::kNodeRuntime});
+  if (name.starts_with("java")) add({"com.amazonaws.services.lambda.runtime.api.client.AWSLambda", handler});
   return all;
 }
 

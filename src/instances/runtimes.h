@@ -29,6 +29,9 @@ struct Runtime {
 // not_found: says which is missing and which are there.
 [[nodiscard]] Result<Runtime> find_runtime(std::string_view name, std::string_view path, std::string_view home);
 
+// Of a Java: program, flags and the package's class path; its main class follows.
+[[nodiscard]] std::vector<std::string> java_arguments(const Runtime& runtime, Bytes memory);
+
 // How it is started for this handler: the program first (domain::CodeOrder::arguments). `memory`: of the whole sandbox.
 [[nodiscard]] std::vector<std::string> arguments_of(const Runtime& runtime, std::string_view name, std::string_view handler, Bytes memory);
 

@@ -221,8 +221,8 @@ def build(world, example, *command):
 def check_framework(world, folder, runtime, targets):
     for target, signature in zip(targets, ("http", "cloudevent")):
         world.node.command("deploy", folder, "--runtime", runtime, "--target", target, "--signature", signature, "--name",
-                           f"{runtime}-{target.lower()}")
-    hello, stored = (f"{runtime}-{target.lower()}" for target in targets)
+                           f"{runtime}-{target.lower().replace('.', '-')}")
+    hello, stored = (f"{runtime}-{target.lower().replace('.', '-')}" for target in targets)
     seen = world.seen("PUT", "/a/b?c=d", b"12345", {"Content-Type": "text/plain"}, name=hello)
     check(seen == {"method": "PUT", "path": "/a/b", "query": "c=d", "bytes": 5}, "an HTTP function", seen)
     attributes = {"specversion": "1.0", "type": "google.cloud.storage.object.v1.finalized", "source": "//storage", "id": "17"}
@@ -248,6 +248,21 @@ def test_googles_functions_framework_for_python(world):
 def test_googles_functions_framework_for_nodejs(world):
     if folder := build(world, "gcf-nodejs", "npm", "install", "--no-audit", "--no-fund", "--silent"):
         check_framework(world, folder, "functions-framework-nodejs", ("hello", "stored"))
+
+
+def test_googles_functions_framework_for_java(world):
+    if not shutil.which("javac"):
+        return print("   -- skipped: this machine has no JDK")
+    if folder := build(world, "gcf-java", "mvn", "-q", "-B", "package", "dependency:copy-dependencies", "-DincludeScope=runtime",
+                       "-DoutputDirectory=package/lib"):
+        package = Path(folder) / "package"
+        try:
+            world.node.command("deploy", str(ROOT / "examples/gcf-java"), "--runtime", "functions-framework-java", "--target", "a.B")
+            raise AssertionError("a package without its framework was taken")
+        except Failed as failed:
+            check("java-function-invoker" in str(failed), "a package without its framework is told how to bring it", failed)
+        shutil.copy(Path(folder) / "target/gcf-1.0.jar", package / "lib")
+        check_framework(world, str(package), "functions-framework-java", ("example.Hello", "example.Stored"))
 
 
 def test_other_doors(world):
