@@ -145,10 +145,7 @@ Result<Package> read_any(const DeployOptions& options, std::optional<Packed>& pa
     return package;
   }
   TRY(const std::string manifest, read_manifest_of(options.path));
-  Overrides overrides = options.overrides;
-  const bool is_azure = std::filesystem::is_regular_file(std::filesystem::path(options.path) / "host.json", error);
-  if (manifest.empty() && overrides.runtime.empty() && is_azure) overrides.runtime = "azure";  // an app that has no manifest of ours
-  TRY(std::string whole, with_overrides(manifest, overrides));
+  TRY(std::string whole, with_overrides(manifest, options.overrides));
   if (const auto read = domain::parse_manifest(whole); read && read->is_code() && std::filesystem::is_directory(options.path, error)) {
     TRY(packed, pack_folder(options.path));
     return Package{.manifest = std::move(whole), .files = {packed->entry}, .size = packed->entry.file.size};

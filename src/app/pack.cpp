@@ -146,8 +146,10 @@ Result<std::string> manifest_in(const std::string& path) {
   if (!opened) return wrong("'" + path + "' is neither a zip nor a tar archive, or is damaged: " + opened.error().message);
   archive* const in = opened->get();
   archive_entry* entry = nullptr;
+  bool azure = false;
   while (archive_read_next_header(in, &entry) == ARCHIVE_OK) {
     const char* name = archive_entry_pathname(entry);
+    azure = azure || (name && (name == kAzureSign || name == "./" + std::string(kAzureSign)));
     if (!name || !is_manifest(name)) continue;
     std::string text(kManifestMax + 1, '\0');
     const la_ssize_t got = archive_read_data(in, text.data(), text.size());
@@ -156,7 +158,7 @@ Result<std::string> manifest_in(const std::string& path) {
     text.resize(static_cast<std::size_t>(got));
     return text;
   }
-  return std::string();
+  return std::string(azure ? kAzureManifest : "");
 }
 
 }  // namespace mayfly::app

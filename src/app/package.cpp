@@ -130,7 +130,7 @@ Result<std::string> read_manifest_of(const std::string& path) {
   std::error_code error;
   for (const char* name : kManifestNames)
     if (fs::path at = fs::path(path) / name; fs::is_regular_file(at, error)) return read_manifest(at);
-  return std::string();
+  return std::string(fs::is_regular_file(fs::path(path) / kAzureSign, error) ? kAzureManifest : "");
 }
 
 Result<os::Fd> open_file(const std::string& location) {

@@ -32,7 +32,8 @@ constexpr std::uint64_t kManifestMax = 64 * 1024;  // bytes
 [[nodiscard]] bool is_manifest(std::string_view name);  // a file's name at the top: function.yaml, function.yml, function.json
 
 [[nodiscard]] Result<Package> read_package(const std::string& path);
-// Of a folder, its manifest alone; "" where there is none, or it is a file.
+// Of a folder, its manifest alone; "" where there is none, or it is a file. A folder with kAzureSign and none is an app of Azure Functions.
+constexpr std::string_view kAzureSign = "host.json", kAzureManifest = "runtime: azure\n";
 [[nodiscard]] Result<std::string> read_manifest_of(const std::string& path);
 
 // SHA-256 of the whole file, as 64 lower-case digits. progress(bytes so far) after every piece.

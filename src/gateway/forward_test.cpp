@@ -84,12 +84,13 @@ TEST(ReadAnswerHead, StatusAndEndToEndHeaders) {
 
 TEST(ReadAnswerHead, WhatIsNoHeadIsRefused) {
   const std::string long_line = "HTTP/1.1 200 OK\r\nX: " + std::string(70'000, 'x') + "\r\n\r\n";
-  for (const std::string_view text : {"", "\r\n\r\n", "HTTP/1.1 200 OK\r\n", "HTTP/2.0 200 OK\r\n\r\n", "HTTP/1.1 20 OK\r\n\r\n",
+  const std::vector<std::string_view> wrong = {"", "\r\n\r\n", "HTTP/1.1 200 OK\r\n", "HTTP/2.0 200 OK\r\n\r\n", "HTTP/1.1 20 OK\r\n\r\n",
                                       "HTTP/1.1 199 OK\r\n\r\n", "HTTP/1.1 600 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
                                       "HTTP/1.1 200 OK\r\n: x\r\n\r\n", "HTTP/1.1 200 OK\r\nA b: x\r\n\r\n",
                                       "HTTP/1.1 200 OK\r\nA: x\ny\r\n\r\n",
                                       "HTTP/1.1 200 OK\r\nA: x\x01\r\n\r\n", "HTTP/1.1 200 OK\r\n A: x\r\n\r\n",
-                                      std::string_view(long_line)}) {
+                                      long_line};
+  for (const std::string_view text : wrong) {
     const auto head = read_answer_head(text);
     ASSERT_FALSE(head) << text.substr(0, 60);
     EXPECT_EQ(head.error().code, Code::internal);

@@ -152,13 +152,8 @@ std::string json_head(int status, std::string_view reason, std::size_t size) {
 }
 
 // The "input" of a call by hand; a trigger by time has one of its own.
-Result<Json> input_of(std::string_view body, std::string_view trigger) {
-  Json input = "";
-  if (!body.empty()) {
-    const Json json = Json::parse(body, nullptr, false);
-    if (!json.is_object()) return wrong("a call by hand wants a JSON object {\"input\": …}");
-    input = json.value("input", Json(""));
-  }
+Json input_of(const Json& told, std::string_view trigger) {
+  Json input = told.value("input", Json(""));
   if (!same_word(trigger, "timerTrigger") || input.is_object()) return input;
   return Json{{"Schedule", {{"AdjustForDST", true}}}, {"ScheduleStatus", nullptr}, {"IsPastDue", false}};
 }
@@ -322,9 +317,13 @@ Result<AzureApp::Request> AzureApp::by_hand(const HttpRequestHead& head, std::st
   if (found == functions_.end()) return fail(Code::not_found, "this app has no function '" + std::string(name) + "'");
   if (found->route) return wrong("the function " + found->name + " has an HTTP trigger: call it at " + found->route->text());
   TRY_VOID(check_bindings(*found, true));
-  TRY(const Json input, input_of(body, found->trigger.type));
+  const Json told = body.empty() ? Json::object() : Json::parse(body, nullptr, false);
+  if (!told.is_object()) return wrong("a call by hand wants a JSON object {\"input\": …}");
   if (!custom()) return named(head, *found, {}, true, body);
-  const Json call{{"Data", {{found->trigger.name, input}}}, {"Metadata", {{"sys", {{"MethodName", found->name}}}}}};
+  Json metadata = told.value("metadata", Json::object());
+  if (!metadata.is_object()) return wrong("the \"metadata\" of a call by hand is no JSON object");
+  metadata["sys"] = {{"MethodName", found->name}};
+  const Json call{{"Data", {{found->trigger.name, input_of(told, found->trigger.type)}}}, {"Metadata", metadata}};
   return Request{.form = Form::data, .bytes = data_request(found->name, dump(call)), .function = index_of(*found), .by_hand = true};
 }
 

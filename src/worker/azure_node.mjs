@@ -105,7 +105,7 @@ async function load_app() {
     }
   }
   if (!model) throw new Error("no file uses @azure/functions 4: the app has no functions of this programming model");
-  httpUri = (await model.getCapabilities({})).HttpUri;
+  httpUri = (await model.getCapabilities?.({}))?.HttpUri;  // older ones have none
   await run_hooks("appStart", { hookData: {}, appHookData });
 }
 

@@ -105,7 +105,8 @@ void HttpHost::ask_functions() {
       loop_.after(kLastWords, [this, error = answer.error()] { if (!end_) not_started(error); });
       return;
     }
-    if (!answer->head.starts_with("HTTP/1.1 200")) return not_started({Code::internal, std::string(answer->body)});
+    if (!answer->head.substr(std::min<std::size_t>(9, answer->head.size())).starts_with("200"))
+      return not_started({Code::internal, std::string(answer->body)});
     if (const auto added = azure_->add_functions(answer->body); !added) return not_started(added.error());
     ready();
   });
@@ -243,7 +244,7 @@ void HttpHost::program_ended() {
     refuse(call, {Code::unavailable, text}, true);
   }
   calls_.clear();
-  end(terminated_ ? End::stopped : told_start_ ? End::program_ended : End::not_started);
+  end(terminated_ ? (closing_ ? End::given_up : End::stopped) : told_start_ ? End::program_ended : End::not_started);
   if (!std::exchange(told_start_, true) && !link_.say_failed({Code::internal, text})) end(End::node_gone);
 }
 
