@@ -262,7 +262,7 @@ try {
   failed = error.message;
   console.error(failed);
 }
-http.createServer({ keepAliveTimeout: 0 }, serve).listen(Number(process.env.PORT), "127.0.0.1");
+http.createServer({ keepAliveTimeout: 0, maxHeaderSize: 1 << 20 }, serve).listen(Number(process.env.PORT), "127.0.0.1");
 process.on("SIGTERM", async () => {
   await run_hooks("appTerminate", { hookData: {}, appHookData });
   process.exit(0);

@@ -129,6 +129,7 @@ def test_python_requests_and_answers(world):
     check(reply.headers.get_all("Set-Cookie") == ["a=1", "b=2"], "two cookies are two lines", reply.headers.items())
     check(world.send(name, "GET", "/v1/echo").headers["X-Name"] == "nobody", "a parameter's default")
     check(world.send(name, "HEAD", "/v1/echo").body == b"", "HEAD has no body")
+    check(world.send(name, "GET", "/v1/echo", headers={"X-Long": "x" * 15_900}).status == 200, "a long head")
     forged = world.send(name, "GET", "/v1/echo", headers={"Mayfly-Azure-Function": "ticks", "Mayfly-Azure-By-Hand": "1"})
     check(forged.status == 200 and forged.headers["X-Name"] == "nobody", "a caller can't name another function", forged)
     for status in (200, 204, 304, 404, 503):
@@ -239,6 +240,7 @@ def test_node_requests_and_answers(world):
         reply = world.send(name, "POST", "/echo/a%20b", body, {"Content-Type": "image/x", "X-Request-Id": "call-7"})
         check(reply.status == 200 and reply.body == body and reply.headers["Content-Type"] == "image/x", f"{size} bytes go and come back", reply)
     check(reply.headers["x-name"] == "a b" and reply.headers["x-id"] == "call-7" and reply.headers["x-url"] == "/echo/a%20b", "the call's own words")
+    check(world.send(name, "GET", "/json", headers={"X-Long": "x" * 15_900}).status == 200, "a long head")
     check(reply.headers.get_all("Set-Cookie") == ["a=1; Path=/; HttpOnly", "b=2%203; SameSite=Lax"], "its cookies", reply.headers.items())
     reply = world.send(name, "GET", "/json")
     check(reply.json == {"ok": True} and reply.headers["x-hook"] == "both", "hooks before and after", reply)
