@@ -52,25 +52,25 @@ TEST(ForwardHead, ALengthIsTheBodysOwn) {
   EXPECT_NE(forwarded({}, Method::get, 1).find("Content-Length: 1\r\n"), std::string::npos);
 }
 
-TEST(PutBeforeBody, InTheFrameWhileItFitsElseInAMemfd) {
+TEST(PutAroundBody, InTheFrameWhileItFitsElseInAMemfd) {
   HttpRequest small;
   small.body = "body";
   small.body_size = 4;
-  ASSERT_TRUE(put_before_body("head", small));
-  EXPECT_EQ(small.body, "headbody");
-  EXPECT_EQ(small.body_size, 8U);
+  ASSERT_TRUE(put_around_body("head", "tail", small));
+  EXPECT_EQ(small.body, "headbodytail");
+  EXPECT_EQ(small.body_size, 12U);
   EXPECT_FALSE(small.body_memfd);
   HttpRequest grows;
   grows.body = std::string(domain::kInlineMax, 'x');
   grows.body_size = domain::kInlineMax;
-  ASSERT_TRUE(put_before_body("head", grows));
+  ASSERT_TRUE(put_around_body("head", "", grows));
   ASSERT_TRUE(grows.body_memfd && grows.body.empty());
   ASSERT_TRUE(os::is_sealed(grows.body_memfd.get(), grows.body_size));
-  ASSERT_TRUE(put_before_body("more", grows));                 // of a memfd, too
-  EXPECT_EQ(grows.body_size, domain::kInlineMax + 8);
+  ASSERT_TRUE(put_around_body("more", "last", grows));         // of a memfd, too
+  EXPECT_EQ(grows.body_size, domain::kInlineMax + 12);
   const auto text = os::map_file(grows.body_memfd.get(), grows.body_size, os::Access::read);
   ASSERT_TRUE(text);
-  EXPECT_TRUE(text->text().starts_with("moreheadxx"));
+  EXPECT_TRUE(text->text().starts_with("moreheadxx") && text->text().ends_with("xxlast"));
 }
 
 TEST(ReadAnswerHead, StatusAndEndToEndHeaders) {
