@@ -46,6 +46,16 @@ std::vector<std::string> code_environment(const domain::CodeOrder& order, std::s
   });
 }
 
+std::vector<std::string> extension_environment(const domain::CodeOrder& order, std::string_view api) {
+  constexpr std::string_view kNot[] = {"_HANDLER=", "AWS_EXECUTION_ENV=", "AWS_LAMBDA_LOG_GROUP_NAME=", "AWS_LAMBDA_LOG_STREAM_NAME=",
+                                       "LAMBDA_RUNTIME_DIR=", "LAMBDA_TASK_ROOT="};
+  std::vector<std::string> list = code_environment(order, api, "");
+  std::erase_if(list, [&](const std::string& entry) {
+    return std::ranges::any_of(kNot, [&](std::string_view name) { return entry.starts_with(name); });
+  });
+  return list;
+}
+
 std::vector<std::string> http_environment(const domain::CodeOrder& order, int port) {
   std::string number = std::to_string(order.version);
   number.insert(0, 5 - std::min<std::size_t>(5, number.size()), '0');

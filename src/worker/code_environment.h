@@ -12,6 +12,8 @@ namespace mayfly::worker {
 // "NAME=value", each name once. What AWS Lambda gives a program, as far as this platform has it. `api` is where the Runtime API
 // listens: "127.0.0.1:9001". `stream` tells one instance's log from another's.
 [[nodiscard]] std::vector<std::string> code_environment(const domain::CodeOrder& order, std::string_view api, std::string_view stream);
+// Of an extension beside such a program: the same without what is the runtime's own.
+[[nodiscard]] std::vector<std::string> extension_environment(const domain::CodeOrder& order, std::string_view api);
 // Of a program that serves HTTP: Knative's runtime contract, with what Azure calls its port.
 [[nodiscard]] std::vector<std::string> http_environment(const domain::CodeOrder& order, int port);
 

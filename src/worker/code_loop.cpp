@@ -11,6 +11,7 @@
 #include "domain/arn.h"
 #include "domain/link.h"
 #include "os/clock.h"
+#include "worker/code_environment.h"
 #include "worker/http_host.h"
 #include "worker/node_control.h"
 
@@ -34,12 +35,14 @@ std::string id_of(const domain::RequestHead& head) {
 }
 
 std::string exit_text(std::optional<int> status) {
-  if (!status) return "Runtime.ExitError: nobody knows how it ended";
+  if (!status) return "nobody knows how it ended";
   const int wait_status = *status;
-  if (!WIFSIGNALED(wait_status)) return "Runtime.ExitError: exit status " + std::to_string(WEXITSTATUS(wait_status));
+  if (!WIFSIGNALED(wait_status)) return "exit status " + std::to_string(WEXITSTATUS(wait_status));
   const char* name = ::sigdescr_np(WTERMSIG(wait_status));
-  return "Runtime.ExitError: signal " + std::to_string(WTERMSIG(wait_status)) + " (" + (name ? name : "unknown") + ")";
+  return "signal " + std::to_string(WTERMSIG(wait_status)) + " (" + (name ? name : "unknown") + ")";
 }
+
+constexpr Duration kInternalGrace = 500ms, kExternalGrace = 2s;  // to shut down in, as there; the program has 30 % of it
 
 std::string seconds_of(Duration d) {
   const auto hundredths = std::max<std::int64_t>(0, d / 10ms);
@@ -52,12 +55,16 @@ std::string seconds_of(Duration d) {
 CodeLoop::CodeLoop(os::Loop loop, FrameLink link, domain::CodeOrder order, CodeOptions options, CodeProgram program)
     : link_(std::move(link)), order_(std::move(order)), options_(std::move(options)), loop_(std::move(loop)),
       api_({.function_arn = domain::function_arn(order_.function), .response_max = options_.response_max}),
+      extensions_({.function = order_.function, .version = std::to_string(order_.version), .handler = order_.handler,
+                   .account = std::string(domain::kAwsAccount), .function_arn = domain::function_arn(order_.function)}, os::random_seed()),
       control_port_([this] {
         if (!link_.read_control()) end(End::node_gone);
         else if (link_.stopping()) take_frames();
       }),
       bell_port_([this] { take_frames(); }),
-      exit_port_([this] { code_ended(); }), program_(std::move(program)), random_(os::random_seed()) {}
+      exit_port_([this] { code_ended(); }), program_(std::move(program)),
+      extension_programs_(loop_, [this](const std::string& name, int status) { extension_ended(name, status); }),
+      random_(os::random_seed()) {}
 
 CodeLoop::~CodeLoop() { static_cast<void>(program_.end()); }
 
@@ -69,7 +76,9 @@ CodeLoop::End CodeLoop::run() {
   }
   take_frames();
   while (!end_ && loop_.turn(1h)) {}
+  shut_down();
   static_cast<void>(program_.end());
+  extension_programs_.end_all();
   if (output_) output_->drain();
   if (*end_ != End::node_gone) static_cast<void>(take());
   for (const Call& call : waiting_) refuse(call, {Code::unavailable, "the function's program ended before this call's turn"}, true);
@@ -78,11 +87,38 @@ CodeLoop::End CodeLoop::run() {
 }
 
 Result<void> CodeLoop::start() {
-  const auto asked = [this](ConnectionId from, RuntimeRequest&& request) { do_step(api_.request(from, std::move(request))); };
-  TRY(port_, CodePort::create(loop_, options_.address, options_.response_max,
-                              {.request = asked, .left = [this](ConnectionId from) { api_.left(from); }}));
+  const auto asked = [this](ConnectionId from, RuntimeRequest&& request) {
+    if (ExtensionsApi::is_path(request.path)) do_step(extensions_.request(from, std::move(request)));
+    else do_step(api_.request(from, std::move(request)));
+  };
+  const auto left = [this](ConnectionId from) {
+    api_.left(from);
+    extensions_.left(from);
+  };
+  TRY(port_, CodePort::create(loop_, options_.address, options_.response_max, {.request = asked, .left = left}));
   TRY(output_, CodeOutput::create(loop_, STDERR_FILENO));
   if (!order_.model_socket.empty()) { TRY(models_, ModelBridge::create(loop_, order_.model_socket)); }
+  TRY_VOID(loop_.watch(link_.control_socket(), os::kReadable, control_port_));
+  TRY_VOID(loop_.watch(link_.doorbell(), os::kReadable, bell_port_));
+  const auto extensions = find_extensions(options_.extensions, order_.folder + "/extensions");
+  return extensions.empty() ? start_program() : start_extensions(extensions);
+}
+
+// The program begins once they have all registered, as there.
+Result<void> CodeLoop::start_extensions(const std::vector<std::string>& paths) {
+  if (paths.size() > kExtensionsMax)
+    return fail(Code::invalid_argument, "Extension.LaunchError: " + std::to_string(paths.size()) + " extensions; at most 10 are started");
+  const std::vector<std::string> environment = extension_environment(order_, port_->address());
+  for (const std::string& path : paths) {
+    extensions_.expect(path.substr(path.rfind('/') + 1));
+    if (auto begun = extension_programs_.start(path, environment, output_->far()); !begun)
+      return fail(begun.error().code, "Extension.LaunchError: " + begun.error().message);
+  }
+  return {};
+}
+
+Result<void> CodeLoop::start_program() {
+  program_begun_ = true;
   domain::CodeOrder order = order_;
   if (models_) {
     order.environment.push_back("MAYFLY_MODEL_URL=http://" + models_->address());
@@ -91,10 +127,30 @@ Result<void> CodeLoop::start() {
   const auto begun = program_.start(order, port_->address(), output_->far());
   output_->forget_far();
   if (!begun) return fail(begun.error().code, "Runtime.InvalidEntrypoint: " + begun.error().message + " (in " + order_.folder + ")");
-  TRY_VOID(loop_.watch(program_.pidfd().get(), os::kReadable, exit_port_));
-  TRY_VOID(loop_.watch(link_.control_socket(), os::kReadable, control_port_));
-  TRY_VOID(loop_.watch(link_.doorbell(), os::kReadable, bell_port_));
-  return {};
+  return loop_.watch(program_.pidfd().get(), os::kReadable, exit_port_);
+}
+
+// The program first, then the extensions; who has been told, and is there still when the time is over, is killed. Without extensions
+// nobody is told. A call that comes meanwhile, which the node couldn't know, ends the wait.
+void CodeLoop::shut_down() {
+  if (!extensions_.any() || *end_ == End::node_gone) return;
+  const Duration grace = extension_programs_.any() ? kExternalGrace : kInternalGrace;
+  const Instant until = os::monotonic_now() + grace, until_program = os::monotonic_now() + grace * 3 / 10;
+  const auto wait = [this](Instant end, const auto& is_over) {
+    for (Instant now = os::monotonic_now(); !is_over() && !hurried_ && now < end; now = os::monotonic_now()) loop_.turn(end - now);
+  };
+  loop_.unwatch(link_.control_socket());
+  if (program_begun_ && !program_gone_) {
+    os::signal_process(program_.pidfd(), SIGTERM);
+    wait(until_program, [this] { return program_gone_; });
+  }
+  static_cast<void>(program_.end());
+  const char* const reason = *end_ == End::stopped ? "spindown" : *end_ == End::given_up ? "timeout" : "failure";
+  const auto deadline = os::wall_now().since_epoch + std::chrono::duration_cast<std::chrono::microseconds>(until - os::monotonic_now());
+  do_step(extensions_.shut_down(reason, static_cast<std::uint64_t>(deadline / 1ms)));
+  for (const std::string& name : extension_programs_.names())
+    if (!extensions_.wants_shutdown(name)) extension_programs_.end(name);
+  wait(until, [this] { return !extension_programs_.any(); });
 }
 
 void CodeLoop::end(End how) {
@@ -104,7 +160,11 @@ void CodeLoop::end(End how) {
 // --- from the node
 
 void CodeLoop::take_frames() {
-  if (end_) return;
+  if (end_) {
+    os::clear_doorbell(link_.doorbell());
+    hurried_ = !link_.empty();
+    return;
+  }
   if (!take()) return end(End::node_gone);
   begin_next();
 }
@@ -139,7 +199,7 @@ void CodeLoop::cancel(std::uint64_t ticket) {
 }
 
 void CodeLoop::begin_next() {
-  while (!end_ && !running_ && !waiting_.empty()) {
+  while (!end_ && !running_ && !waiting_.empty() && extensions_.idle()) {
     running_ = std::move(waiting_.front());
     waiting_.pop_front();
     const Instant deadline{Duration(static_cast<Duration::rep>(running_->frame.head.deadline_ns))}, now = os::monotonic_now();
@@ -156,13 +216,16 @@ void CodeLoop::begin_next() {
     read_context(std::string_view(call.event).substr(running_->frame.head.json_size), call);
     call.event.resize(running_->frame.head.json_size);
     call.trace_id = complete_trace(call.trace_id, wall / 1s, random_);
+    auto told = extensions_.invoke(call);
     do_step(api_.invoke(std::move(call)));
+    do_step(std::move(told));
   }
   link_.wake();
   if (link_.stopping() && !running_ && waiting_.empty() && link_.empty()) end(End::stopped);
 }
 
 void CodeLoop::overdue() {
+  if (!running_) return end(End::given_up);  // answered, but an extension has not come back
   const Call call = *std::exchange(running_, std::nullopt);
   refuse(call, {Code::deadline_exceeded, "Task timed out after " + seconds_of(os::monotonic_now() - call.begun) + " seconds"}, true);
   end(End::given_up);
@@ -172,7 +235,10 @@ void CodeLoop::overdue() {
 
 void CodeLoop::do_step(RuntimeApi::Step&& step) {
   if (step.given) running_->given = os::monotonic_now();
-  if (step.ready) say_ready();
+  if (step.ready) {
+    extensions_.close_registration();
+    all_may_be_idle();
+  }
   if (step.outcome) finish(std::move(*step.outcome));
   if (step.answer) port_->answer(step.answer->to, std::move(step.answer->reply));
   if (step.init_failed) {
@@ -180,6 +246,36 @@ void CodeLoop::do_step(RuntimeApi::Step&& step) {
     end(End::not_started);
   }
   if (step.outcome) begin_next();
+}
+
+void CodeLoop::do_step(ExtensionsApi::Step&& step) {
+  for (auto& [to, reply] : step.answers) port_->answer(to, std::move(reply));
+  if (step.failed) return fail_all(step.failed->text());
+  if (end_) return;
+  if (!program_begun_ && extensions_.all_registered()) {
+    if (const auto begun = start_program(); !begun) return fail_all(begun.error().message);
+  }
+  all_may_be_idle();
+}
+
+void CodeLoop::all_may_be_idle() {
+  if (end_ || running_ || !api_.ready() || !extensions_.idle()) return;
+  loop_.cancel(deadline_);
+  if (!told_start_) say_ready();
+  begin_next();
+}
+
+void CodeLoop::extension_ended(const std::string& name, int wait_status) {
+  port_->read_all();  // its last words may say why
+  fail_all("Extension.Crash: extension " + name + ": " + exit_text(wait_status));
+}
+
+// The instance ends, and the call that runs with it.
+void CodeLoop::fail_all(const std::string& text) {
+  if (end_) return;
+  if (running_) refuse(*std::exchange(running_, std::nullopt), {Code::unavailable, text}, true);
+  end(told_start_ ? End::code_ended : End::not_started);
+  say_failed(text);
 }
 
 void CodeLoop::say_ready() {
@@ -196,20 +292,19 @@ void CodeLoop::say_failed(const std::string& text) {
 void CodeLoop::code_ended() {
   port_->read_all();  // its last words may be an answer
   output_->drain();
-  if (end_) return;
   loop_.unwatch(program_.pidfd().get());
+  program_gone_ = true;
+  if (end_) return;
   static_cast<void>(cpu_now());  // the last look at its clock
-  const std::string text = exit_text(program_.end()) + "; its last words are in the log";
-  if (running_) refuse(*std::exchange(running_, std::nullopt), {Code::unavailable, text}, true);
-  end(told_start_ ? End::code_ended : End::not_started);
-  say_failed(text);
+  const std::string text = "Runtime.ExitError: " + exit_text(program_.end()) + "; its last words are in the log";
+  fail_all(text);
 }
 
 // --- replies
 
 void CodeLoop::finish(RuntimeApi::Outcome&& outcome) {
   const Call call = *std::exchange(running_, std::nullopt);
-  loop_.cancel(deadline_);
+  if (extensions_.idle()) loop_.cancel(deadline_);  // else it holds for them, too
   ReplyHead head{.run_ns = ns(os::monotonic_now() - call.given), .rows = 1, .batch_rows = 1, .last = outcome.last};
   if (outcome.last) end(End::code_ended);
   if (!outcome.error) return reply(call, head, outcome.response);
@@ -234,7 +329,7 @@ void CodeLoop::reply(const Call& call, ReplyHead head, std::string_view body) {
 // A program that is gone takes its clock with it: what it showed last counts.
 Duration CodeLoop::cpu_now() {
   code_cpu_ = std::max(code_cpu_, os::process_cpu(program_.pid()));
-  return os::process_cpu_now() + code_cpu_;
+  return os::process_cpu_now() + code_cpu_ + (extension_cpu_ = std::max(extension_cpu_, extension_programs_.cpu()));
 }
 
 std::uint64_t CodeLoop::cpu_since_last() {

@@ -1,13 +1,14 @@
 // The host process of a function's own program. To the node it is an instance like any other: frames in, replies out, ready, stop
 // (domain/frame.h, domain/link.h). To the program, which it starts, it is AWS Lambda's Runtime API on loopback
-// (worker/runtime_api.h, worker/code_port.h). One thread, one program, one call at a time.
+// (worker/runtime_api.h, worker/code_port.h), and to extensions their API (worker/extensions_api.h). One thread, one call at a time.
 //
-// Promises: it is ready when the program first asks for a call, or says why it never will be (what the program reported, or
-// how it ended); one reply for each call; a program that ends fails the call that it had; a call that is cancelled or
-// past its deadline is answered at once, and since a program can't be interrupted, it and this process end then
-// (ReplyHead::last). Whatever way run() ends, the program and its process group are gone after it.
+// Promises: it is ready when the program and all extensions first ask for more, or says why it never will be (what was reported,
+// or how one ended); the next call begins when all have asked again; one reply for each call; a program that ends fails the call
+// that it had, and so does an extension; a call that is cancelled or past its deadline is answered at once, and since a program
+// can't be interrupted, it and this process end then (ReplyHead::last), extensions having been told. Whatever way run() ends, the
+// program, the extensions and their process groups are gone after it.
 // Not promised: a call that was given to a connection whose program's end was closing is not given again; its deadline ends it.
-// Replies tell the CPU of this process and of the program with its threads, not of processes that the program starts.
+// Replies tell the CPU of this process, the program and the extensions with their threads, not of processes that these start.
 #pragma once
 #include <cstdint>
 #include <deque>
@@ -29,6 +30,8 @@
 #include "worker/code_output.h"
 #include "worker/code_port.h"
 #include "worker/code_program.h"
+#include "worker/extension_programs.h"
+#include "worker/extensions_api.h"
 #include "worker/frame_link.h"
 #include "worker/model_bridge.h"
 #include "worker/runtime_api.h"
@@ -38,6 +41,7 @@ namespace mayfly::worker {
 struct CodeOptions {
   std::string address = "127.0.0.1:9001";  // of the Runtime API; port 0: any free one
   std::uint64_t response_max = 6 * 1024 * 1024 + 100;
+  std::string extensions = "/opt/extensions";  // of layers; the package's lie in its folder extensions/
 };
 
 class CodeLoop {
@@ -65,6 +69,9 @@ class CodeLoop {
   };
 
   Result<void> start();
+  Result<void> start_extensions(const std::vector<std::string>& paths);
+  Result<void> start_program();
+  void shut_down();
   void end(End how);
   void take_frames();
   [[nodiscard]] bool take();                           // false: the node is gone, or broke the protocol
@@ -73,6 +80,10 @@ class CodeLoop {
   void begin_next();
   void overdue();
   void do_step(RuntimeApi::Step&& step);
+  void do_step(ExtensionsApi::Step&& step);
+  void all_may_be_idle();
+  void extension_ended(const std::string& name, int wait_status);
+  void fail_all(const std::string& text);
   void say_ready();
   void say_failed(const std::string& text);
   void code_ended();
@@ -87,19 +98,21 @@ class CodeLoop {
   const CodeOptions options_;
   os::Loop loop_;
   RuntimeApi api_;
+  ExtensionsApi extensions_;
   os::Port control_port_, bell_port_, exit_port_;
   std::unique_ptr<CodePort> port_;
   std::unique_ptr<ModelBridge> models_;                // where it may call models
   std::unique_ptr<CodeOutput> output_;
   CodeProgram program_;
+  ExtensionPrograms extension_programs_;
   Random random_;
   Instant begun_{};
   std::optional<Call> running_;                        // the one that the Runtime API knows
   std::deque<Call> waiting_;
   os::Loop::TimerId deadline_{};
-  Duration cpu_told_{}, code_cpu_{};
+  Duration cpu_told_{}, code_cpu_{}, extension_cpu_{};
   std::optional<End> end_;
-  bool told_start_ = false;
+  bool told_start_ = false, program_begun_ = false, program_gone_ = false, hurried_ = false;
 };
 
 // The whole of it, for the process that got a LoadOrder to run code, whatever its contract (worker/http_host.h has the others): `link`

@@ -65,6 +65,8 @@ class Host {
     options.address = "127.0.0.1:0";
     folder_.write("app.py", app);
     for (const auto& [name, text] : files) folder_.write(name, text);
+    for (const auto& [name, text] : files)
+      if (name.starts_with("extensions/")) ::chmod(folder_.path(name).c_str(), 0755);
     if (order.arguments.empty()) order.arguments = {python(), "-c", std::string(domain::kPythonRuntime)};
     if (order.handler.empty()) order.handler = "app.handler";
     order.function = "greet";

@@ -88,7 +88,7 @@ Result<void> write_etc(std::uint32_t owner) {
   TRY_VOID(write_file("/etc/passwd", "root:x:0:0:root:/:/usr/sbin/nologin\nsbx_user1051:x:" + id + ":" + id + "::/tmp:/usr/sbin/nologin\n"
                                      "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"));
   TRY_VOID(write_file("/etc/group", "root:x:0:\nsbx_user1051:x:" + id + ":\nnogroup:x:65534:\n"));
-  TRY_VOID(write_file("/etc/hosts", "127.0.0.1 localhost mayfly\n::1 localhost ip6-localhost\n"));
+  TRY_VOID(write_file("/etc/hosts", "127.0.0.1 localhost mayfly sandbox.localdomain sandbox\n::1 localhost ip6-localhost\n"));
   TRY_VOID(write_file("/etc/resolv.conf", ""));
   return write_file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\nprotocols: files\n");
 }
