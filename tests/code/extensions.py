@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""AWS Lambda's contract beside the handler, on a real node: extensions written for Lambda, which know nothing but its documented API.
+
+    tests/code/extensions.py --mayfly build/mayfly [NAME …]
+
+One is in Python, one in sh with curl; they are the package's own, in its folder extensions/.
+"""
+import shutil
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+import run  # noqa: E402
+from run import check  # noqa: E402
+
+WATCH = f"""#!{sys.executable if sys.executable.startswith("/usr/") else "/usr/bin/env python3"}
+import json, os, sys, urllib.request
+ROOT = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"] + "/2020-01-01/extension/"
+
+def ask(path, headers, body=None):
+    request = urllib.request.Request(ROOT + path, None if body is None else json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request) as reply:
+        return reply.headers, json.loads(reply.read())
+
+headers, told = ask("register", {{"Lambda-Extension-Name": os.path.basename(sys.argv[0]), "Lambda-Extension-Accept-Feature": "accountId"}},
+                    {{"events": ["INVOKE", "SHUTDOWN"]}})
+print("WATCH registered", json.dumps(told), flush=True)
+me = {{"Lambda-Extension-Identifier": headers["Lambda-Extension-Identifier"]}}
+while True:
+    event = ask("event/next", me)[1]
+    print("WATCH", event["eventType"], event.get("requestId", event.get("shutdownReason")), flush=True)
+    if event["eventType"] == "SHUTDOWN":
+        break
+    if os.environ.get("FRAIL"):
+        sys.exit(5)
+"""
+
+SHELL = """#!/bin/sh
+api="http://$AWS_LAMBDA_RUNTIME_API/2020-01-01/extension"
+curl -sS -D /tmp/head -o /tmp/told -X POST -H "Lambda-Extension-Name: ${0##*/}" -d '{"events": ["INVOKE", "SHUTDOWN"]}' "$api/register"
+id=$(tr -d '\\r' </tmp/head | sed -n 's/^Lambda-Extension-Identifier: //p')
+while true; do
+  event=$(curl -sS -H "Lambda-Extension-Identifier: $id" "$api/event/next")
+  echo "SHELL $event"
+  case "$event" in *SHUTDOWN*) exit 0;; esac
+done
+"""
+
+HANDLER = "def handler(event, context):\n    return context.aws_request_id\n"
+
+
+class World(run.World):
+    def __init__(self, binary):
+        self.folder = Path(run.tempfile.mkdtemp(prefix="mayfly-extensions-"))
+        self.node = run.Node(binary)
+
+    def deploy_with(self, name, extensions, *options, more=""):
+        folder = self.folder / name
+        (folder / "extensions").mkdir(parents=True)
+        (folder / "app.py").write_text(HANDLER)
+        (folder / "function.yaml").write_text(f"runtime: {run.RUNTIME}\nhandler: app.handler\nscaling: {{keep_alive: 1s}}\n{more}")
+        for path, text in extensions.items():
+            (folder / "extensions" / path).write_text(text)
+            (folder / "extensions" / path).chmod(0o755)
+        self.node.command("deploy", str(folder), *options)
+
+    def lines(self, name, word):
+        return [line[line.index(word):] for line in self.node.command("logs", name).splitlines() if word in line]
+
+    def gone(self, name):
+        self.node.wait(lambda: [p for p in self.node.processes(name) if p["role"] != "template"], lambda all_: not all_, 30)
+
+
+def follows(world, name, word, wanted):
+    """Two calls, and the end of an instance that nobody needs, as the extension was told of them."""
+    ids = [world.call({}, name) for _ in range(2)]
+    world.gone(name)
+    seen = world.node.wait(lambda: world.lines(name, word), lambda lines: any("SHUTDOWN" in line for line in lines), 20)
+    check([line for line in seen if "registered" not in line] == [wanted(word, each) for each in ids] + [wanted(word, None)],
+          "it is told of each call, and that the instance ends", seen)
+
+
+def test_an_extension_in_python(world):
+    world.deploy_with("watched", {"watch": WATCH, "__init__.py": "raise SystemExit('a module of the package is no extension')\n"})
+    follows(world, "watched", "WATCH", lambda word, id_: f"{word} INVOKE {id_}" if id_ else f"{word} SHUTDOWN spindown")
+    registered = world.lines("watched", "WATCH registered")
+    check('"functionName": "watched"' in registered[0] and '"accountId": "000000000000"' in registered[0], "it knows whose it is", registered)
+    follows_again = world.call({}, "watched")
+    check(len(follows_again) == 36, "a later start has it, too", follows_again)
+
+
+def test_an_extension_in_sh(world):
+    if not shutil.which("curl"):
+        print("   -- skipped: this machine has no curl")
+        return
+    world.deploy_with("shelled", {"shell": SHELL})
+    first = world.call({}, "shelled")
+    world.gone("shelled")
+    seen = world.node.wait(lambda: world.lines("shelled", "SHELL"), lambda lines: any("SHUTDOWN" in line for line in lines), 20)
+    check(f'"requestId":"{first}"' in seen[0] and '"invokedFunctionArn":"arn:aws:lambda:' in seen[0], "it gets Lambda's event", seen)
+    check('"shutdownReason":"spindown"' in seen[-1], "and is told of the end", seen)
+
+
+def test_one_that_ends_fails_the_call(world):
+    world.deploy_with("frail", {"watch": WATCH}, more="environment: {FRAIL: 'yes'}\n")
+    # The handler may answer before the extension is gone: then it is the next call that finds another instance.
+    replies = [world.send({}, "frail") for _ in range(3)]
+    check(all(reply.status in (200, 503) for reply in replies), "a call is answered or told", replies)
+    check(all("Extension.Crash" in str(reply.body) or "ended" in str(reply.body) for reply in replies if reply.status == 503), "why", replies)
+    world.deploy_with("broken", {"watch": "#!/bin/sh\nexit 3\n"})
+    reply = world.send({}, "broken")
+    check(reply.status == 503 and "Extension.Crash: extension watch: exit status 3" in str(reply.body), "one that never registers is named", reply)
+
+
+if __name__ == "__main__":
+    run.main(globals(), World)
