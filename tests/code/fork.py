@@ -227,6 +227,7 @@ def sandboxes_wait(world):
     check(world.call("first")["calls"] == -1, "what waits for another version is not taken")
     for pid in waits(world):
         os.kill(pid, signal.SIGKILL)
+        world.node.wait(lambda: state(pid), lambda seen: seen == "Z", 10)  # noqa: B023  (called before the next)
     check(world.call("second")["calls"] == 1, "nor what has died")
     for name in ("first", "second"):
         world.node.command("delete", name)
