@@ -59,7 +59,7 @@ TEST(CodeLoop, ThatAnAnswerWasTakenIsSaidAtOnceOrWithTheEventThatIsWaitedFor) {
       "    except TimeoutError: return b''\n"
       "def answer(event, body, behind):\n"
       "    call = re.search(rb'Request-Id: ([-0-9a-f]+)', event).group(1)\n"
-      "    link.sendall(b'POST /2018-06-01/runtime/invocation/%s/response HTTP/1.1\\r\\nContent-Length: %d\\r\\n\\r\\n%s%s' %\n"
+      "    link.sendall(b'POST /2018-06-01/runtime/invocation/%s/response HTTP/1.1\\r\\nHost:x\\r\\nContent-Length: %d\\r\\n\\r\\n%s%s' %\n"
       "                 (call, len(body), body, behind))\n"
       "link.sendall(ask)\n"
       "first = hear(30)\n"
