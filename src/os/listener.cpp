@@ -27,7 +27,7 @@ struct SocketAddress {
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
 };
 
-Result<SocketAddress> parse_address(std::string_view text) {
+Result<SocketAddress> parse_address(std::string_view text, bool inside = false) {
   const std::size_t colon = text.rfind(':');
   const std::string quoted = "'" + std::string(text) + "'";
   const Error malformed{Code::invalid_argument, "listen address " + quoted + " is not HOST:PORT; write it like 127.0.0.1:8080"};
@@ -59,7 +59,7 @@ Result<SocketAddress> parse_address(std::string_view text) {
   } else {
     return fail(malformed);
   }
-  if (!loopback)
+  if (!loopback && !inside)
     return fail(Code::permission_denied, "listen address " + quoted +
         " can be reached from other machines, and this version has neither keys nor TLS: "
         "whoever reached it could deploy and delete. Listen on 127.0.0.1 or [::1], and put a proxy that authenticates in front");
@@ -106,8 +106,11 @@ Moved moved_or_why(ssize_t moved) {
 
 }  // namespace
 
-Result<Listener> Listener::create(std::string_view address) {
-  TRY(const SocketAddress parsed, parse_address(address));
+Result<Listener> Listener::create(std::string_view address) { return create(address, false); }
+Result<Listener> Listener::create_inside(std::string_view address) { return create(address, true); }
+
+Result<Listener> Listener::create(std::string_view address, bool inside) {
+  TRY(const SocketAddress parsed, parse_address(address, inside));
   Fd fd(::socket(parsed.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return fail(os_error("socket"));
   const int on = 1;
@@ -181,6 +184,12 @@ Moved send_file(int socket, int file, std::uint64_t& offset, std::uint64_t bytes
 }
 
 void shut_writing(int socket) { ::shutdown(socket, SHUT_WR); }
+
+void close_with_reset(Fd& socket) {
+  const linger now{.l_onoff = 1, .l_linger = 0};
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+  socket.reset();
+}
 
 Result<void> append(int file, std::string_view bytes) {
   while (!bytes.empty()) {

@@ -19,6 +19,8 @@ class Listener {
  public:
   // "127.0.0.1:8080", "[::1]:8080", "localhost:8080"; port 0: any free one.
   [[nodiscard]] static Result<Listener> create(std::string_view address);
+  // The same at any address, for a sandbox that has a network of its own: nobody else reaches it there.
+  [[nodiscard]] static Result<Listener> create_inside(std::string_view address);
   // A unix socket at this path, which must not be there. Any process that reaches the file may connect, whatever its ids: who may
   // is said by the folder that it lies in. The file stays when the listener goes.
   [[nodiscard]] static Result<Listener> create_local(const std::string& path);
@@ -28,6 +30,7 @@ class Listener {
   [[nodiscard]] Result<Fd> accept();
 
  private:
+  static Result<Listener> create(std::string_view address, bool inside);
   Listener(Fd fd, std::string address) : fd_(std::move(fd)), address_(std::move(address)) {}
   Fd fd_;
   std::string address_;
@@ -43,6 +46,7 @@ constexpr Moved kWouldBlock = -1, kPeerGone = -2;
 // From a file, starting at `offset`; moves the offset.
 [[nodiscard]] Moved send_file(int socket, int file, std::uint64_t& offset, std::uint64_t bytes);
 void shut_writing(int socket);
+void close_with_reset(Fd& socket);  // whoever is at the other end is told that it broke
 // Appends to a file; an error where not all of it fits.
 [[nodiscard]] Result<void> append(int file, std::string_view bytes);
 

@@ -2,8 +2,8 @@
 // carried to the unix socket that the node bound into it. Bytes are moved as they come and never looked at; what may be asked
 // there is the node's to say (gateway/model_door.h). Driven by the host process's loop (worker/code_loop.h).
 //
-// Promises: at most kConnectionsMax connections, the next ones wait to be accepted; at most kBufferMax bytes held of each direction, a
-// side that does not read is not read for; when one side closes, what it sent is delivered and the other side is closed.
+// Promises: at most kConnectionsMax connections, the next ones wait to be accepted; when one side closes, what it sent is delivered and
+// the other side is closed. Each is a Relay, with that one's limits.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -13,12 +13,13 @@
 #include "base/result.h"
 #include "os/listener.h"
 #include "os/loop.h"
+#include "worker/relay.h"
 
 namespace mayfly::worker {
 
 class ModelBridge final : os::Watcher {
  public:
-  static constexpr std::size_t kConnectionsMax = 128, kBufferMax = 64 * 1024;
+  static constexpr std::size_t kConnectionsMax = 128;
 
   [[nodiscard]] static Result<std::unique_ptr<ModelBridge>> create(os::Loop& loop, std::string socket);
   ~ModelBridge();
@@ -29,8 +30,6 @@ class ModelBridge final : os::Watcher {
   std::size_t connections() const { return pairs_.size(); }
 
  private:
-  struct Pair;
-
   ModelBridge(os::Loop& loop, os::Listener listener, std::string socket);
   void on_events(std::uint32_t events) override;   // of the listening socket
   void listen_on();
@@ -41,7 +40,7 @@ class ModelBridge final : os::Watcher {
   const std::string socket_;
   bool listening_ = false;
   std::uint64_t pairs_made_ = 0;
-  std::map<std::uint64_t, std::unique_ptr<Pair>> pairs_;
+  std::map<std::uint64_t, std::unique_ptr<Relay>> pairs_;
 };
 
 }  // namespace mayfly::worker
