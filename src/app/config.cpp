@@ -62,6 +62,14 @@ Setter size(std::uint64_t& into, Bytes low, Bytes high) {
   };
 }
 
+Setter yes_or_no(bool& into) {
+  return [&into](const std::string& text) -> Result<void> {
+    if (text != "true" && text != "false") return fail(Code::invalid_argument, "'" + text + "' does not fit: write true or false");
+    into = text == "true";
+    return {};
+  };
+}
+
 // Says nothing of the text in an error: it is secret.
 Setter secrets(gateway::sigv4::Keys& into) {
   return [&into](const std::string& text) -> Result<void> {
@@ -95,6 +103,8 @@ Setters setters(Config& c) {
       {"http.bodies_max", size(c.http.bodies_max, 1_MiB, 1024_GiB)},
       {"http.untaken_max", size(c.http.untaken_max, 256_KiB, 1_GiB)},
       {"http.unsent_max", size(c.http.unsent_max, 2_MiB, 1_GiB)},
+      {"code.network_host", yes_or_no(c.code_network_host)},
+      {"code.network_loopback", yes_or_no(c.code_network_loopback)},
       {"lambda.keys", secrets(c.lambda_keys)},
       {"prices.currency", words(c.currency)},
       {"prices.per_gb_second", number(c.price_per_gb_second, 0.0, kPriceMax)},

@@ -23,6 +23,7 @@ struct Config {
   Duration drain_max = std::chrono::seconds(30);             // after SIGTERM
   Duration event_retry_wait = std::chrono::minutes(1);       // after a failure of its function; the second time twice as long
   gateway::HttpLimits http;
+  bool code_network_host = false, code_network_loopback = false;
   gateway::sigv4::Keys lambda_keys;                          // none: Lambda's API is open, like all others
   std::string currency = "USD";
   double price_per_gb_second = 0.0000166667, price_per_million_requests = 0.20, price_always_on_per_gb_hour = 0.0126;

@@ -41,6 +41,9 @@ http:
   bodies_max: 512MiB
   untaken_max: 2MiB
   unsent_max: 16MiB
+code:
+  network_host: true
+  network_loopback: true
 lambda:
   keys: one:0123456789abcdef two:fedcba:9876543210
 prices:
@@ -55,6 +58,8 @@ prices:
   EXPECT_EQ(c.engine, "/opt/libonnxruntime.so.1");
   EXPECT_EQ(c.memory_budget, 6_GiB);
   EXPECT_EQ(c.cores, 6);
+  EXPECT_TRUE(c.code_network_host);
+  EXPECT_TRUE(c.code_network_loopback);
   EXPECT_EQ(c.pool, 8);
   EXPECT_EQ(c.template_keep, 5min);
   EXPECT_EQ(c.keep_alive, 30s);

@@ -31,7 +31,8 @@ control::NodeOptions node_options(const Config& config) {
           .prices = {.currency = config.currency, .per_gb_second = config.price_per_gb_second,
                      .per_million_requests = config.price_per_million_requests,
                      .always_on_per_gb_hour = config.price_always_on_per_gb_hour},
-          .version = std::string(kVersion), .compile_key = domain::compile_key(), .cpu_features = domain::cpu_features(), .seed = seed};
+          .version = std::string(kVersion), .compile_key = domain::compile_key(), .cpu_features = domain::cpu_features(), .seed = seed,
+          .network = {.host = config.code_network_host, .loopback = config.code_network_loopback}};
 }
 
 // Everything the node is made of, in the order in which it is built; members die in reverse.
@@ -42,7 +43,8 @@ class Served {
         store_(std::move(store)), catalog_line_(loop_, 1), bulk_line_(loop_, 1), event_line_(loop_, 1),
         node_(turn_, *store_, background(catalog_line_), background(bulk_line_), node_options(config)),
         launcher_(loop_, node_.launcher_events(), {.engine_library = config.engine, .blanks = config.pool,
-                   .open_models = [this](const instances::StartOrder& order) { return open_models(order); }}),
+                   .open_models = [this](const instances::StartOrder& order) { return open_models(order); },
+                   .network = [this] { return network_rules(); }}),
         events_(turn_, store_->events(), background(event_line_), node_.invoker(),
                 [this](std::string_view function, std::string_view qualifier) { return node_.event_policy(function, qualifier); },
                 {.retry_wait = config.event_retry_wait}),
@@ -81,6 +83,12 @@ class Served {
   Result<instances::ModelDoor> open_models(const instances::StartOrder& order) {
     TRY(auto door, gateway_.open_door({.function = order.model_name, .version = order.version_number, .models = order.models}));
     return instances::ModelDoor{door.path, std::move(door.held)};
+  }
+
+  domain::NetworkRules network_rules() const {
+    const auto listens = domain::parse_destination(gateway_.address());
+    return {.host = config_.code_network_host, .loopback = config_.code_network_loopback,
+            .node_port = listens ? listens->port : std::uint16_t{0}};
   }
 
   // After the handlers of a turn: timers that are due, then what was given to instances leaves at once.

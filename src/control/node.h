@@ -36,6 +36,7 @@ struct NodeOptions {
   std::string compile_key;               // which compiled models fit this machine
   std::string cpu_features;              // for people
   std::uint64_t seed = 1;                // of alias choices
+  domain::NetworkRules network;          // of code; what is not allowed is refused at deploy
 };
 
 class Node final : public Control, public serve::DispatcherEvents, public instances::FleetObserver {

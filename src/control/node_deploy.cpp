@@ -54,6 +54,7 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
     Version version{.created = turn_.wall};
     if (!order.manifest.empty()) {
       TRY(version.manifest, domain::parse_manifest(order.manifest));
+      TRY_VOID(domain::check_network(version.manifest.network, options_.network));
     }
     for (domain::FileRef& file : order.files) {
       TRY_VOID(domain::check_path(file.path));

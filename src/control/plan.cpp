@@ -59,6 +59,7 @@ instances::VersionPlan plan_of(const std::string& function_name, const Version& 
     plan.instance.handler = manifest.handler;
     plan.instance.environment = manifest.environment;
     plan.instance.models = manifest.models;
+    plan.instance.network = manifest.network;
     plan.instance.timeout = manifest.resources.timeout;
     plan.concurrency_max = manifest.scaling.concurrency.value_or(manifest.serves_http() ? domain::kHttpConcurrency : 1);
     plan.instance.concurrency = *plan.concurrency_max;
@@ -66,7 +67,8 @@ instances::VersionPlan plan_of(const std::string& function_name, const Version& 
     if (manifest.runtime.starts_with("python") && manifest.fork != domain::Forks::never && manifest.models.empty()) {
       plan.template_ = plan.instance;
       plan.template_->role = Role::code_template;
-      plan.forks_share = manifest.fork == domain::Forks::always;
+      // Of several on one loopback only one could listen for its destinations.
+      plan.forks_share = manifest.fork == domain::Forks::always && manifest.network.reach != domain::Reach::outbound;
     }
     return plan;
   }

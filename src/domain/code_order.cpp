@@ -8,7 +8,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::size_t kArgumentsMax = 64, kEnvironmentMax = 256;
+constexpr std::size_t kOutboundMax = 64, kArgumentsMax = 64, kEnvironmentMax = 256;
 
 std::unexpected<Error> wrong(const std::string& what) { return fail(Code::invalid_argument, "an order to run code: " + what); }
 
@@ -23,6 +23,7 @@ Result<void> check(const CodeOrder& order) {
   if (order.arguments.empty() || !order.arguments[0].starts_with('/')) return wrong("the program must be an absolute path");
   if (order.arguments.size() > kArgumentsMax) return wrong("more than 64 arguments");
   if (order.environment.size() > kEnvironmentMax) return wrong("more than 256 environment variables");
+  if (order.outbound.size() > kOutboundMax) return wrong("more than 64 destinations");
   if (!order.folder.starts_with('/')) return wrong("the folder must be an absolute path");
   if (!order.model_socket.empty() && !order.model_socket.starts_with('/')) return wrong("the models' socket must be an absolute path");
   for (const std::string& entry : order.environment) {
@@ -47,7 +48,8 @@ std::string to_json(const CodeOrder& o) {
   return Json{{"arguments", o.arguments}, {"environment", o.environment}, {"handler", o.handler}, {"function", o.function},
               {"version", o.version}, {"memory_mb", o.memory_mb}, {"timeout_ms", o.timeout_ms}, {"folder", o.folder},
               {"model_socket", o.model_socket}, {"runtime", o.runtime},
-              {"contract", static_cast<int>(o.contract)}, {"concurrency", o.concurrency}}
+              {"contract", static_cast<int>(o.contract)}, {"concurrency", o.concurrency}, {"outbound", o.outbound},
+              {"machine_network", o.machine_network}}
       .dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -61,6 +63,8 @@ Result<CodeOrder> parse_code_order(std::string_view text) {
     order.handler = json.at("handler").get<std::string>();
     order.function = json.at("function").get<std::string>();
     order.folder = json.at("folder").get<std::string>();
+    order.machine_network = json.value("machine_network", false);
+    order.outbound = json.value("outbound", std::vector<std::string>());
     order.model_socket = json.value("model_socket", "");
     order.runtime = json.at("runtime").get<std::string>();
     const std::int64_t version = integer(json.at("version")), memory = integer(json.at("memory_mb"));

@@ -38,6 +38,8 @@ struct CodeOrder {
   std::string runtime;                   // "python3.11"; told to the program, "" where it is nobody's
   std::string folder = "/var/task";      // where the code lies: working directory and LAMBDA_TASK_ROOT
   std::string model_socket;              // where it calls models of the node, a unix socket; "": it may call none
+  std::vector<std::string> outbound;     // where its host listens for connections to each destination (domain/network.h)
+  bool machine_network = false;          // its loopback is the machine's: no port is its own for sure
   Contract contract = Contract::lambda;
   int concurrency = 1;                   // calls at a time, of http and azure
   friend bool operator==(const CodeOrder&, const CodeOrder&) = default;

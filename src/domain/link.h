@@ -32,8 +32,9 @@ enum class MessageKind : std::uint32_t {
   // init -> node, on the status socket; its other end closing means: the node is gone, end everything
   process_ended = 5,  // ProcessEnded; also sandbox_failed, where it could not be set up
   // node -> process
-  load = 10,          // LoadOrder; descriptors: ring, doorbell of the node's frames, doorbell of the replies, then the model's files
-  fork = 11,          // ForkOrder; descriptors: control socket, ring, the two doorbells of the child
+  load = 10,          // LoadOrder; descriptors: ring, doorbell of the node's frames, doorbell of the replies, then the model's files;
+                      // for code with `network.outbound`: a socket to the node instead (domain/network.h)
+  fork = 11,          // ForkOrder; descriptors: control socket, ring, the two doorbells of the child, and as in a LoadOrder
   stop = 12,          // Message: finish what is in the ring, then exit
   body = 13,          // BodyMessage; descriptors: one sealed memfd
   placed = 14,        // Message, to a fork of code: it and its program are in their control group; go on
@@ -72,8 +73,10 @@ struct SandboxOrder {
   Message head{MessageKind::make_sandbox, 0};
   std::uint64_t sandbox = 0;      // the node's number for it
   std::uint64_t memory_max = 0;   // bytes; used for rlimits where there are no cgroups
+  std::uint32_t machine_network = 0;  // 1: it has no network of its own, but the machine's
+  std::uint32_t reserved = 0;
   // What a program in it sees of the outside follows, head.size bytes: a line each, "SOURCE\tTARGET\n" or
-  // "SOURCE\tTARGET\trw\n" (worker/detail/binds.h).
+  // "SOURCE\tTARGET\trw\n", and "@ADDRESS\tNAME\n" for what its own network is to have (worker/detail/binds.h).
   // Nothing: a blank sandbox, in which no program can run.
 };
 struct SandboxMade {

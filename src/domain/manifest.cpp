@@ -236,6 +236,44 @@ Result<void> read_fork(const Tree& value, Manifest& into, Lines&) {
   return {};
 }
 
+constexpr std::string_view kReaches[] = {"none", "outbound", "host"};  // by number
+
+Result<void> read_outbound(const Tree& value, Manifest& into, Lines&) {
+  if (value.kind != Tree::Kind::list || value.items.empty())
+    return fail(Code::invalid_argument, "a list of destinations is wanted: [\"api.example.com:443\", …]");
+  bool loopback_named = false, loopback_written = false;  // one address inside, for both
+  for (const Tree& item : value.items) {
+    const auto to = parse_destination(item.kind == Tree::Kind::scalar ? item.text : std::string());
+    if (!to) return refuse(item.line, "network.outbound: " + to.error().message);
+    loopback_named = loopback_named || to->name == "localhost";
+    loopback_written = loopback_written || (to->kind == Destination::Kind::literal && names_loopback(*to));
+    std::string text = to_text(*to);
+    if (std::ranges::find(into.network.outbound, text) != into.network.outbound.end())
+      return refuse(item.line, "network.outbound: " + in_quotes(text) + " stands there twice: keep one");
+    into.network.outbound.push_back(std::move(text));
+  }
+  if (loopback_named && loopback_written)
+    return fail(Code::invalid_argument, "localhost and an address of the loopback are both there: write one kind");
+  if (into.network.outbound.size() > kDestinationsMax)
+    return fail(Code::invalid_argument, std::to_string(into.network.outbound.size()) + " destinations: at most 64");
+  into.network.reach = Reach::outbound;
+  return {};
+}
+
+constexpr Field kNetwork[] = {{"outbound", read_outbound}};
+
+Result<void> read_network(const Tree& value, Manifest& into, Lines& lines) {
+  if (value.kind == Tree::Kind::map) {
+    TRY_VOID(read_section(value, "network", kNetwork, {}, into, lines));
+    if (into.network.reach == Reach::outbound) return {};
+  }
+  if (value.kind == Tree::Kind::scalar && value.text == "none") return {};
+  if (value.kind != Tree::Kind::scalar || value.text != "host")
+    return fail(Code::invalid_argument, "write none, host, or a list of what may be reached: {outbound: [\"api.example.com:443\"]}");
+  into.network.reach = Reach::host;
+  return {};
+}
+
 Result<void> read_task(const Tree& value, Manifest& into, Lines&) {
   TRY(into.task, word(value));
   if (std::ranges::find(kTasks, into.task) != std::end(kTasks)) return {};
@@ -305,6 +343,7 @@ constexpr Field kTop[] = {
     {"environment", read_environment},
     {"models", read_models},
     {"fork", read_fork},
+    {"network", read_network},
     {"task", read_task},
     {"labels", read_labels},
     {"resources", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "resources", kResources, {}, m, l); }},
@@ -327,6 +366,8 @@ Result<void> check_together(const Manifest& m, const Lines& lines) {
   if (!m.is_code() && (!m.handler.empty() || !m.environment.empty() || !m.models.empty()))
     return refuse(std::max(line("handler", "environment"), line("models", "models")),
                   "handler, environment and models are for code: name its runtime, like python3.11");
+  if (!m.is_code() && m.network.reach != Reach::none)
+    return refuse(line("network", "model"), "network is for code: a model reaches nothing; leave it out");
   if (m.serves_http() && !m.models.empty())
     return refuse(line("runtime", "models"), "models of a program that serves HTTP are not supported by this release: leave them out");
   if (m.runtime != "http" && m.handler.find(' ') != m.handler.npos)
@@ -428,9 +469,11 @@ std::string to_json(const Manifest& m) {
   if (m.scaling.target_p99) scaling["target"] = {{"p99", exact(*m.scaling.target_p99)}};
   auto environment = nlohmann::ordered_json::object();
   for (const auto& [name, value] : m.environment) environment[name] = value;
+  nlohmann::ordered_json network = kReaches[static_cast<std::size_t>(m.network.reach)];
+  if (m.network.reach == Reach::outbound) network = {{"outbound", m.network.outbound}};
   const nlohmann::ordered_json json = {
       {"name", m.name}, {"model", m.model}, {"runtime", m.runtime}, {"handler", m.handler}, {"environment", environment},
-      {"fork", kForks[static_cast<std::size_t>(m.fork)]}, {"models", m.models},
+      {"fork", kForks[static_cast<std::size_t>(m.fork)]}, {"models", m.models}, {"network", network},
       {"task", m.task}, {"labels", m.labels},
       {"resources", {{"memory", exact(m.resources.memory)}, {"cpu", m.resources.cpu}, {"timeout", exact(m.resources.timeout)}}},
       {"scaling", scaling},

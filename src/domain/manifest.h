@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "base/units.h"
+#include "domain/network.h"
 
 namespace mayfly::domain {
 
@@ -56,6 +57,7 @@ struct Manifest {
   std::vector<std::pair<std::string, std::string>> environment;  // of code, by name: what its process finds there
   std::vector<std::string> models;  // of code: the model functions of this node that it may call
   Forks fork = Forks::auto_;
+  Network network;               // of code: what it reaches beside its own loopback
   std::string task = "raw";
   std::vector<std::string> labels;
   Resources resources;

@@ -17,6 +17,7 @@
 #include "base/units.h"
 #include "domain/frame.h"
 #include "domain/link.h"
+#include "domain/network.h"
 #include "os/fd.h"
 
 namespace mayfly::instances {
@@ -48,6 +49,7 @@ struct StartOrder {
   std::string runtime, handler;      // role code: what runs `files`, which lie below /var/task
   std::vector<std::pair<std::string, std::string>> environment;
   std::vector<std::string> models;   // … and which functions it may call
+  domain::Network network;           // … and what it reaches beside its own loopback
   Duration timeout{};                // of one call
   int concurrency = 1;               // calls at a time, of code
   bool ahead = false;                // of code: the next start will be the same, and nothing else makes it quick

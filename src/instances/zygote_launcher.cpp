@@ -5,16 +5,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
 
 #include "base/assert.h"
-#include "domain/code_order.h"
-#include "domain/manifest.h"
-#include "instances/http_runtimes.h"
-#include "instances/runtimes.h"
-#include "os/disk.h"
+#include "instances/detail/prepare_code.h"
 
 namespace mayfly::instances {
 namespace {
@@ -44,72 +38,6 @@ struct Opened {
   std::vector<int> descriptors;
   std::uint64_t bytes = 0;
 };
-
-constexpr const char* kTaskFolder = "/var/task";
-constexpr std::uint64_t kUnpackedLeast = 1ULL << 30, kUnpackedFactor = 100;  // what an archive may hold: by its own size
-constexpr const char* kModelSocket = "/run/mayfly/models.sock";
-
-std::string environment(const char* name) {
-  const char* value = ::getenv(name);
-  return value ? value : "";
-}
-
-// What a sandbox for code is made of, and what its host is told.
-struct Prepared {
-  std::string binds;                              // lines of a SandboxOrder
-  std::string order;                              // a domain::CodeOrder
-  std::uint64_t output_max = 0;                   // bytes that it may write to the node's disk
-};
-
-Result<Prepared> prepare_unpack(const StartOrder& order) {
-  if (order.files.size() != 1 || order.output.empty()) return fail(Code::internal, "an unpack wants one archive and a folder");
-  const std::string archive = std::filesystem::absolute(order.files[0].location), folder = std::filesystem::absolute(order.output);
-  TRY_VOID(os::let_all_run(archive));  // the sandbox's own user reads it
-  return Prepared{.binds = archive + "\t" + domain::kArchivePlace + "\n" + folder + "\t" + domain::kPackagePlace + "\trw\n",
-                  .output_max = std::max(kUnpackedLeast, kUnpackedFactor * order.files[0].size.count)};
-}
-
-// models: the socket for calls of models, "" for none.
-Result<Prepared> prepare_code(const StartOrder& order, const std::string& models) {
-  const bool http = domain::Manifest{.runtime = order.runtime}.serves_http();
-  HttpProgram program;
-  Runtime runtime;
-  if (http) {
-    TRY(program, find_http_program(order, environment("PATH"), environment("HOME")));
-    runtime = {program.arguments.at(0), program.folders};
-  } else {
-    TRY(runtime, find_runtime(order.runtime, environment("PATH"), environment("HOME")));
-  }
-  Prepared prepared;
-  const auto bind = [&](const std::string& source, const std::string& target) { prepared.binds += source + "\t" + target + "\n"; };
-  for (const std::string& folder : runtime.folders) bind(folder, folder);
-  for (const ModelFile& file : order.files) {
-    const std::string location = std::filesystem::absolute(file.location);
-    if (file.path.empty()) {
-      bind(location, kTaskFolder);
-      continue;
-    }
-    // Artifacts are the node's alone; these are read, and `bootstrap` is run, by the sandbox's own user.
-    TRY_VOID(os::let_all_run(location));
-    bind(location, std::string(kTaskFolder) + "/" + file.path);
-  }
-  if (!models.empty()) bind(models, kModelSocket);
-  domain::CodeOrder code{.arguments = arguments_of(runtime, order.runtime, order.handler, order.memory_max),
-                         .handler = order.handler, .function = order.model_name,
-                         .version = order.version_number, .memory_mb = static_cast<int>(order.memory_max.count >> 20),
-                         .timeout_ms = std::chrono::duration_cast<std::chrono::milliseconds>(order.timeout).count(),
-                         .runtime = order.runtime};
-  if (http) {
-    code.arguments = std::move(program.arguments);
-    code.environment = std::move(program.environment);
-    code.contract = order.runtime.starts_with("azure") ? domain::Contract::azure : domain::Contract::http;
-    code.concurrency = order.concurrency;
-  }
-  for (const auto& [name, value] : order.environment) code.environment.push_back(name + "=" + value);
-  if (!models.empty()) code.model_socket = kModelSocket;
-  prepared.order = domain::to_json(code);
-  return prepared;
-}
 
 Result<Opened> open_files(const StartOrder& order) {
   if (order.files.empty() && order.role != domain::Role::probe) return fail(Code::invalid_argument, "a start without a model file");
@@ -208,6 +136,7 @@ void ZygoteLauncher::start(ProcessId id, const StartOrder& order) { start(id, or
 
 // Not from the pool: the sandbox is made for this code.
 Result<ZygoteLauncher::Process*> ZygoteLauncher::make_code(const StartOrder& order) {
+  TRY_VOID(domain::check_network(order.network, network_rules()));  // a version may be older than the node's configuration
   ModelDoor door;
   if (!order.models.empty() && options_.open_models) {
     TRY(door, options_.open_models(order));
@@ -219,7 +148,12 @@ Result<ZygoteLauncher::Process*> ZygoteLauncher::make_code(const StartOrder& ord
   std::string message(sizeof load, '\0');
   std::memcpy(message.data(), &load, sizeof load);
   message += prepared.order;
-  TRY(Process * process, order_sandbox(prepared.binds, cgroups_->works() ? Bytes{} : order.memory_max));
+  TRY(Process * process, order_sandbox({.memory_max = cgroups_->works() ? 0 : order.memory_max.count,
+                                        .machine_network = order.network.reach == domain::Reach::host}, prepared.binds));
+  if (const auto opened = open_outbound(*process, order.network.outbound); !opened) {
+    end(*process, "its way out could not be opened: " + opened.error().message);
+    return fail(opened.error());
+  }
   process->sandbox->models = std::move(door.held);
   process->held_order = std::move(message);
   process->limits = {.memory_max = order.memory_max, .cpu = order.cpu, .processes_max = kProcessesOfCode};

@@ -20,6 +20,7 @@
 #include "instances/detail/process_link.h"
 #include "instances/detail/zygote_link.h"
 #include "instances/launcher.h"
+#include "instances/outbound_door.h"
 #include "os/cgroup.h"
 #include "os/loop.h"
 #include "os/process.h"
@@ -43,6 +44,7 @@ struct ZygoteLauncherOptions {
   int log_lines_per_second = 200;           // of one sandbox
   ZygoteLink::Spawn spawn;                  // tests: another zygote
   std::function<Result<ModelDoor>(const StartOrder&)> open_models;  // for code whose order names models
+  std::function<domain::NetworkRules()> network;  // what the network of code may be; none: as strict as can be
 };
 
 class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
@@ -80,6 +82,8 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
     domain::Role role{};
     Bytes memory_max;                       // as ordered
     os::GroupLimits limits;
+    std::vector<std::string> destinations;  // that code reaches, here …
+    std::unique_ptr<OutboundDoor> outbound;
     Instant asked, hello_at;
     int pid = 0, pid_inside = 0;
     os::Fd pidfd, program;                  // program: a fork of code's, which is no child of it
@@ -119,7 +123,9 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
 
   // sandboxes
   Result<Process*> make_process(Sandbox* sandbox);
-  Result<Process*> order_sandbox(const std::string& binds = {}, Bytes memory_by_rlimit = {});
+  Result<Process*> order_sandbox(domain::SandboxOrder order = {}, const std::string& binds = {});
+  domain::NetworkRules network_rules() const { return options_.network ? options_.network() : domain::NetworkRules{}; }
+  Result<void> open_outbound(Process& process, std::vector<std::string> destinations);
   void refill();
   void refill_later();
   Result<Process*> take_blank();
@@ -171,6 +177,7 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   ZygoteLauncherOptions options_;
   std::unique_ptr<os::Cgroups> cgroups_;
   ZygoteLink zygote_;
+  std::unique_ptr<os::Pool> resolvers_;     // of names of destinations; made when the first is wanted
   std::unordered_map<std::uint64_t, std::unique_ptr<Sandbox>> sandboxes_;
   std::unordered_map<const ProcessLink*, std::unique_ptr<Process>> processes_;
   std::unordered_map<ProcessId, Process*> by_id_;

@@ -102,6 +102,16 @@ Result<Child> fork_child(Fd socket, const std::function<int(Fd)>& body) {
   return adopt(pid);
 }
 
+void close_all_but(std::vector<int> kept) {
+  std::ranges::sort(kept);
+  unsigned from = STDERR_FILENO + 1;
+  for (const int fd : kept) {
+    if (static_cast<unsigned>(fd) > from) ::close_range(from, static_cast<unsigned>(fd) - 1, 0);
+    from = std::max(from, static_cast<unsigned>(fd) + 1);
+  }
+  ::close_range(from, ~0U, 0);
+}
+
 void end(Child& child) {
   if (child.pid > 0) {
     signal_process(child.pidfd, SIGKILL);

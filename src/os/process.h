@@ -27,11 +27,13 @@ struct Command {
 // Starts a program with `socket` as descriptor 3, /dev/null as 0 and 1, this process's stderr, and nothing else
 // open. Cheap from a large process (vfork).
 [[nodiscard]] Result<Child> spawn(const Command& command, const Fd& socket);
-// Forks and runs `body` with `socket`; for tests, in small single-threaded processes only.
+// Forks and runs `body` with `socket`; in small single-threaded processes only.
 [[nodiscard]] Result<Child> fork_child(Fd socket, const std::function<int(Fd)>& body);
 // Starts a program of somebody else's in a process group of its own and in `folder`: /dev/null as descriptor 0, `output` as 1
 // and 2, `third` as 3 where there is one, nothing else open; no signal blocked, all with their default effect.
 [[nodiscard]] Result<Child> spawn_in_group(const Command& command, const std::string& folder, const Fd& output, const Fd* third = nullptr);
+// In a child that is to keep nothing else: all descriptors but these, and 0 to 2.
+void close_all_but(std::vector<int> kept);
 // Kills it and takes its status, so that nothing of it is left.
 void end(Child& child);
 // The same with its whole process group; the wait status: its own where it had ended already.

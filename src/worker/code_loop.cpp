@@ -66,7 +66,10 @@ CodeLoop::CodeLoop(os::Loop loop, FrameLink link, domain::CodeOrder order, CodeO
       extension_programs_(loop_, [this](const std::string& name, int status) { extension_ended(name, status); }),
       random_(os::random_seed()) {}
 
-CodeLoop::~CodeLoop() { static_cast<void>(program_.end()); }
+CodeLoop::~CodeLoop() {
+  static_cast<void>(program_.end());
+  os::end(outbound_);
+}
 
 CodeLoop::End CodeLoop::run() {
   begun_ = os::monotonic_now();
@@ -98,6 +101,7 @@ Result<void> CodeLoop::start() {
   TRY(port_, CodePort::create(loop_, options_.address, options_.response_max, {.request = asked, .left = left}));
   TRY(output_, CodeOutput::create(loop_, STDERR_FILENO));
   if (!order_.model_socket.empty()) { TRY(models_, ModelBridge::create(loop_, order_.model_socket)); }
+  if (!order_.outbound.empty()) { TRY(outbound_, start_outbound(order_.outbound, std::move(outbound_node_))); }
   TRY_VOID(loop_.watch(link_.control_socket(), os::kReadable, control_port_));
   TRY_VOID(loop_.watch(link_.doorbell(), os::kReadable, bell_port_));
   const auto extensions = find_extensions(options_.extensions, order_.folder + "/extensions");
@@ -345,8 +349,11 @@ Result<std::unique_ptr<CodeLoop>> prepare(int control, std::span<const os::Fd> l
   TRY(os::Ring in, os::open_ring(link[0].get(), 0, link[1].get()));
   TRY(os::Ring out, os::open_ring(link[0].get(), 1, link[2].get()));
   TRY(os::Loop loop, os::Loop::create());
-  return std::make_unique<CodeLoop>(std::move(loop), FrameLink(control, std::move(in), std::move(out)), std::move(order),
-                                    std::move(options), std::move(program));
+  auto code = std::make_unique<CodeLoop>(std::move(loop), FrameLink(control, std::move(in), std::move(out)), std::move(order),
+                                         std::move(options), std::move(program));
+  TRY(os::Fd node, outbound_socket(link));
+  code->ask_at(std::move(node));
+  return code;
 }
 
 [[noreturn]] void run(int control, Result<std::unique_ptr<CodeLoop>> loop) {
@@ -362,7 +369,9 @@ void run_code(int control, std::span<const os::Fd> link, std::string_view order_
   auto order = domain::parse_code_order(order_json);
   if (!order) run(control, fail(order.error()));
   if (order->contract != domain::Contract::lambda) run_http(control, link, std::move(*order));
-  run(control, prepare(control, link, std::move(*order), {}, {}));
+  CodeOptions options;
+  if (order->machine_network) options.address = "127.0.0.1:0";
+  run(control, prepare(control, link, std::move(*order), std::move(options), {}));
 }
 
 void run_forked_code(int control, std::span<const os::Fd> link, const domain::CodeOrder& order, CodeProgram program) {

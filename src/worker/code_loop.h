@@ -34,6 +34,7 @@
 #include "worker/extensions_api.h"
 #include "worker/frame_link.h"
 #include "worker/model_bridge.h"
+#include "worker/outbound.h"
 #include "worker/runtime_api.h"
 
 namespace mayfly::worker {
@@ -60,6 +61,8 @@ class CodeLoop {
   CodeLoop(const CodeLoop&) = delete;
   CodeLoop& operator=(const CodeLoop&) = delete;
 
+  // Before run(): where it asks for connections to the order's destinations.
+  void ask_at(os::Fd node) { outbound_node_ = std::move(node); }
   End run();
 
  private:
@@ -102,6 +105,8 @@ class CodeLoop {
   os::Port control_port_, bell_port_, exit_port_;
   std::unique_ptr<CodePort> port_;
   std::unique_ptr<ModelBridge> models_;                // where it may call models
+  os::Fd outbound_node_;
+  os::Child outbound_;                                 // where it may reach others
   std::unique_ptr<CodeOutput> output_;
   CodeProgram program_;
   ExtensionPrograms extension_programs_;
@@ -116,7 +121,8 @@ class CodeLoop {
 };
 
 // The whole of it, for the process that got a LoadOrder to run code, whatever its contract (worker/http_host.h has the others): `link`
-// is ring, doorbell of the node's frames, doorbell of the replies. Says failed where the order is none.
+// is ring, doorbell of the node's frames, doorbell of the replies, and a socket to ask for connections at where it may (worker/outbound.h).
+// Says failed where the order is none.
 [[noreturn]] void run_code(int control, std::span<const os::Fd> link, std::string_view order_json);
 // The same for a child of a template's host (worker/code_template.h), whose program waits.
 [[noreturn]] void run_forked_code(int control, std::span<const os::Fd> link, const domain::CodeOrder& order, CodeProgram program);

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/personality.h>
 #include <sys/ptrace.h>
@@ -194,6 +195,54 @@ TEST_F(CodeSandboxTest, TheNetworkIsLoopbackAlone) {
       "Operation not permitted, Operation not permitted");
 }
 
+std::string listen_at(const char* host, std::uint16_t port) {
+  const os::Fd server(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const sockaddr_in here = address(host, port);
+  if (const int bound = ::bind(server.get(), reinterpret_cast<const sockaddr*>(&here), sizeof here); bound != 0) return errno_of(bound);
+  return errno_of(::listen(server.get(), 1));
+}
+
+TEST_F(CodeSandboxTest, DestinationsStandOnItsLoopback) {
+  const std::string lines = binds() + "@198.18.1.1\tapi.example\n@10.1.2.3\t\n@2001:db8::1\t\n";
+  EXPECT_EQ(in_sandbox([] {
+    std::string all;
+    for (const char* host : {"198.18.1.1", "10.1.2.3", "127.0.0.1", "198.18.1.2"}) all += listen_at(host, 443) + ", ";
+    for (const char* host : {"198.18.1.2", "10.1.2.4", "192.0.2.1"}) all += connect_to(address(host, 443)) + ", ";
+    return all + shell("getent hosts api.example | tr -s ' '; getent hosts other.example || echo unknown");
+  }, lines), "allowed, allowed, allowed, Cannot assign requested address, Network is unreachable, Network is unreachable, "
+             "Network is unreachable, 198.18.1.1 api.example\nunknown");
+  EXPECT_EQ(in_sandbox([] { return std::string("ran"); }, binds() + "@1.2.3\t\n"), "not set up: '1.2.3' is no address for a sandbox");
+}
+
+// Whoever holds a socket of the machine's network for a program can't make another one of it.
+TEST_F(CodeSandboxTest, WhoCarriesConnectionsCanDoNothingElse) {
+  EXPECT_EQ(in_code_sandbox([] {
+    const os::Fd made(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), other(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const sockaddr_in to = address("127.0.0.1", 9001);
+    const auto* at = reinterpret_cast<const sockaddr*>(&to);
+    if (const auto filtered = apply_outbound_filter(); !filtered) return filtered.error().message;
+    std::string managed;
+    const auto call = [&](const char* what, long returned) { managed += returned < 0 && errno == EPERM ? "" : std::string(what) + " "; };
+    call("connect", ::connect(made.get(), at, sizeof to));
+    call("bind", ::bind(made.get(), at, sizeof to));
+    call("listen", ::listen(made.get(), 1));
+    call("socket", ::socket(AF_INET, SOCK_STREAM, 0));
+    call("fast open", ::sendto(made.get(), "x", 1, MSG_FASTOPEN | MSG_NOSIGNAL, at, sizeof to));
+    call("send to", ::sendto(made.get(), "x", 1, MSG_NOSIGNAL, at, sizeof to));
+    msghdr message{};
+    call("fast open message", ::sendmsg(made.get(), &message, MSG_FASTOPEN | MSG_NOSIGNAL));
+    const int on = 1;
+    call("option", ::setsockopt(made.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on));
+    call("exec", ::execl("/bin/true", "true", nullptr));
+    call("fork", ::syscall(SYS_fork));
+    call("open", ::syscall(SYS_openat, AT_FDCWD, "/etc/hosts", O_RDONLY));
+    call("pidfd_getfd", ::syscall(SYS_pidfd_getfd, 0, 0, 0));
+    call("kill", ::syscall(SYS_kill, 1, 0));
+    call("executable memory", ::mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? -1 : 0);
+    return managed + "done";
+  }), "done");
+}
+
 TEST_F(CodeSandboxTest, ProcShowsItsOwnProcesses) {
   const std::string seen = in_code_sandbox([] {
     if (::access("/proc/self", F_OK) != 0) return std::string("none");
@@ -278,17 +327,21 @@ TEST_F(CodeSandboxTest, ASourceThatIsNotThereIsSaid) {
 
 TEST(Binds, Table) {
   const std::vector<Bind> two{{"/usr", "/usr"}, {"/a b", "/opt/x"}};
-  EXPECT_EQ(read_binds("/usr\t/usr\n/a b\t/opt/x\n"), two);
-  EXPECT_TRUE(read_binds("")->empty());
+  EXPECT_EQ(read_outside("/usr\t/usr\n/a b\t/opt/x\n")->binds, two);
+  EXPECT_TRUE(read_outside("")->binds.empty());
+  const std::vector<Host> hosts{{"198.18.1.1", "api.example.com"}, {"2001:db8::1", ""}};
+  EXPECT_EQ(read_outside("@198.18.1.1\tapi.example.com\n/usr\t/usr\n@2001:db8::1\t\n")->hosts, hosts);
+  for (const char* text : {"@\t\n", "@\ta\n", "@198.18.1.1\n", "@198.18.1.1\ta b\n", "@198.18.1.1 \ta\n", "@198.18.1.1\ta\tb\n"})
+    EXPECT_FALSE(read_outside(text)) << text;
   for (const char* text : {"/a\t/b", "/a\n", "\t/b\n", "a\t/b\n", "/a\tb\n", "/a\t/\n", "/a\t\n", "/a\t/b/../c\n", "/a\t/b/\n",
                            "/a\t/b//c\n", "/a\t/./b\n", "/a\t/proc\n", "/a\t/proc/1\n",
                            "/a\t/dev/sda\n", "/a\t/tmp/x\n", "/a\t/b\t/c\n", "/a\t/..\n"})
-    EXPECT_FALSE(read_binds(text)) << text;
-  EXPECT_TRUE(read_binds("/a\t/process\n/a\t/devices\n/a\t/tmp2\n/a\t/b..c\n"));
+    EXPECT_FALSE(read_outside(text)) << text;
+  EXPECT_TRUE(read_outside("/a\t/process\n/a\t/devices\n/a\t/tmp2\n/a\t/b..c\n"));
   std::string many;
   for (std::size_t i = 0; i < kBindsMax; ++i) many += "/a\t/b\n";
-  EXPECT_TRUE(read_binds(many));
-  EXPECT_FALSE(read_binds(many + "/a\t/b\n"));
+  EXPECT_TRUE(read_outside(many));
+  EXPECT_FALSE(read_outside(many + "/a\t/b\n"));
 }
 
 }  // namespace

@@ -27,6 +27,7 @@
 #include "worker/code_output.h"
 #include "worker/code_program.h"
 #include "worker/node_control.h"
+#include "worker/outbound.h"
 
 namespace mayfly::worker {
 namespace {
@@ -35,23 +36,12 @@ using domain::MessageKind;
 using namespace std::chrono_literals;
 
 constexpr std::size_t kTextMax = 4096;
-constexpr std::size_t kLinkFds = 4;  // control socket, ring, two doorbells
+constexpr std::size_t kLinkFds = 4;  // control socket, ring, two doorbells; and one to ask for connections at, where it may
 
 std::uint64_t ns(Duration d) { return static_cast<std::uint64_t>(d.count()); }
 
 [[noreturn]] void refuse(int control, const Error& error) {
   ::_exit(say_failed(control, error) ? 0 : 1);
-}
-
-// The template's own are none of a child's business: a copy of them would hide the template's end.
-void close_all_but(std::vector<int> kept) {
-  std::ranges::sort(kept);
-  unsigned from = STDERR_FILENO + 1;
-  for (const int fd : kept) {
-    if (static_cast<unsigned>(fd) > from) ::close_range(from, static_cast<unsigned>(fd) - 1, 0);
-    from = static_cast<unsigned>(fd) + 1;
-  }
-  ::close_range(from, ~0U, 0);
 }
 
 // The node moves this host and its program into their control group, and says so.
@@ -86,8 +76,8 @@ void await_placed(int control) {
 
 class CodeTemplate {
  public:
-  CodeTemplate(os::Loop loop, os::Fd& control, domain::CodeOrder order)
-      : loop_(std::move(loop)), control_(control), order_(std::move(order)) {}
+  CodeTemplate(os::Loop loop, os::Fd& control, domain::CodeOrder order, os::Fd outbound)
+      : loop_(std::move(loop)), control_(control), order_(std::move(order)), outbound_node_(std::move(outbound)) {}
 
   [[noreturn]] void run() {
     if (const auto started = start(); !started) refuse(control_.get(), started.error());
@@ -101,6 +91,7 @@ class CodeTemplate {
   Result<void> start() {
     TRY(auto pair, os::make_packet_pair());
     socket_ = std::move(pair.first);
+    if (!order_.outbound.empty()) { TRY(outbound_, start_outbound(order_.outbound, std::move(outbound_node_))); }
     TRY(output_, CodeOutput::create(loop_, STDERR_FILENO));
     os::Command command = command_of(order_, "");
     command.arguments.emplace_back("template");
@@ -122,6 +113,7 @@ class CodeTemplate {
       refuse(control_.get(), {Code::unimplemented, text.empty() ? "the program ended while it imported the handler's module" : text});
     }
     told_ = true;
+    os::end(outbound_);  // its fork listens there from now on
     const domain::ReadyMessage ready{.threads = 1, .load_ns = ns(os::monotonic_now() - begun_),
                                      .cpu_ns = ns(os::process_cpu_now() + os::process_cpu(program_.pid))};
     if (!os::send_packet(control_.get(), os::bytes_of(ready))) end();
@@ -135,7 +127,8 @@ class CodeTemplate {
     if (!packet || packet->size < sizeof head) end();
     std::memcpy(&head, bytes.data(), sizeof head);
     if (head.kind == MessageKind::stop) end();
-    if (head.kind == MessageKind::fork && packet->fds.size() == kLinkFds) forks_.push_back(std::move(packet->fds));
+    const std::size_t expected = kLinkFds + (order_.outbound.empty() ? 0 : 1);
+    if (head.kind == MessageKind::fork && packet->fds.size() == expected) forks_.push_back(std::move(packet->fds));
   }
 
   [[noreturn]] void end() {
@@ -148,7 +141,7 @@ class CodeTemplate {
     if (::syscall(SYS_clone, CLONE_PARENT | SIGCHLD, nullptr, nullptr, nullptr, nullptr) != 0) return;  // or no room: its socket closes
     std::vector<int> kept{socket_.get()};
     for (const os::Fd& fd : link) kept.push_back(fd.get());
-    close_all_but(std::move(kept));
+    os::close_all_but(std::move(kept));  // the template's own are none of its business: a copy would hide the template's end
     be_instance(std::move(link), std::move(socket_), order_);
   }
 
@@ -156,7 +149,8 @@ class CodeTemplate {
   os::Fd& control_;
   const domain::CodeOrder order_;
   const Instant begun_ = os::monotonic_now();
-  os::Fd socket_;
+  os::Fd socket_, outbound_node_;
+  os::Child outbound_;                             // while the module is imported
   std::unique_ptr<CodeOutput> output_;
   os::Child program_;
   os::Port control_port_{[this] { hear_node(); }}, socket_port_{[this] { hear_program(); }};
@@ -166,13 +160,13 @@ class CodeTemplate {
 
 }  // namespace
 
-void run_code_template(os::Fd& control, std::string_view order_json) {
+void run_code_template(os::Fd& control, std::string_view order_json, os::Fd outbound) {
   ::signal(domain::kCancelSignal, SIG_IGN);
   auto order = domain::parse_code_order(order_json);
   if (!order) refuse(control.get(), order.error());
   auto loop = os::Loop::create();
   if (!loop) refuse(control.get(), loop.error());
-  CodeTemplate(std::move(*loop), control, std::move(*order)).run();
+  CodeTemplate(std::move(*loop), control, std::move(*order), std::move(outbound)).run();
 }
 
 }  // namespace mayfly::worker

@@ -13,7 +13,8 @@
 
 namespace mayfly::worker {
 
-// For the process that got a LoadOrder to be a template of code.
-[[noreturn]] void run_code_template(os::Fd& control, std::string_view order_json);
+// For the process that got a LoadOrder to be a template of code. `outbound`: where it asks for connections that the module makes at import,
+// if it may; its forks have a socket of their own.
+[[noreturn]] void run_code_template(os::Fd& control, std::string_view order_json, os::Fd outbound = {});
 
 }  // namespace mayfly::worker

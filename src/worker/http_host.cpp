@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "domain/link.h"
+#include "domain/network.h"
 #include "os/clock.h"
 #include "worker/code_environment.h"
 #include "worker/code_program.h"
@@ -34,7 +35,10 @@ HttpHost::HttpHost(os::Loop loop, FrameLink link, domain::CodeOrder order, HttpH
       }),
       bell_port_([this] { take_frames(); }), exit_port_([this] { program_ended(); }) {}
 
-HttpHost::~HttpHost() { os::end_group(child_); }
+HttpHost::~HttpHost() {
+  os::end_group(child_);
+  os::end(outbound_);
+}
 
 HttpHost::End HttpHost::run() {
   begun_ = os::monotonic_now();
@@ -71,6 +75,7 @@ Result<void> HttpHost::start() {
   for (std::size_t i = 1; i < arguments.size(); ++i) command.arguments.push_back(argument_text(arguments[i]));
   command.environment = http_environment(order_, options_.port);
   forward_ = std::make_unique<HttpForward>(loop_, "127.0.0.1:" + std::to_string(options_.port), options_.answer_max);
+  if (!order_.outbound.empty()) { TRY(outbound_, start_outbound(order_.outbound, std::move(outbound_node_))); }
   TRY(output_, CodeOutput::create(loop_, STDERR_FILENO));
   auto child = os::spawn_in_group(command, order_.folder, output_->far());
   output_->forget_far();
@@ -270,14 +275,31 @@ Duration HttpHost::cpu_now() {
   return os::process_cpu_now() + code_cpu_;
 }
 
+namespace {
+
+// Where the loopback is shared with others, any port that is free now: the program binds it, and says so where it can't.
+HttpHostOptions options_for(const domain::CodeOrder& order) {
+  HttpHostOptions options;
+  if (!order.machine_network) return options;
+  const auto free = os::Listener::create("127.0.0.1:0");
+  const auto address = free ? domain::parse_destination(free->address()) : fail(free.error());
+  if (address) options.port = address->port;
+  return options;
+}
+
+}  // namespace
+
 void run_http(int control, std::span<const os::Fd> link, domain::CodeOrder order) {
   const auto prepare = [&]() -> Result<std::unique_ptr<HttpHost>> {
     if (link.size() < 3) return fail(Code::internal, "an order to run code without its rings");
     TRY(os::Ring in, os::open_ring(link[0].get(), 0, link[1].get()));
     TRY(os::Ring out, os::open_ring(link[0].get(), 1, link[2].get()));
     TRY(os::Loop loop, os::Loop::create());
-    return std::make_unique<HttpHost>(std::move(loop), FrameLink(control, std::move(in), std::move(out)), std::move(order),
-                                      HttpHostOptions{});
+    const HttpHostOptions http = options_for(order);
+    auto made = std::make_unique<HttpHost>(std::move(loop), FrameLink(control, std::move(in), std::move(out)), std::move(order), http);
+    TRY(os::Fd node, outbound_socket(link));
+    made->ask_at(std::move(node));
+    return made;
   };
   ::signal(domain::kCancelSignal, SIG_IGN);  // it comes beside a cancel frame, which is read in time here
   const auto host = prepare();

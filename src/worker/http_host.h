@@ -26,6 +26,7 @@
 #include "worker/code_output.h"
 #include "worker/frame_link.h"
 #include "worker/http_forward.h"
+#include "worker/outbound.h"
 
 namespace mayfly::worker {
 
@@ -45,6 +46,7 @@ class HttpHost {
   HttpHost(const HttpHost&) = delete;
   HttpHost& operator=(const HttpHost&) = delete;
 
+  void ask_at(os::Fd node) { outbound_node_ = std::move(node); }  // as of CodeLoop
   End run();
 
  private:
@@ -80,6 +82,8 @@ class HttpHost {
   std::optional<AzureApp> azure_;
   std::unique_ptr<HttpForward> forward_;
   std::unique_ptr<CodeOutput> output_;
+  os::Fd outbound_node_;
+  os::Child outbound_;
   os::Child child_;
   Instant begun_{};
   std::map<std::uint64_t, Call> calls_;                // by ticket

@@ -24,6 +24,7 @@
 #include "worker/made_up.h"
 #include "worker/model.h"
 #include "worker/node_control.h"
+#include "worker/outbound.h"
 #include "worker/probe.h"
 #include "worker/run_watch.h"
 #include "worker/seccomp.h"
@@ -201,10 +202,11 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
   Received got = receive_order(control.get());
   const Instant begun = os::monotonic_now();
   const LoadOrder& order = got.order;
-  if (order.role == Role::code) run_code(control.get(), std::span(got.fds).first(3), got.labels);
+  if (order.role == Role::code) run_code(control.get(), got.fds, got.labels);
   if (order.role == Role::code_template) {
+    os::Fd outbound = got.fds.size() > kLinkOutbound ? std::move(got.fds[kLinkOutbound]) : os::Fd();
     got.fds.clear();
-    run_code_template(control, got.labels);
+    run_code_template(control, got.labels, std::move(outbound));
   }
   if (order.role == Role::unpack) {
     const auto unpacked = unpack_archive(domain::kArchivePlace, domain::kPackagePlace, {.bytes_max = order.output_size_max});

@@ -25,6 +25,7 @@
 
 #include "domain/link.h"
 #include "worker/detail/check.h"
+#include "worker/detail/own_network.h"
 #include "worker/detail/root.h"
 #include "worker/seccomp.h"
 
@@ -112,6 +113,7 @@ Result<void> place_descriptors(std::array<int, 4> fds) {
     TRY_VOID(apply_limits(plan.memory_max));
     TRY_VOID(check(::dup2(kLogAt, STDOUT_FILENO), "dup2"));
     TRY_VOID(check(::dup2(kLogAt, STDERR_FILENO), "dup2"));
+    if (plan.machine_network) leave_abstract_sockets(kLogAt);
     TRY_VOID(check(::close_range(kControlAt + 1, ~0U, 0), "close_range"));
     return plan.binds.empty() ? apply_common_filter() : apply_code_filter();
   };
@@ -170,6 +172,7 @@ Result<void> prepare_init(const SandboxPlan& plan, bool two_ids) {
   OutsideTrees outside;
   if (code) {
     TRY(outside, open_outside(plan.binds));
+    if (!plan.machine_network) TRY_VOID(raise_loopback(plan.hosts));
   }
   if (two_ids) {
     TRY_VOID(check(::setgroups(0, nullptr), "setgroups"));
@@ -178,8 +181,8 @@ Result<void> prepare_init(const SandboxPlan& plan, bool two_ids) {
   ::prctl(PR_SET_NAME, "mayfly-init");
   TRY_VOID(check(::sethostname("mayfly", 6), "sethostname"));
   ::umask(code ? 0022 : 0077);
-  TRY_VOID(code ? build_code_root(outside, kProcessId, kLogAt) : build_blank_root(kProcessId));
-  if (code) TRY_VOID(raise_loopback());
+  const CodeRoot root{.owner = kProcessId, .log = kLogAt, .hosts = plan.hosts, .machine_network = plan.machine_network};
+  TRY_VOID(code ? build_code_root(outside, root) : build_blank_root(kProcessId));
   return forbid_privileges();
 }
 
@@ -241,13 +244,14 @@ OutsideIds find_outside_ids() {
 }
 
 Result<int> make_sandbox(SandboxPlan plan, const OutsideIds& ids, const ProcessEntry& entry) {
-  constexpr std::uint64_t kNamespaces = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+  const std::uint64_t namespaces = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS |
+                                    (plan.machine_network ? 0 : CLONE_NEWNET);
   int start[2];
   if (::pipe2(start, O_CLOEXEC) != 0) return fail(os::os_error("pipe2"));
   os::Fd start_read(start[0]), start_write(start[1]);
   const bool two_ids = ids.count > 0;
-  int pid = clone_with(kNamespaces | CLONE_NEWCGROUP);
-  if (pid < 0 && (errno == EINVAL || errno == EPERM)) pid = clone_with(kNamespaces);
+  int pid = clone_with(namespaces | CLONE_NEWCGROUP);
+  if (pid < 0 && (errno == EINVAL || errno == EPERM)) pid = clone_with(namespaces);
   if (pid == 0) {
     start_write.reset();  // so that a zygote that ends here is noticed
     start_init(plan, start_read.get(), two_ids, entry);

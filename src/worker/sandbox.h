@@ -1,5 +1,7 @@
 // One sandbox: new user, pid, mount, network, IPC, UTS and (where the kernel has them) cgroup namespaces;
 // a root that holds an empty read-only directory tree and a small /tmp, nothing else; no capability; no way to gain one.
+// Where the node says so, a program's network is the machine's instead; abstract unix sockets of the machine stay out of reach where
+// the kernel has Landlock's scopes (6.12), and a line of its log says where it has not.
 // With binds it is a code sandbox instead: its root lets a program run (worker/detail/root.h), its filter is wider (worker/seccomp.h).
 // Called by the zygote, which is single-threaded: what it has in memory (the engine) is what the sandbox starts with.
 //
@@ -26,6 +28,8 @@ struct SandboxPlan {
   std::uint64_t memory_max = 0;     // bytes of private memory (RLIMIT_DATA); 0: a cgroup limits it
   os::Fd control, status, log;      // of the blank process, of init, and its stdout and stderr
   std::vector<Bind> binds;          // what a program in it sees of the outside; none: a blank sandbox, in which none can run
+  std::vector<Host> hosts;          // addresses of its own network beside 127.0.0.1, and their names
+  bool machine_network = false;     // it has no network of its own
 };
 
 // The user and group ids outside that a sandbox's own ids stand for.

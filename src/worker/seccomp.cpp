@@ -79,8 +79,16 @@ constexpr Named kTellingFiles[] = {CALL(open), CALL(openat), CALL(creat), CALL(u
 constexpr Named kTellingClone[] = {CALL(clone)};
 #undef CALL
 
-enum class Filter { common, instance, instance_threads, template_, job, code };
-constexpr std::size_t kFilters = 6;
+// Of who holds sockets of the machine's network, for a program: no call by which one becomes something else.
+constexpr int kCarrying[] = {
+    SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(close), SCMP_SYS(recvmsg), SCMP_SYS(recvfrom), SCMP_SYS(accept4), SCMP_SYS(shutdown),
+    SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_pwait2), SCMP_SYS(clock_gettime), SCMP_SYS(futex),
+    SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall),
+    SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(sched_yield), SCMP_SYS(getrandom),
+};
+
+enum class Filter { common, instance, instance_threads, template_, job, code, outbound };
+constexpr std::size_t kFilters = 7;
 using Program = std::vector<sock_filter>;
 
 // Prepared in the zygote and inherited by every fork; the contract (seccomp.h) has no place to hand them on.
@@ -225,8 +233,25 @@ Result<Program> build_code() {
   return with_newer_calls_missing(program);
 }
 
+Result<Program> build_outbound() {
+  Builder builder;
+  builder.allow(kCarrying);
+#ifdef __SANITIZE_ADDRESS__
+  constexpr int kSanitizers[] = {SCMP_SYS(pipe), SCMP_SYS(pipe2), SCMP_SYS(sigaltstack), SCMP_SYS(rt_sigaction), SCMP_SYS(rt_sigprocmask)};
+  builder.allow(kSanitizers);
+#endif
+  builder.add(SCMP_ACT_ALLOW, SCMP_SYS(mmap), when(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+  builder.add(SCMP_ACT_ALLOW, SCMP_SYS(mprotect), when(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+  // To nobody but the peer: an address would connect (TCP Fast Open).
+  builder.add(SCMP_ACT_ALLOW, SCMP_SYS(sendto), when(3, SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0), when(4, SCMP_CMP_EQ, 0));
+  builder.add(SCMP_ACT_ALLOW, SCMP_SYS(sendmsg), when(2, SCMP_CMP_MASKED_EQ, MSG_FASTOPEN, 0));
+  builder.add(SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), equals(1, SOL_SOCKET), equals(2, SO_LINGER));
+  return builder.finish();
+}
+
 Result<Program> build(Filter filter) {
   if (filter == Filter::code) return build_code();
+  if (filter == Filter::outbound) return build_outbound();
   constexpr int kTighten[] = {SCMP_SYS(seccomp)};
   Builder builder;
   builder.allow(kEverybody);
@@ -298,6 +323,8 @@ Result<void> apply_common_filter() {
 }
 
 Result<void> apply_code_filter() { return install(Filter::code); }
+
+Result<void> apply_outbound_filter() { return install(Filter::outbound); }
 
 Result<void> apply_role_filter(domain::Role role, int threads) {
   switch (role) {

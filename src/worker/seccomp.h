@@ -13,6 +13,8 @@ namespace mayfly::worker {
 // The same for a code sandbox: what programs in any language need, and nothing that is for another namespace, another process's
 // memory or the kernel's insides. It stays on in whatever they exec. What is denied is not logged: exec forgets who would.
 [[nodiscard]] Result<void> apply_code_filter();
+// For the process that carries connections of a code sandbox to the outside (worker/outbound.h): it moves bytes and accepts, no more.
+[[nodiscard]] Result<void> apply_outbound_filter();
 // Tightens further for the role it was given. Filters only ever add up. threads: of the engine, as ordered; an
 // instance with one may not make more.
 [[nodiscard]] Result<void> apply_role_filter(domain::Role role, int threads = 1);

@@ -62,9 +62,10 @@ class Zygote {
   Result<int> follow(const domain::SandboxOrder& order, std::span<const std::byte> behind, std::vector<os::Fd>& fds) {
     if (order.head.kind != domain::MessageKind::make_sandbox || order.head.size != behind.size() || fds.size() != 3)
       return fail(Code::internal, "the zygote did not understand an order");
-    TRY(auto binds, read_binds({reinterpret_cast<const char*>(behind.data()), behind.size()}));
+    TRY(auto outside, read_outside({reinterpret_cast<const char*>(behind.data()), behind.size()}));
     return make_sandbox({.number = order.sandbox, .memory_max = order.memory_max, .control = std::move(fds[0]),
-                         .status = std::move(fds[1]), .log = std::move(fds[2]), .binds = std::move(binds)},
+                         .status = std::move(fds[1]), .log = std::move(fds[2]), .binds = std::move(outside.binds),
+                         .hosts = std::move(outside.hosts), .machine_network = order.machine_network != 0},
                         ids_, entry_);
   }
 

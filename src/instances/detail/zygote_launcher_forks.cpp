@@ -22,10 +22,14 @@ Result<ZygoteLauncher::Process*> ZygoteLauncher::make_fork(Process& parent) {
   std::vector<int> descriptors = child.link->ring_descriptors();
   descriptors.insert(descriptors.begin(), child.link->far_control());
   const domain::ForkOrder order;
-  if (const auto said = parent.link->say(os::bytes_of(order), descriptors); !said) {
+  auto said = open_outbound(child, parent.destinations);
+  if (child.outbound) descriptors.push_back(child.outbound->far());
+  if (said) said = parent.link->say(os::bytes_of(order), descriptors);
+  if (!said) {
     forget(child);
     return fail(said.error());
   }
+  if (child.outbound) child.outbound->forget_far();
   child.link->forget_far_control();
   child.link->forget_ring_memory();
   child.forked = true;
@@ -121,10 +125,12 @@ void ZygoteLauncher::make_spares() {
 void ZygoteLauncher::tell_held_order(Process& process) {
   if (process.stage != Stage::starting || process.held_order.empty()) return;
   const std::string message = std::exchange(process.held_order, {});
-  const auto descriptors = process.forked ? std::vector<int>{} : process.link->ring_descriptors();  // a fork has had them
+  auto descriptors = process.forked ? std::vector<int>{} : process.link->ring_descriptors();  // a fork has had them
+  if (!process.forked && process.outbound) descriptors.push_back(process.outbound->far());
   if (!process.link->say(std::as_bytes(std::span(message)), descriptors))
     return end(process, "its order could not be sent");
   process.link->forget_ring_memory();
+  if (process.outbound) process.outbound->forget_far();
 }
 
 }  // namespace mayfly::instances

@@ -15,6 +15,8 @@ using namespace std::chrono_literals;
 
 constexpr Duration kRefillWait = 5ms;             // after a start: neither it nor its first answer is to wait for what the next will need
 constexpr std::size_t kSpareLinks = 4;
+constexpr int kResolvers = 4;
+constexpr std::size_t kNamesWaitingMax = 256;
 constexpr Duration kBlankMax = 10s;               // of a blank sandbox, to say hello
 constexpr Duration kJobEndMax = 5s;               // from a job's result to its end
 
@@ -46,8 +48,19 @@ Result<ZygoteLauncher::Process*> ZygoteLauncher::make_process(Sandbox* sandbox) 
   return raw;
 }
 
+// A way out for code, whose host asks there.
+Result<void> ZygoteLauncher::open_outbound(Process& process, std::vector<std::string> destinations) {
+  if (destinations.empty()) return {};
+  if (!resolvers_) resolvers_ = std::make_unique<os::Pool>(loop_, kResolvers, kNamesWaitingMax);
+  TRY(auto parsed, domain::parse_destinations(destinations));
+  TRY(process.outbound, OutboundDoor::create(loop_, {*resolvers_, std::move(parsed), network_rules(),
+                                                     [log = process.sandbox->log.get()](std::string_view line) { log->say(line); }}));
+  process.destinations = std::move(destinations);
+  return {};
+}
+
 // With binds it is one for code: see domain::SandboxOrder.
-Result<ZygoteLauncher::Process*> ZygoteLauncher::order_sandbox(const std::string& binds, Bytes memory_by_rlimit) {
+Result<ZygoteLauncher::Process*> ZygoteLauncher::order_sandbox(domain::SandboxOrder order, const std::string& binds) {
   TRY(auto status, os::make_packet_pair());
   TRY(auto pipe, os::make_pipe());
   auto sandbox = std::make_unique<Sandbox>();
@@ -69,7 +82,8 @@ Result<ZygoteLauncher::Process*> ZygoteLauncher::order_sandbox(const std::string
   process->deadline = loop_.after(kBlankMax, [this, process] {
     end(*process, "a blank sandbox did not come up within " + to_text(kBlankMax));
   });
-  zygote_.make({.order = {.sandbox = raw->number, .memory_max = memory_by_rlimit.count}, .control = std::move(control),
+  order.sandbox = raw->number;
+  zygote_.make({.order = order, .control = std::move(control),
                 .status = std::move(status.second), .log = std::move(pipe.second), .binds = binds});
   return process;
 }

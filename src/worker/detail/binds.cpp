@@ -32,20 +32,36 @@ bool is_target(std::string_view path) {
   });
 }
 
+// What goes into /etc/hosts as it is.
+bool is_host(const Host& host) {
+  const auto plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == ':';
+  };
+  return !host.address.empty() && std::ranges::all_of(host.address, plain) && std::ranges::all_of(host.name, plain);
+}
+
 }  // namespace
 
-Result<std::vector<Bind>> read_binds(std::string_view text) {
+Result<Outside> read_outside(std::string_view text) {
   if (text.size() > kBindsTextMax)
     return fail(Code::invalid_argument, "the binds of a sandbox take " + std::to_string(text.size()) + " bytes, at most " +
                                             std::to_string(kBindsTextMax));
-  std::vector<Bind> binds;
+  Outside outside;
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
     const std::string_view line = text.substr(0, end);
     const std::size_t tab = line.find('\t');
     if (end == std::string_view::npos || tab == std::string_view::npos)
       return fail(Code::invalid_argument, "a bind is a line SOURCE<tab>TARGET, not '" + std::string(line.substr(0, 200)) + "'");
-    if (binds.size() == kBindsMax)
+    if (line.starts_with('@')) {
+      outside.hosts.push_back({std::string(line.substr(1, tab - 1)), std::string(line.substr(tab + 1))});
+      if (!is_host(outside.hosts.back()) || outside.hosts.size() > kBindsMax)
+        return fail(Code::invalid_argument,
+                    "an address of a sandbox is a line @ADDRESS<tab>NAME, not '" + std::string(line.substr(0, 200)) + "'");
+      text.remove_prefix(end + 1);
+      continue;
+    }
+    if (outside.binds.size() == kBindsMax)
       return fail(Code::invalid_argument, "a sandbox takes at most " + std::to_string(kBindsMax) + " binds");
     constexpr std::string_view kWritable = "\trw";
     Bind bind{.source = std::string(line.substr(0, tab)), .target = std::string(line.substr(tab + 1))};
@@ -56,10 +72,10 @@ Result<std::vector<Bind>> read_binds(std::string_view text) {
     if (!is_target(bind.target))
       return fail(Code::invalid_argument, "the target of a bind is an absolute path without '..', and not /, /proc, /dev or /tmp nor "
                                           "below these, not '" + bind.target + "'");
-    binds.push_back(std::move(bind));
+    outside.binds.push_back(std::move(bind));
     text.remove_prefix(end + 1);
   }
-  return binds;
+  return outside;
 }
 
 }  // namespace mayfly::worker

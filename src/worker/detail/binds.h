@@ -1,6 +1,8 @@
 // What of the outside a code sandbox sees, as the node orders it: a line each, "SOURCE\tTARGET\n", behind a SandboxOrder
 // (domain/link.h); read-only, unless "\trw" follows the target. Sources are the node's own choice and only have to be absolute.
 // Targets are looked at: each is absolute and plain (no "..", no empty part), and leaves /, /proc, /dev and /tmp to the sandbox.
+//
+// Among them, what its own network is to have, "@ADDRESS\tNAME\n": an address of its loopback, and what /etc/hosts calls it; "" for none.
 #pragma once
 #include <cstddef>
 #include <string>
@@ -20,6 +22,16 @@ struct Bind {
   bool operator==(const Bind&) const = default;
 };
 
-[[nodiscard]] Result<std::vector<Bind>> read_binds(std::string_view text);
+struct Host {
+  std::string address, name;
+  bool operator==(const Host&) const = default;
+};
+
+struct Outside {
+  std::vector<Bind> binds;
+  std::vector<Host> hosts;
+};
+
+[[nodiscard]] Result<Outside> read_outside(std::string_view text);
 
 }  // namespace mayfly::worker

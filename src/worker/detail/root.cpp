@@ -1,10 +1,7 @@
 #include "worker/detail/root.h"
 
 #include <fcntl.h>
-#include <net/if.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -83,14 +80,18 @@ Result<void> write_file(const std::string& path, std::string_view text) {
   return check(::write(file.get(), text.data(), text.size()), "write", path);
 }
 
-Result<void> write_etc(std::uint32_t owner) {
-  const std::string id = std::to_string(owner);
+Result<void> write_etc(const CodeRoot& plan) {
+  const std::string id = std::to_string(plan.owner);
   TRY_VOID(write_file("/etc/passwd", "root:x:0:0:root:/:/usr/sbin/nologin\nsbx_user1051:x:" + id + ":" + id + "::/tmp:/usr/sbin/nologin\n"
                                      "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"));
   TRY_VOID(write_file("/etc/group", "root:x:0:\nsbx_user1051:x:" + id + ":\nnogroup:x:65534:\n"));
-  TRY_VOID(write_file("/etc/hosts", "127.0.0.1 localhost mayfly sandbox.localdomain sandbox\n::1 localhost ip6-localhost\n"));
+  std::string hosts = "127.0.0.1 localhost mayfly sandbox.localdomain sandbox\n::1 localhost ip6-localhost\n";
+  for (const Host& host : plan.hosts)
+    if (!host.name.empty()) hosts += host.address + " " + host.name + "\n";
+  TRY_VOID(write_file("/etc/hosts", hosts));
   TRY_VOID(write_file("/etc/resolv.conf", ""));
-  return write_file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\nprotocols: files\n");
+  return write_file("/etc/nsswitch.conf", std::string("passwd: files\ngroup: files\nshadow: files\nservices: files\nprotocols: files\n") +
+                                              (plan.machine_network ? "hosts: files dns\n" : "hosts: files\n"));
 }
 
 // A container's own /proc may have parts covered; then the kernel lets nobody in it mount a whole one.
@@ -140,27 +141,17 @@ Result<OutsideTrees> open_outside(const std::vector<Bind>& binds) {
   return outside;
 }
 
-Result<void> build_code_root(const OutsideTrees& outside, std::uint32_t owner, int log) {
+Result<void> build_code_root(const OutsideTrees& outside, const CodeRoot& plan) {
   TRY_VOID(cover("size=1m,nr_inodes=16384,mode=0755"));
-  TRY_VOID(mount_proc(log));  // where the outside's is seen still: the kernel compares
+  TRY_VOID(mount_proc(plan.log));  // where the outside's is seen still: the kernel compares
   TRY_VOID(enter());
   // From here on no path leads outside, whatever links the bound trees hold.
-  TRY_VOID(mount_memory("/tmp", MS_NOSUID | MS_NODEV, "size=512m,nr_inodes=16384,mode=0700", owner));
-  TRY_VOID(write_etc(owner));
+  TRY_VOID(mount_memory("/tmp", MS_NOSUID | MS_NODEV, "size=512m,nr_inodes=16384,mode=0700", plan.owner));
+  TRY_VOID(write_etc(plan));
   for (const auto& link : outside.links) TRY_VOID(check(::symlink(link.to.c_str(), link.path.c_str()), "symlink", link.path));
   for (const auto& tree : outside.trees) TRY_VOID(attach(tree));
-  TRY_VOID(add_to_dev(owner));
+  TRY_VOID(add_to_dev(plan.owner));
   return close_root();
-}
-
-Result<void> raise_loopback() {
-  const os::Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (!socket) return fail(os::os_error("socket"));
-  ifreq loopback{};
-  std::memcpy(loopback.ifr_name, "lo", sizeof "lo");
-  TRY_VOID(check(::ioctl(socket.get(), SIOCGIFFLAGS, &loopback), "SIOCGIFFLAGS", "lo"));
-  loopback.ifr_flags = static_cast<short>(loopback.ifr_flags | IFF_UP);
-  return check(::ioctl(socket.get(), SIOCSIFFLAGS, &loopback), "SIOCSIFFLAGS", "lo");
 }
 
 }  // namespace mayfly::worker

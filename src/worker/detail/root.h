@@ -3,7 +3,7 @@
 //
 // blank: an empty tree with a small /tmp. code: lets a program run. It sees what is bound (read-only unless the node says
 // otherwise, without setuid and devices), a /tmp and /dev/shm of its own, the harmless devices, /proc of its own pid namespace, and
-// the few files of /etc that programs ask for. A program in it talks to itself on 127.0.0.1; there is no other address.
+// the few files of /etc that programs ask for. Which addresses there are is its network's (own_network.h).
 #pragma once
 #include <cstdint>
 #include <string>
@@ -27,8 +27,12 @@ struct OutsideTrees {
 };
 // Called while the process still has the outside's ids: those may enter folders that the sandbox's own may not.
 [[nodiscard]] Result<OutsideTrees> open_outside(const std::vector<Bind>& binds);
-// log: a descriptor, for what the sandbox has to do without.
-[[nodiscard]] Result<void> build_code_root(const OutsideTrees& outside, std::uint32_t owner, int log);
-[[nodiscard]] Result<void> raise_loopback();
+struct CodeRoot {
+  std::uint32_t owner = 0;
+  int log = -1;                    // a descriptor, for what the sandbox has to do without
+  const std::vector<Host>& hosts;  // for /etc/hosts
+  bool machine_network = false;    // names are looked up as the machine does
+};
+[[nodiscard]] Result<void> build_code_root(const OutsideTrees& outside, const CodeRoot& plan);
 
 }  // namespace mayfly::worker
