@@ -164,6 +164,13 @@ def test_http_client(world):
     check(world.ask("url", url=f"http://{world.name}:{world.port}/x") == "hello from outside to /x", "so does urllib")
 
 
+def test_requests(world):
+    seen = world.ask("requests_get", url=f"http://{world.name}:{world.port}/requests")
+    if seen is None:
+        return languages.without("requests (pip's)")
+    check(seen == "hello from outside to /requests", "requests, on urllib3, reaches it", seen)
+
+
 def test_asyncio(world):
     seen = world.ask("asynchronous", times=40)
     check(seen == ["hello from outside to /hello"] * 40, "forty connections of an event loop at a time", seen)
@@ -225,6 +232,16 @@ def test_a_flood(world):
     seen = world.ask("many", times=900)
     check(world.servers["web"].accepted - before <= 900, f"900 connections at a time: {world.servers['web'].accepted - before} arrived", seen)
     check(world.ask("get")["status"] == 200, "and the next is made")
+
+
+def test_who_ends_what_carries_its_connections(world):
+    world.deploy_network("killer", [f"{world.name}:{world.port}"])
+    host, port = world.node.host.split(":")
+    seen = world.ask("kill_others", "killer", others=[[world.name, world.port], [host, int(port)], ["192.0.2.1", 80]])
+    check(seen == [True, "ConnectionRefusedError ECONNREFUSED", "ConnectionRefusedError ECONNREFUSED", "OSError ENETUNREACH"],
+          "has no network left, and no other one", seen)
+    check(world.ask("get", "killer", host="127.0.0.1") != "", "the instance goes on")
+    check(world.ask("get")["status"] == 200, "and so do others")
 
 
 def test_low_ports_are_its_own(world):
@@ -382,6 +399,40 @@ func main() {
     check(reply.body == b"hello from outside to /go", "Go's net/http, with its own resolver, reaches it", reply)
     reply = world.node.send("GET", "/functions/go?url=http://192.0.2.1/")
     check(b"network is unreachable" in reply.body, "and is told what it can't", reply)
+
+
+def test_java(world):
+    if not shutil.which("javac"):
+        return languages.without("JDK")
+    source = world.folder / "java-source"
+    source.mkdir()
+    (source / "Server.java").write_text("""import com.sun.net.httpserver.HttpServer;
+import java.net.*;
+import java.net.http.*;
+public class Server {
+  static String get(String url) {
+    try {
+      return HttpClient.newHttpClient().send(HttpRequest.newBuilder(URI.create(url)).build(), HttpResponse.BodyHandlers.ofString()).body();
+    } catch (Exception error) { return String.valueOf(error) + " " + error.getCause(); }
+  }
+  public static void main(String[] arguments) throws Exception {
+    HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", Integer.parseInt(System.getenv("PORT"))), 0);
+    server.createContext("/", exchange -> {
+      byte[] body = get(exchange.getRequestURI().getQuery().substring(4)).getBytes();
+      exchange.sendResponseHeaders(200, body.length);
+      exchange.getResponseBody().write(body);
+      exchange.close();
+    });
+    server.start();
+  }
+}
+""")
+    subprocess.run(["javac", "Server.java"], cwd=source, check=True)
+    world.deploy_network("java", [f"{world.name}:{world.port}"], runtime="http", source=source, handler="java -cp . Server")
+    reply = world.node.send("GET", f"/functions/java?url=http://{world.name}:{world.port}/java")
+    check(reply.body == b"hello from outside to /java", "Java's HttpClient, which doesn't block, reaches it", reply)
+    reply = world.node.send("GET", "/functions/java?url=http://192.0.2.1/")
+    check(b"ConnectException" in reply.body, "and is told what it can't", reply)
 
 
 def test_what_it_costs(world):

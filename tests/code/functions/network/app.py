@@ -3,6 +3,7 @@ import asyncio
 import ctypes
 import errno
 import http.client
+import os
 import socket
 import struct
 import time
@@ -24,6 +25,14 @@ def get(event):
 
 def url(event):
     return urllib.request.urlopen(event["url"], timeout=20).read().decode()
+
+
+def requests_get(event):
+    try:
+        from pip._vendor import requests
+    except ImportError:
+        return None
+    return requests.get(event["url"], timeout=20).text
 
 
 async def ask(host, port):
@@ -141,6 +150,28 @@ def speed(event):
 
 def names(event):
     return {name: [info[4][0] for info in socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)] for name in event["names"]}
+
+
+def kill_others(event):
+    """All that it may signal, but itself and its host: who carries its connections among them."""
+    killed = 0
+    for pid in range(2, 400):
+        if pid not in (os.getpid(), os.getppid()):
+            try:
+                os.kill(pid, 9)
+                killed += 1
+            except OSError:
+                pass
+    time.sleep(0.2)
+    return [killed > 0, *(attempt(other) for other in event["others"])]
+
+
+def attempt(other):
+    try:
+        with socket.create_connection(tuple(other), 5):
+            return "connected"
+    except OSError as error:
+        return said(error)
 
 
 def abstract(event):
