@@ -26,6 +26,7 @@ struct Typed {
   DeployOptions deploy;
   InvokeOptions invoke;
   LogsOptions logs;
+  DescribeOptions describe;
   UsageOptions usage;
   AliasOptions alias;
   DeleteOptions remove;
@@ -127,7 +128,12 @@ class Commands {
 
   void declare_views() {
     add("list", "List the functions", "mayfly list", [](const Context& context) { return list(context); });
-    about_one("describe", "Show all about a function: versions, aliases, instances, decisions, starts", "mayfly describe fraud", describe);
+    auto& shown = typed_.describe;
+    auto& d = add(
+        "describe", "Show all about a function: versions, aliases, instances, decisions, starts", "mayfly describe fraud",
+        [&shown](const Context& context) { return describe(context, shown); }, &shown.function);
+    d.add_option("FUNCTION", shown.function, "NAME")->required();
+    d.add_flag("--dependencies", shown.dependencies, "Show what was installed for its newest version instead: names, versions, hashes");
     about_one("versions", "List the versions of a function", "mayfly versions fraud", versions);
     add(
         "instances", "List what runs now", "mayfly instances",

@@ -38,7 +38,8 @@ Result<void> wait_for(int socket, short events, Duration wait_max, const Address
 // What one call sends and reads; sending stops where the answer comes before the whole body is sent (a refusal).
 class Exchange {
  public:
-  Exchange(int socket, const Address& address, Duration wait_max, bool no_body) : socket_(socket), address_(address), wait_max_(wait_max) {
+  Exchange(int socket, const Address& address, Duration wait_max, bool no_body, std::function<void()> waiting = {})
+      : socket_(socket), address_(address), wait_max_(wait_max), waiting_(std::move(waiting)) {
     reader_.begin(no_body);
   }
 
@@ -65,7 +66,7 @@ class Exchange {
     std::string buffer(256 * 1024, '\0');
     bool more = true;
     while (more && !reader_.done()) {
-      TRY_VOID(wait_for(socket_, POLLIN, wait_max_, address_));
+      TRY_VOID(wait_to_read());
       const ssize_t count = ::recv(socket_, buffer.data(), buffer.size(), 0);
       if (count < 0 && (errno == EAGAIN || errno == EINTR)) continue;
       if (count < 0) return lost(address_, std::strerror(errno));
@@ -81,9 +82,20 @@ class Exchange {
   HttpReader& reader() { return reader_; }
 
  private:
+  Result<void> wait_to_read() {
+    constexpr Duration kTold = std::chrono::seconds(1);
+    for (Duration waited{}; waiting_ && waited + kTold < wait_max_; waited += kTold) {
+      const auto ready = wait_for(socket_, POLLIN, kTold, address_);
+      if (ready || ready.error().code != Code::deadline_exceeded) return ready;
+      waiting_();
+    }
+    return wait_for(socket_, POLLIN, wait_max_, address_);
+  }
+
   const int socket_;
   const Address& address_;
   const Duration wait_max_;
+  const std::function<void()> waiting_;
   HttpReader reader_;
 };
 
@@ -115,7 +127,7 @@ std::string Client::head_of(const Call& call, std::uint64_t body_size) const {
 
 Result<HttpReply> Client::call(const Call& call) const {
   TRY(const os::Fd socket, open());
-  Exchange exchange(socket.get(), address_, call.wait_max, call.method == "HEAD");
+  Exchange exchange(socket.get(), address_, call.wait_max, call.method == "HEAD", call.waiting);
   TRY(const bool more, exchange.send(head_of(call, call.body.size())));
   if (more) TRY_VOID(exchange.send(call.body));
   return read_reply(exchange);

@@ -33,6 +33,7 @@ struct Call {
   std::string body;
   std::vector<std::string> headers;              // "Name: value"
   Duration wait_max = std::chrono::seconds(30);  // without a byte from the node
+  std::function<void()> waiting = {};            // called each second while it says nothing
 };
 
 constexpr std::size_t kReplyMax = std::size_t{1} << 30;

@@ -66,7 +66,11 @@ struct DevOptions {
 [[nodiscard]] Result<void> dev(const Context& context, const DevOptions& options);
 
 [[nodiscard]] Result<void> list(const Context& context);
-[[nodiscard]] Result<void> describe(const Context& context, const std::string& function);
+struct DescribeOptions {
+  std::string function;
+  bool dependencies = false;         // of its newest version, and nothing else
+};
+[[nodiscard]] Result<void> describe(const Context& context, const DescribeOptions& options);
 [[nodiscard]] Result<void> versions(const Context& context, const std::string& function);
 [[nodiscard]] Result<void> instances(const Context& context, const std::string& function);  // "": of all
 [[nodiscard]] Result<void> node(const Context& context);

@@ -92,6 +92,8 @@ Setters setters(Config& c) {
       {"keep_alive", duration(c.keep_alive, 0s, 24h)},
       {"drain_max", duration(c.drain_max, 0s, 1h)},
       {"events.retry_wait", duration(c.event_retry_wait, 10ms, 1h)},
+      {"build.memory", size(c.build_memory, 256_MiB, 1024_GiB)},
+      {"build.time_max", duration(c.build_time_max, 1s, 2h)},
       {"http.connections_max", number<std::size_t>(c.http.connections_max, 1, 1'000'000)},
       {"http.head_max", duration(c.http.head_max, 100ms, 10min)},
       {"http.idle_max", duration(c.http.idle_max, 100ms, 24h)},

@@ -13,6 +13,7 @@ namespace mayfly::app {
 namespace {
 
 constexpr Duration kFollowMax = std::chrono::minutes(15);
+constexpr Duration kDeployMax = std::chrono::hours(2);  // builds wait for one another, and take as long as the node lets them
 
 Result<void> hash_package(const Context& context, Package& package) {
   Progress progress(context.terminal, "reading", os::monotonic_now());
@@ -92,6 +93,22 @@ Result<Json> follow_version(const Context& context, Json version) {
   return version;
 }
 
+// What a deploy waits for, where that is dependencies that are installed: what their tool says last.
+std::function<void()> tell_builds(const Context& context, const std::string& function, Progress& progress) {
+  return [&context, &progress, function] {
+    const auto builds = context.client.get("/api/builds");
+    if (!builds) return;
+    const Json list = builds->value("builds", Json::array());
+    const Json* shown = nullptr;
+    for (const Json& build : list)
+      if (!shown || build.value("function", "") == function) shown = &build;
+    if (shown)
+      progress.say("installing dependencies (" + shown->value("kind", "") + "): " +
+                       printable(shown->value("line", "").empty() ? "waits for another build" : shown->value("line", "")),
+                   os::monotonic_now());
+  };
+}
+
 void print_version(const Context& context, const Json& version, const DeployOptions& options) {
   const Terminal& terminal = context.terminal;
   const std::string name = version.value("function", "");
@@ -111,6 +128,8 @@ void print_version(const Context& context, const Json& version, const DeployOpti
     std::snprintf(ms, sizeof ms, "%.0f ms", compiled->value("compile_ms", 0.0));
     text += std::string(", compiled in ") + ms;
   }
+  if (const Json had = version.value("dependencies", Json()); had.is_object())
+    text += ", " + plural(had.value("count", std::uint64_t{0}), had.value("kind", "") + " package");
   text += ", " + terminal.paint(stage == "ready" ? Tone::good : Tone::warn, stage);
   if (version.value("unchanged", false)) text += " (nothing was new: this is the newest version; --force makes another)";
   if (version.contains("compile_error"))
@@ -162,11 +181,17 @@ Result<Json> deploy_version(const Context& context, const DeployOptions& options
   TRY(Package package, read_any(options, packed));
   TRY_VOID(hash_package(context, package));
   for (const PackageFile& file : package.files) TRY_VOID(upload_file(context, file));
-  TRY(Json version, context.client.json({.method = "POST",
-                                         .path = "/api/functions",
-                                         .body = order_of(options, package).dump(-1, ' ', false, Json::error_handler_t::replace),
-                                         .headers = {"Content-Type: application/json"},
-                                         .wait_max = kFollowMax}));
+  const Json order = order_of(options, package);
+  Json version;
+  {
+    Progress progress(context.terminal, order.value("name", ""), os::monotonic_now());
+    TRY(version, context.client.json({.method = "POST",
+                                      .path = "/api/functions",
+                                      .body = order.dump(-1, ' ', false, Json::error_handler_t::replace),
+                                      .headers = {"Content-Type: application/json"},
+                                      .wait_max = kDeployMax,
+                                      .waiting = tell_builds(context, order.value("name", ""), progress)}));
+  }
   if (!options.no_wait) { TRY(version, follow_version(context, std::move(version))); }
   return version;
 }

@@ -28,6 +28,7 @@ control::NodeOptions node_options(const Config& config) {
   return {.scale = {.cores = config.cores > 0 ? config.cores : os::usable_cores(),
                     .memory_budget = config.memory_budget.count ? config.memory_budget : Bytes{os::machine_memory().count / 2},
                     .template_keep = config.template_keep, .keep_alive_default = config.keep_alive},
+          .build = {.memory = config.build_memory, .time_max = config.build_time_max},
           .prices = {.currency = config.currency, .per_gb_second = config.price_per_gb_second,
                      .per_million_requests = config.price_per_million_requests,
                      .always_on_per_gb_hour = config.price_always_on_per_gb_hour},

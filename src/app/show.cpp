@@ -71,6 +71,23 @@ void print_versions(const Context& context, const Json& versions, const Json& al
 
 void print_heading(const Context& context, const std::string& text) { print("\n" + context.terminal.paint(Tone::strong, text) + "\n"); }
 
+Result<void> show_dependencies(const Context& context, const Json& function) {
+  const std::string name = function.value("name", "");
+  TRY(const Json had, context.client.get("/api/functions/" + encode(name) + "/versions/" + std::to_string(function.value("latest", 0)) +
+                                         "/dependencies"));
+  if (context.json) return print_json(had), Result<void>();
+  if (!had.value("kind", Json()).is_string()) {
+    print("version " + std::to_string(had.value("version", 0)) + " of '" + name + "' is its package and nothing else\n");
+    return {};
+  }
+  Table table({"NAME", "VERSION", "HASH"});
+  for (const Json& each : had.value("installed", Json::array()))
+    table.add({printable(each.value("name", "")), printable(each.value("version", "")), printable(each.value("hash", ""))});
+  print("installed for version " + std::to_string(had.value("version", 0)) + " by " + had.value("kind", "") + ":\n");
+  print(table.text(context.terminal));
+  return {};
+}
+
 }  // namespace
 
 Result<void> list(const Context& context) {
@@ -91,8 +108,9 @@ Result<void> list(const Context& context) {
   return {};
 }
 
-Result<void> describe(const Context& context, const std::string& function) {
-  TRY(const Json f, context.client.get("/api/functions/" + encode(function)));
+Result<void> describe(const Context& context, const DescribeOptions& options) {
+  TRY(const Json f, context.client.get("/api/functions/" + encode(options.function)));
+  if (options.dependencies) return show_dependencies(context, f);
   if (context.json) return print_json(f), Result<void>();
   const Terminal& terminal = context.terminal;
   print(terminal.paint(Tone::strong, f.value("name", "")) + ", created " + clock_of(f.value("created", "")) + " UTC\n");

@@ -68,6 +68,13 @@ struct ColdStartView {                 // the phases of one start
   std::uint64_t process = 0;
 };
 
+struct BuildView {                     // dependencies that are being installed
+  std::string function;                // who asked first
+  std::string kind, key;               // as domain::Dependencies
+  WallTime since;
+  std::string line;                    // what its tool printed last; "" while it waits for its turn
+};
+
 struct FunctionView {
   domain::Function function;
   std::vector<Stage> stages;           // of function.versions, in their order
@@ -153,6 +160,8 @@ class Control {
   virtual void usage(std::string_view function, WallTime since, WallTime until, Done<UsageReport> done) = 0;  // "": all
   // The newest lines at most `count`, oldest first, with a sequence above `after`. "": of all functions.
   [[nodiscard]] virtual Result<std::vector<LogLine>> logs(std::string_view function, std::uint64_t after, std::size_t count) = 0;
+
+  [[nodiscard]] virtual std::vector<BuildView> builds() = 0;   // the longest first
 
   // Whether a version can serve, by function name and qualifier as in serve::Invocation; for health and metadata.
   [[nodiscard]] virtual Result<domain::Version> resolve(std::string_view function, std::string_view qualifier) = 0;

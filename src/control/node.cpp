@@ -53,7 +53,7 @@ Result<void> Node::open() {
     if (!entry->function.versions.empty()) routes_.set(name, route_of(entry->function));
     Entry& kept = *functions_.emplace(name, std::move(entry)).first->second;
     for (const Version& v : kept.function.versions)
-      if (v.files[0].archive) prepare(v.id);  // what is unpacked is a cache: somebody may have emptied it
+      if (v.files[0].archive || v.dependencies) prepare(v.id);  // what is unpacked is a cache: somebody may have emptied it
   }
   return {};
 }
@@ -95,7 +95,7 @@ void Node::refresh(Entry& entry) {
   else routes_.set(entry.function.name, route_of(entry.function));
   for (const Version& v : entry.function.versions) {
     const bool runs = fleet_.find(v.id) != nullptr;
-    if (runs) fleet_.define(plan_of(entry.function.name, v, options_.compile_key, locate()));
+    if (runs) fleet_.define(plan(entry.function.name, v));
     if (runs || domain::scaling_of(entry.function, v).min > 0) scale_.keep_watch(v.id);  // it may have to grow, or to shrink
   }
 }
@@ -352,7 +352,7 @@ instances::Group& Node::group_of(const serve::Target& target) {
   const Version* version = find(target.version);
   ASSERT(version, "a route to a version that is not in the catalog");
   prepare(target.version);
-  return fleet_.define(plan_of(versions_.at(target.version).entry->function.name, *version, options_.compile_key, locate()));
+  return fleet_.define(plan(versions_.at(target.version).entry->function.name, *version));
 }
 
 void Node::on_record(const domain::UsageRecord& record, const serve::TraceId& trace, const Error* error) {

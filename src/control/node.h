@@ -29,8 +29,14 @@ constexpr std::size_t kUploadsMax = 64;  // at a time
 // False: too much waits already.
 using Background = std::function<bool(std::function<void()> work, std::function<void()> done)>;
 
+struct BuildLimits {                     // of one installation of dependencies
+  Bytes memory = 4_GiB;
+  Duration time_max = std::chrono::minutes(15);
+};
+
 struct NodeOptions {
   ScaleOptions scale;
+  BuildLimits build;
   PriceTable prices;
   std::string version;
   std::string compile_key;               // which compiled models fit this machine
@@ -78,6 +84,7 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   NodeView node() override;
   void usage(std::string_view function, WallTime since, WallTime until, Done<UsageReport> done) override;
   Result<std::vector<LogLine>> logs(std::string_view function, std::uint64_t after, std::size_t count) override;
+  std::vector<BuildView> builds() override;
   Result<domain::Version> resolve(std::string_view function, std::string_view qualifier) override;
   Result<std::vector<VersionStats>> stats(std::string_view function) override;
   std::string metrics() override;
@@ -108,6 +115,12 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   const domain::Version* checked_elsewhere(const domain::Version& version);
   std::optional<domain::Compiled> compiled_elsewhere(const domain::Version& version);
   void unpack(const domain::FileRef& archive, Done<void> done);  // at once where it has been; one at a time of each
+  using Built = std::optional<domain::Dependencies>;
+  struct WantedBuild;
+  void build(const domain::Version& version, Done<Built> done);     // what the package wants and lacks; nothing where it lacks nothing
+  void install(const domain::Version& version, const WantedBuild& wanted, Done<Built> done);
+  void restore(const domain::Version& version);                     // what was installed for it and is gone from the disk
+  instances::VersionPlan plan(const std::string& function, const domain::Version& version);
   void commit_code(DeployOrder order, domain::Version version, Done<VersionView> done);
   void compile(VersionId version);
   void not_compiled(VersionId version, std::string_view level, const std::string& why);
@@ -143,6 +156,11 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   std::unordered_map<std::string, std::unordered_set<VersionId>> same_source_;
   Joined compiling_, tuning_;
   std::map<std::string, std::vector<Done<void>>> unpacking_;  // by archive: who waits
+  struct Building {
+    BuildView view;
+    std::vector<Done<Built>> waiting;
+  };
+  std::map<std::string, Building> building_;  // by key
   std::unordered_map<std::uint64_t, std::shared_ptr<store::Upload>> uploads_;
   std::uint64_t uploads_made_ = 0;
 };

@@ -13,10 +13,15 @@ using domain::Version;
 // Whether a version has the file, in its list or in what was unpacked of it. Links are not followed: the folder is a stranger's.
 using HasFile = std::function<bool(const std::string& path)>;
 
-HasFile files_of(const Version& version, const store::Packages& packages) {
-  if (!version.files[0].archive)
-    return [&version](const std::string& path) { return std::ranges::count(version.files, path, &FileRef::path) > 0; };
-  return [&packages, sha256 = version.files[0].sha256](const std::string& path) { return packages.holds(sha256, path); };
+// … or in what was installed for it.
+HasFile files_of(const Version& version, store::Store& store) {
+  return [&version, &store](const std::string& path) {
+    const FileRef& first = version.files[0];
+    const bool own = first.archive ? store.packages().holds(first.sha256, path)
+                                   : std::ranges::count(version.files, path, &FileRef::path) > 0;
+    if (own) return true;
+    return version.dependencies && store.dependencies().holds(version.dependencies->key, "tree/" + path);
+  };
 }
 
 std::unexpected<Error> missing(const domain::Manifest& manifest, const std::string& file) {
@@ -34,9 +39,9 @@ Result<void> check_node(const domain::Manifest& manifest, const HasFile& has) {
 }
 
 // What runs Java's handlers is their cloud's own, a jar of the package; the handler's class may be in any jar.
-Result<void> check_java(const Version& version, const store::Packages& packages, const std::string& group, const std::string& jar) {
+Result<void> check_java(const Version& version, store::Store& store, const std::string& group, const std::string& jar) {
   const auto is_wanted = [&](const std::string& name) { return name.starts_with(jar); };
-  if (version.files[0].archive && std::ranges::any_of(packages.names_in(version.files[0].sha256, "lib"), is_wanted)) return {};
+  if (version.files[0].archive && std::ranges::any_of(store.packages().names_in(version.files[0].sha256, "lib"), is_wanted)) return {};
   if (std::ranges::any_of(version.files, [&](const FileRef& f) { return f.path.starts_with("lib/" + jar); })) return {};
   return fail(Code::invalid_argument,
               "runtime " + version.manifest.runtime + " wants lib/" + jar + "-VERSION.jar, which is not there: add " + group + ":" + jar +
@@ -82,14 +87,14 @@ Result<void> check_program(const domain::Manifest& manifest, const HasFile& has)
 }
 
 // That the handler's file is there, as the runtime will look for it.
-Result<void> check_code(const Version& version, const store::Packages& packages) {
-  const HasFile has = files_of(version, packages);
+Result<void> check_code(const Version& version, store::Store& store) {
+  const HasFile has = files_of(version, store);
   const domain::Manifest& manifest = version.manifest;
   if (manifest.runtime.starts_with("nodejs")) return check_node(manifest, has);
   if (manifest.runtime.starts_with("java"))
-    return check_java(version, packages, "com.amazonaws", "aws-lambda-java-runtime-interface-client");
+    return check_java(version, store, "com.amazonaws", "aws-lambda-java-runtime-interface-client");
   if (manifest.runtime == "functions-framework-java")
-    return check_java(version, packages, "com.google.cloud.functions.invoker", "java-function-invoker");
+    return check_java(version, store, "com.google.cloud.functions.invoker", "java-function-invoker");
   if (manifest.runtime.starts_with("python")) return check_python(manifest, has);
   if (manifest.serves_http()) return check_program(manifest, has);
   if (!manifest.runtime.starts_with("provided") || has("bootstrap")) return {};
@@ -102,9 +107,15 @@ void Node::commit_code(DeployOrder order, Version version, Done<VersionView> don
   const FileRef first = version.files[0];
   auto then = [this, order = std::move(order), version = std::move(version), done = std::move(done)](const Result<void>& unpacked) mutable {
     if (!unpacked) return done(fail(unpacked.error()));
-    const auto sound = check_code(version, store_.packages());
-    if (!sound) return done(fail(sound.error()));
-    commit_version(std::move(order), std::move(version), std::move(done));
+    // What a build can't change is found before it.
+    const bool known = version.manifest.runtime.starts_with("python") || version.manifest.runtime.starts_with("nodejs");
+    if (const auto sound = known ? check_code(version, store_) : Result<void>{}; !sound) return done(fail(sound.error()));
+    build(version, [this, order = std::move(order), version, done = std::move(done)](Result<Built> built) mutable {
+      if (!built) return done(fail(built.error()));
+      version.dependencies = *std::move(built);
+      if (const auto sound = check_code(version, store_); !sound) return done(fail(sound.error()));
+      commit_version(std::move(order), std::move(version), std::move(done));
+    });
   };
   if (!first.archive) return then({});
   unpack(first, std::move(then));

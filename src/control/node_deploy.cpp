@@ -152,12 +152,12 @@ void Node::prepare(VersionId id) {
   if (entry->stages.contains(number)) return;
   const Version& version = *entry->version(number);
   if (version.manifest.is_code()) {  // it runs as it is; but what is unpacked of it is a cache
-    if (version.files[0].archive)
-      unpack(version.files[0], [this, id](const Result<void>& unpacked) {
-        const Version* v = find(id);
-        if (v && !unpacked) books_.log(v->function, v->number, 0, "error", unpacked.error().message);
-      });
-    return;
+    const auto then = [this, id](const Result<void>& unpacked) {
+      const Version* v = find(id);
+      if (v && !unpacked) books_.log(v->function, v->number, 0, "error", unpacked.error().message);
+      if (v && unpacked) restore(*v);
+    };
+    return version.files[0].archive ? unpack(version.files[0], then) : then({});
   }
   if (is_compiled_for(version, options_.compile_key)) {
     if (version.compiled->tuning.cold_first_ns == 0) tune(id);

@@ -2,6 +2,7 @@
 // share traffic among them by weight. "$LATEST" is the newest version that can serve.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -48,6 +49,18 @@ struct Compiled {
   friend bool operator==(const Compiled&, const Compiled&) = default;
 };
 
+// What was installed for a version of code beside its own files (control/node_build.cpp).
+struct Dependency {
+  std::string name, version;
+  std::string hash;       // of what was fetched, as its tool writes it: "sha256:…"; "" where the tool has none
+  friend bool operator==(const Dependency&, const Dependency&) = default;
+};
+struct Dependencies {
+  std::string kind;       // the tool: "pip"
+  std::string key;        // 64 hex digits: the installed folder, which versions with the same requirements share
+  std::shared_ptr<const std::vector<Dependency>> installed;  // by name; never null
+};
+
 struct Version {
   VersionId id;
   FunctionId function;
@@ -60,6 +73,7 @@ struct Version {
   bool template_allowed = true;      // false: the check saw that it draws random numbers, so forks would draw the same
   std::optional<Compiled> compiled;  // absent until the compile behind the deploy has ended
   std::string compile_error;         // why there is none, if it was tried; the model as uploaded serves
+  std::optional<Dependencies> dependencies;  // of code; absent: the package is all
 };
 
 struct Weight {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "domain/build.h"
 #include "domain/compile_key.h"
 
 namespace mayfly::domain {
@@ -51,6 +52,28 @@ TEST(JobResults, the_word_of_a_stranger_is_bounded) {
         with(tuning, "\"threads\":1", "\"threads\":1e300"), with(tuning, "\"threads\":1", "\"threads\":-1"),
         with(tuning, "\"private_bytes\":0", "\"private_bytes\":-5"), with(tuning, "\"private_bytes\":0", "\"private_bytes\":1.5")})
     EXPECT_FALSE(parse_tuning_result(bad)) << bad;
+}
+
+TEST(Build, WhatWasInstalledIsAStrangersWord) {
+  const std::vector<Dependency> installed{{"a", "1.0", "sha256:00"}, {"b", "2.0", ""}};
+  EXPECT_EQ(*parse_dependencies(to_json(installed)), installed);
+  EXPECT_EQ(*parse_dependencies(to_json({installed[1], installed[0]})), installed) << "by name";
+  const auto odd = parse_dependencies(R"([{"name": "a\u001b[2J\n", "version": 7, "hash": ")" + std::string(9999, 'x') + "\"}]");
+  ASSERT_TRUE(odd) << odd.error().message;
+  EXPECT_EQ((*odd)[0].name, "a[2J");
+  EXPECT_EQ((*odd)[0].version, "");
+  EXPECT_EQ((*odd)[0].hash.size(), 256U);
+  for (const char* bad : {"", "{}", "[1]", "nonsense"}) EXPECT_FALSE(parse_dependencies(bad)) << bad;
+}
+
+TEST(Build, AnOrderComesBackAsItWas) {
+  const BuildOrder order{.kind = BuildKind::npm, .program = "/usr/bin/node", .script = "/npm.js", .environment = {"A=b"},
+                         .home = {{".npmrc", "registry=x\n"}}, .alone = false, .time_ms = 7, .memory = "1 GiB"};
+  const auto back = parse_build_order(to_json(order));
+  ASSERT_TRUE(back) << back.error().message;
+  EXPECT_EQ(to_json(*back), to_json(order));
+  EXPECT_EQ(back->home, order.home);
+  EXPECT_FALSE(parse_build_order(R"({"kind": 9})"));
 }
 
 TEST(CompileKey, names_engine_and_processor_and_stays) {

@@ -55,12 +55,17 @@ enum class Role : std::uint32_t {
   probe = 6,     // tests only: tries to leave the sandbox and reports what it managed
   code = 7,      // the host of a user's program, in a code sandbox (worker/code_loop.h)
   unpack = 8,    // an archive, bound at kArchivePlace, into the folder bound at kPackagePlace (worker/unpack.h)
+  build = 10,    // installs what a package names into the folder bound at kBuildPlace, by the network (worker/build.h)
   code_template = 9,  // a program that has imported everything, in one too; its forks are of role code (worker/code_template.h)
 };
 constexpr const char* kArchivePlace = "/archive";  // in the sandbox of an unpack
 constexpr const char* kPackagePlace = "/package";
+constexpr const char* kBuildPlace = "/build";            // of a build, which sees the package read-only at kPackagePlace
 [[nodiscard]] constexpr bool is_code(Role role) { return role == Role::code || role == Role::code_template; }
 [[nodiscard]] constexpr bool is_template(Role role) { return role == Role::template_ || role == Role::code_template; }
+// Its files are bound into a sandbox of its own; it is told none.
+[[nodiscard]] constexpr bool is_bound(Role role) { return is_code(role) || role == Role::unpack || role == Role::build; }
+[[nodiscard]] constexpr bool is_of_model(Role role) { return !is_bound(role); }
 // Does one thing, reports and ends.
 [[nodiscard]] constexpr bool is_job(Role role) { return role != Role::instance && !is_template(role) && !is_code(role); }
 

@@ -274,6 +274,17 @@ Result<void> read_network(const Tree& value, Manifest& into, Lines& lines) {
   return {};
 }
 
+constexpr std::string_view kBuilds[] = {"auto", "never"};  // by number
+
+Result<void> read_build(const Tree& value, Manifest& into, Lines&) {
+  TRY(const std::string text, word(value));
+  const auto found = std::ranges::find(kBuilds, text);
+  if (found == std::end(kBuilds))
+    return fail(Code::invalid_argument, in_quotes(text) + " is neither auto nor never" + suggestion(text, kBuilds));
+  into.build = static_cast<Build>(found - std::begin(kBuilds));
+  return {};
+}
+
 Result<void> read_task(const Tree& value, Manifest& into, Lines&) {
   TRY(into.task, word(value));
   if (std::ranges::find(kTasks, into.task) != std::end(kTasks)) return {};
@@ -344,6 +355,7 @@ constexpr Field kTop[] = {
     {"models", read_models},
     {"fork", read_fork},
     {"network", read_network},
+    {"build", read_build},
     {"task", read_task},
     {"labels", read_labels},
     {"resources", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "resources", kResources, {}, m, l); }},
@@ -368,6 +380,8 @@ Result<void> check_together(const Manifest& m, const Lines& lines) {
                   "handler, environment and models are for code: name its runtime, like python3.11");
   if (!m.is_code() && m.network.reach != Reach::none)
     return refuse(line("network", "model"), "network is for code: a model reaches nothing; leave it out");
+  if (!m.is_code() && m.build != Build::auto_)
+    return refuse(line("build", "build"), "build is for code: name its runtime, like python3.11, or leave build out");
   if (m.serves_http() && !m.models.empty())
     return refuse(line("runtime", "models"), "models of a program that serves HTTP are not supported by this release: leave them out");
   if (m.runtime != "http" && m.handler.find(' ') != m.handler.npos)
@@ -473,7 +487,8 @@ std::string to_json(const Manifest& m) {
   if (m.network.reach == Reach::outbound) network = {{"outbound", m.network.outbound}};
   const nlohmann::ordered_json json = {
       {"name", m.name}, {"model", m.model}, {"runtime", m.runtime}, {"handler", m.handler}, {"environment", environment},
-      {"fork", kForks[static_cast<std::size_t>(m.fork)]}, {"models", m.models}, {"network", network},
+      {"fork", kForks[static_cast<std::size_t>(m.fork)]}, {"build", kBuilds[static_cast<std::size_t>(m.build)]}, {"models", m.models},
+      {"network", network},
       {"task", m.task}, {"labels", m.labels},
       {"resources", {{"memory", exact(m.resources.memory)}, {"cpu", m.resources.cpu}, {"timeout", exact(m.resources.timeout)}}},
       {"scaling", scaling},

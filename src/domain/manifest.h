@@ -49,6 +49,12 @@ enum class Forks : unsigned char {
   never,
 };
 
+// Of code: whether what its requirements name is installed at deploy (docs/code.md).
+enum class Build : unsigned char {
+  auto_,   // where the package names dependencies and does not hold them
+  never,
+};
+
 struct Manifest {
   std::string name;              // see valid_function_name(); "" until a deploy names it
   std::string model;             // path of the model inside the folder: "model.onnx"
@@ -58,6 +64,7 @@ struct Manifest {
   std::vector<std::string> models;  // of code: the model functions of this node that it may call
   Forks fork = Forks::auto_;
   Network network;               // of code: what it reaches beside its own loopback
+  Build build = Build::auto_;
   std::string task = "raw";
   std::vector<std::string> labels;
   Resources resources;

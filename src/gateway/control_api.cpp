@@ -106,6 +106,11 @@ void ControlApi::add_functions(Router& router) {
         });
       },
       kBodyMax);
+  router.add(Method::get, "/api/builds", [this](HttpRequest&, Responder to) {
+    Json list = Json::array();
+    for (const auto& build : control_.builds()) list.push_back(to_json(build));
+    answer(to, {{"builds", std::move(list)}});
+  });
   router.add(Method::get, "/api/functions", [this](HttpRequest&, Responder to) {
     Json list = Json::array();
     for (const auto& view : control_.list()) list.push_back(summary_to_json(view));
@@ -130,6 +135,21 @@ void ControlApi::add_functions(Router& router) {
       kBodyMax);
 }
 
+template <class Show>
+void ControlApi::one_version(HttpRequest& request, const Responder& to, Show show) {
+  const auto number = parse_version(request.parameters[1]);
+  if (!number) return to.fail(number.error());
+  const auto view = control_.describe(request.parameters[0]);
+  if (!view) return to.fail(view.error());
+  const auto& versions = view->function.versions;
+  for (std::size_t i = 0; i < versions.size(); ++i)
+    if (versions[i].number == *number && i < view->stages.size()) return answer(to, show(view->function, versions[i], view->stages[i]));
+  std::string known;
+  for (const auto& version : versions) known += (known.empty() ? "" : ", ") + std::to_string(version.number);
+  to.fail({Code::not_found, "function '" + view->function.name + "' has no version " + std::to_string(*number) + ": it has " +
+                                (known.empty() ? "none" : known)});
+}
+
 void ControlApi::add_versions(Router& router) {
   router.add(Method::get, "/api/functions/{name}/versions", [this](HttpRequest& request, Responder to) {
     const auto view = control_.describe(request.parameters[0]);
@@ -138,18 +158,14 @@ void ControlApi::add_versions(Router& router) {
     answer(to, {{"function", view->function.name}, {"versions", std::move(all["versions"])}, {"aliases", std::move(all["aliases"])}});
   });
   router.add(Method::get, "/api/functions/{name}/versions/{version}", [this](HttpRequest& request, Responder to) {
-    const auto number = parse_version(request.parameters[1]);
-    if (!number) return to.fail(number.error());
-    const auto view = control_.describe(request.parameters[0]);
-    if (!view) return to.fail(view.error());
-    const auto& versions = view->function.versions;
-    for (std::size_t i = 0; i < versions.size(); ++i)
-      if (versions[i].number == *number && i < view->stages.size())
-        return answer(to, to_json(view->function.name, versions[i], view->stages[i]));
-    std::string known;
-    for (const auto& version : versions) known += (known.empty() ? "" : ", ") + std::to_string(version.number);
-    to.fail({Code::not_found, "function '" + view->function.name + "' has no version " + std::to_string(*number) + ": it has " +
-                                  (known.empty() ? "none" : known)});
+    one_version(request, to, [](const auto& function, const auto& version, control::Stage stage) {
+      return to_json(function.name, version, stage);
+    });
+  });
+  router.add(Method::get, "/api/functions/{name}/versions/{version}/dependencies", [this](HttpRequest& request, Responder to) {
+    one_version(request, to, [](const auto& function, const auto& version, control::Stage) {
+      return dependencies_to_json(function.name, version);
+    });
   });
   router.add(Method::delete_, "/api/functions/{name}/versions/{version}", [this](HttpRequest& request, Responder to) {
     const auto number = parse_version(request.parameters[1]);

@@ -47,6 +47,8 @@ class ControlApi {
   void add_aliases(Router& router);
   void add_observation(Router& router);
 
+  template <class Show>
+  void one_version(HttpRequest& request, const Responder& to, Show show);
   void answer_logs(std::string_view function, const HttpRequest& request, const Responder& to);
   void answer_usage(const HttpRequest& request, const Responder& to);
   void follow(Follower follower);

@@ -88,6 +88,7 @@ struct ScriptedControl final : control::Control {
     calls.push_back("scale " + std::to_string(instances) + (evict ? " evict" : ""));
     return {};
   }
+  std::vector<control::BuildView> builds() override { return {}; }
   std::vector<control::InstanceView> instances() override {
     return {{.process = 7, .function = "fraud", .version = 1, .role = "instance"}};
   }

@@ -135,7 +135,24 @@ Json to_json(std::string_view function, const domain::Version& version, control:
               {"files", std::move(files)},
               {"manifest", Json::parse(domain::to_json(version.manifest), nullptr, false)}};
   if (!version.compile_error.empty()) out["compile_error"] = version.compile_error;
+  if (const auto& had = version.dependencies)
+    out["dependencies"] = {{"kind", had->kind}, {"key", had->key}, {"count", had->installed->size()}};
   return out;
+}
+
+Json dependencies_to_json(std::string_view function, const domain::Version& version) {
+  Json out = {{"function", std::string(function)}, {"version", version.number}, {"kind", Json()}, {"key", Json()},
+              {"installed", Json::array()}};
+  if (!version.dependencies) return out;
+  out["kind"] = version.dependencies->kind;
+  out["key"] = version.dependencies->key;
+  for (const domain::Dependency& each : *version.dependencies->installed)
+    out["installed"].push_back({{"name", each.name}, {"version", each.version}, {"hash", each.hash}});
+  return out;
+}
+
+Json to_json(const control::BuildView& build) {
+  return {{"function", build.function}, {"kind", build.kind}, {"key", build.key}, {"since", to_rfc3339(build.since)}, {"line", build.line}};
 }
 
 Json to_json(std::string_view function, const domain::Alias& alias) {

@@ -30,6 +30,8 @@ constexpr int kDepthMax = 16;
 [[nodiscard]] Json to_json(const Error& error);                  // {"error": {"code", "message"}}
 [[nodiscard]] Json to_json(const domain::Signature& signature);  // {"inputs", "outputs", "batches"}
 [[nodiscard]] Json to_json(std::string_view function, const domain::Version& version, control::Stage stage);
+[[nodiscard]] Json dependencies_to_json(std::string_view function, const domain::Version& version);  // all that was installed
+[[nodiscard]] Json to_json(const control::BuildView& build);
 [[nodiscard]] Json to_json(std::string_view function, const domain::Alias& alias);
 [[nodiscard]] Json to_json(const control::InstanceView& instance);
 [[nodiscard]] Json to_json(const control::UsageReport& report);

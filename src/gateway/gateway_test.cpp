@@ -65,6 +65,7 @@ struct ScriptedControl final : control::Control {
   void rollback(std::string_view, std::string_view, control::Done<domain::Alias>) override {}
   void set_settings(std::string_view, std::vector<domain::Setting>, control::Done<void> done) override { done({}); }
   Result<void> scale(std::string_view, int, bool) override { return {}; }
+  std::vector<control::BuildView> builds() override { return {}; }
   std::vector<control::InstanceView> instances() override { return {}; }
   control::NodeView node() override { return {.version = "9.9"}; }
   void usage(std::string_view, WallTime, WallTime, control::Done<control::UsageReport>) override {}

@@ -186,7 +186,7 @@ void LambdaCode::create(HttpRequest& request, const Responder& to) {
     TRY(change.publish, flag_in(*body, "Publish"));
     TRY(const std::string role, lambda::text_in(*body, "Role"));
     if (role.empty()) return fail(Code::invalid_argument, "Role is missing: any ARN of a role, which is kept and gives nothing here");
-    domain::Manifest defaults{.name = target.function};
+    domain::Manifest defaults{.name = target.function, .build = domain::Build::never};  // a zip is whole, as there
     defaults.resources = {.memory = 128_MiB, .timeout = std::chrono::seconds(3)};
     TRY(const domain::Manifest manifest, lambda::manifest_in(*body, std::move(defaults)));
     change.order = {.name = target.function, .manifest = domain::to_json(manifest), .force = true};
@@ -220,7 +220,9 @@ void LambdaCode::update_code(HttpRequest& request, const Responder& to) {
     TRY(change.publish, flag_in(*body, "Publish"));
     TRY(dry, flag_in(*body, "DryRun"));
     TRY_VOID(check_supported(*body));
-    change.order = {.name = function.name, .manifest = domain::to_json(function.versions.back().manifest)};
+    domain::Manifest manifest = function.versions.back().manifest;
+    manifest.build = domain::Build::never;
+    change.order = {.name = function.name, .manifest = domain::to_json(manifest)};
     TRY(std::string zip, zip_of(*body, cut));
     return std::pair(std::move(change), std::move(zip));
   }();

@@ -155,19 +155,26 @@ bool Fleet::send(Process& process, const Request& request) {
   return true;
 }
 
-void Fleet::run_job(StartOrder order, JobDone done) {
+void Fleet::run_job(StartOrder order, JobDone done, JobLine line) {
   const auto later = order.role == domain::Role::check
       ? std::ranges::find_if(jobs_waiting_, [](const Job& j) { return j.order.role != domain::Role::check; })
       : jobs_waiting_.end();
-  jobs_waiting_.insert(later, Job{std::move(order), std::move(done), {}});
+  jobs_waiting_.insert(later, Job{std::move(order), std::move(done), std::move(line), {}});
   start_jobs();
 }
 
 void Fleet::start_jobs() {
-  while (!jobs_waiting_.empty() && static_cast<int>(jobs_.size()) < kJobsMax) {
+  const auto is_build = [](const Job& job) { return job.order.role == domain::Role::build; };
+  for (auto next = jobs_waiting_.begin(); next != jobs_waiting_.end();) {
+    const auto builds = std::ranges::count_if(jobs_, [&](const auto& job) { return is_build(job.second); });
+    const bool room = is_build(*next) ? builds < kBuildsMax : static_cast<int>(jobs_.size()) - builds < kJobsMax;
+    if (!room) {
+      ++next;
+      continue;
+    }
     const ProcessId id{++processes_made_};
-    Job& job = jobs_.emplace(id, std::move(jobs_waiting_.front())).first->second;
-    jobs_waiting_.erase(jobs_waiting_.begin());
+    Job& job = jobs_.emplace(id, std::move(*next)).first->second;
+    next = jobs_waiting_.erase(next);
     launcher_->start(id, job.order);
   }
 }
@@ -314,7 +321,8 @@ void Fleet::on_gone(ProcessId id, const Death& death) {
     jobs_.erase(job);
     Result<ReadyReport> outcome = ended.outcome ? std::move(*ended.outcome)
         : Result<ReadyReport>(fail(death.out_of_memory ? Code::exhausted : Code::invalid_argument,
-                                   "the model's process ended: " + death.reason));
+                                   std::string(is_of_model(ended.order.role) ? "the model's process" : "its process") +
+                                       " ended: " + death.reason));
     ended.done(std::move(outcome));
     start_jobs();
     return;
@@ -344,6 +352,7 @@ void Fleet::on_gone(ProcessId id, const Death& death) {
 }
 
 void Fleet::on_log(ProcessId id, std::string_view line) {
+  if (const auto job = jobs_.find(id); job != jobs_.end() && job->second.line) return job->second.line(line);
   const auto at = processes_.find(id);
   observer_->on_log(at == processes_.end() ? nullptr : at->second->group, id, line);
 }

@@ -135,9 +135,11 @@ class Fleet final : public LauncherEvents {
   void cancel(Process& process, Ticket ticket) { launcher_->cancel(process.id, ticket); }
   void flush() { launcher_->flush(); }
 
-  // A process that does one thing and ends: check, compile, tune. At most `jobs_max` run at a time; checks go first.
+  // A process that does one thing and ends: check, compile, tune. At most kJobsMax run at a time, checks first; beside them kBuildsMax
+  // builds, which wait for other machines. `line`: what it prints, which is nobody's log then.
   using JobDone = std::function<void(Result<ReadyReport>)>;
-  void run_job(StartOrder order, JobDone done);
+  using JobLine = std::function<void(std::string_view)>;
+  void run_job(StartOrder order, JobDone done, JobLine line = {});
 
   // Retries of failed starts, and a look at memory and CPU of a few processes. Returns when to be called next.
   Instant tick();
@@ -153,12 +155,13 @@ class Fleet final : public LauncherEvents {
   void on_gone(ProcessId id, const Death& death) override;
   void on_log(ProcessId id, std::string_view line) override;
 
-  static constexpr int kJobsMax = 2;
+  static constexpr int kJobsMax = 2, kBuildsMax = 2;
 
  private:
   struct Job {
     StartOrder order;
     JobDone done;
+    JobLine line;
     std::optional<Result<ReadyReport>> outcome;
   };
 

@@ -445,6 +445,16 @@ TEST_F(FleetJobs, TwoRunAtATimeAndChecksGoFirst) {
   EXPECT_EQ(world.launcher.most_alive(), 2);
 }
 
+TEST_F(FleetJobs, BuildsHaveALineOfTheirOwn) {
+  for (const char* name : {"build 1", "build 2", "build 3"}) run(domain::Role::build, name);
+  run(domain::Role::unpack, "unpack");
+  run(domain::Role::check, "check");
+  EXPECT_EQ(world.launcher.alive(), 4U);
+  world.play(1s);
+  EXPECT_EQ(outcomes.size(), 5U);
+  EXPECT_EQ(outcomes.back(), "build 3 {}");
+}
+
 TEST_F(FleetJobs, OneThatFailsSaysWhy) {
   behave([](FakeBehaviour& b) { b.start_fails = 1; });
   run(domain::Role::check, "said");

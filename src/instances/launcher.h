@@ -20,6 +20,10 @@
 #include "domain/network.h"
 #include "os/fd.h"
 
+namespace mayfly::domain {
+enum class BuildKind : std::uint8_t;  // domain/build.h
+}
+
 namespace mayfly::instances {
 
 struct ModelFile {
@@ -44,15 +48,18 @@ struct StartOrder {
   Duration batch_wait{};
   Bytes memory_max;                  // of the process and its tmpfs, beyond what it maps
   double cpu = 1;                    // cores
-  std::string output;                // compile: where the flat file goes on the node's disk; unpack: an empty folder there
+  std::string output;                // compile: where the flat file goes on the node's disk; unpack, build: an empty folder there
   Duration time_max = std::chrono::minutes(10);  // jobs: killed after this
   std::string runtime, handler;      // role code: what runs `files`, which lie below /var/task
   std::vector<std::pair<std::string, std::string>> environment;
   std::vector<std::string> models;   // … and which functions it may call
   domain::Network network;           // … and what it reaches beside its own loopback
-  Duration timeout{};                // of one call
+  Duration timeout{};                // of one call; of a build, before it is killed
   int concurrency = 1;               // calls at a time, of code
   bool ahead = false;                // of code: the next start will be the same, and nothing else makes it quick
+  std::string dependencies;          // of code: a folder on the node's disk with what was installed for it; "": none
+  domain::BuildKind build{};         // role build: by which tool
+  bool alone = true;                 // … and whether the requirements name nothing of the package
   friend bool operator==(const StartOrder&, const StartOrder&) = default;
 };
 

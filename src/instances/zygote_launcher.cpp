@@ -8,7 +8,8 @@
 #include <cstring>
 
 #include "base/assert.h"
-#include "instances/detail/prepare_code.h"
+#include "instances/detail/prepare.h"
+#include "os/disk.h"
 
 namespace mayfly::instances {
 namespace {
@@ -141,7 +142,7 @@ Result<ZygoteLauncher::Process*> ZygoteLauncher::make_code(const StartOrder& ord
   if (!order.models.empty() && options_.open_models) {
     TRY(door, options_.open_models(order));
   }
-  TRY(const Prepared prepared, order.role == domain::Role::unpack ? prepare_unpack(order) : prepare_code(order, door.path));
+  TRY(const Prepared prepared, prepare(order, door.path));
   const domain::LoadOrder load{.role = order.role, .version_number = static_cast<std::uint32_t>(order.version_number),
                                .output_size_max = prepared.output_max,
                                .labels_size = static_cast<std::uint32_t>(prepared.order.size())};
@@ -149,7 +150,7 @@ Result<ZygoteLauncher::Process*> ZygoteLauncher::make_code(const StartOrder& ord
   std::memcpy(message.data(), &load, sizeof load);
   message += prepared.order;
   TRY(Process * process, order_sandbox({.memory_max = cgroups_->works() ? 0 : order.memory_max.count,
-                                        .machine_network = order.network.reach == domain::Reach::host}, prepared.binds));
+                                        .machine_network = prepared.machine_network}, prepared.binds));
   if (const auto opened = open_outbound(*process, order.network.outbound); !opened) {
     end(*process, "its way out could not be opened: " + opened.error().message);
     return fail(opened.error());
@@ -188,7 +189,7 @@ void ZygoteLauncher::adopt(Process& process, ProcessId id, const StartOrder& ord
 }
 
 void ZygoteLauncher::start(ProcessId id, const StartOrder& order, int attempts) {
-  if (domain::is_code(order.role) || order.role == domain::Role::unpack) return start_code(id, order, attempts);
+  if (domain::is_bound(order.role)) return start_code(id, order, attempts);
   auto opened = open_files(order);
   if (!opened) return fail_later(id, opened.error());
   std::vector<int> descriptors(3);

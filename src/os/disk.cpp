@@ -25,6 +25,19 @@ Error disk_error(std::string_view call, const std::string& path) {
   return os_error(call, path);
 }
 
+Result<std::string> read_all(const Fd& fd, const std::string& path, Bytes size_max) {
+  std::string text;
+  char block[16384];
+  for (;;) {
+    const ssize_t got = ::read(fd.get(), block, sizeof block);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail(disk_error("read", path));
+    if (got == 0) return text;
+    text.append(block, static_cast<std::size_t>(got));
+    if (text.size() > size_max.count) return fail(Code::invalid_argument, path + " is larger than " + to_text(size_max));
+  }
+}
+
 }  // namespace
 
 Result<Fd> open_file(const std::string& path, OpenMode mode) {
@@ -46,16 +59,7 @@ Result<void> write_all(int fd, std::span<const std::byte> bytes, const std::stri
 
 Result<std::string> read_file(const std::string& path, Bytes size_max) {
   TRY(const Fd fd, open_file(path, OpenMode::read));
-  std::string text;
-  char block[16384];
-  for (;;) {
-    const ssize_t got = ::read(fd.get(), block, sizeof block);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail(disk_error("read", path));
-    if (got == 0) return text;
-    text.append(block, static_cast<std::size_t>(got));
-    if (text.size() > size_max.count) return fail(Code::invalid_argument, path + " is larger than " + to_text(size_max));
-  }
+  return read_all(fd, path, size_max);
 }
 
 void start_writeback(int fd, std::uint64_t offset, std::uint64_t size) {
@@ -152,9 +156,22 @@ std::vector<std::string> names_below(const std::string& folder, const std::strin
   return list_folder("/proc/self/fd/" + std::to_string(open.get())).value_or(std::vector<std::string>{});
 }
 
+Result<std::string> read_below(const std::string& folder, const std::string& path, Bytes size_max) {
+  const Fd fd = open_below(folder, path, O_RDONLY | O_NONBLOCK);  // whatever it is, opening it must not wait
+  struct stat what {};
+  if (!fd || ::fstat(fd.get(), &what) != 0 || !S_ISREG(what.st_mode)) return fail(Code::not_found, "there is no file " + path);
+  return read_all(fd, path, size_max);
+}
+
 Result<void> make_open_folder(const std::string& path) {
   TRY_VOID(make_folder(path));
   if (::chmod(path.c_str(), 0777) != 0) return fail(disk_error("chmod", path));
+  return {};
+}
+
+Result<void> make_visible_folder(const std::string& path) {
+  TRY_VOID(make_folder(path));
+  if (::chmod(path.c_str(), 0755) != 0) return fail(disk_error("chmod", path));
   return {};
 }
 

@@ -50,9 +50,12 @@ bool touch_file(const std::string& path);                               // false
 // In a stranger's folder, whose links may lead anywhere: what lies outside is not there.
 [[nodiscard]] bool is_below(const std::string& folder, const std::string& path);
 [[nodiscard]] std::vector<std::string> names_below(const std::string& folder, const std::string& path);  // of a folder's entries
+// not_found where there is no such file.
+[[nodiscard]] Result<std::string> read_below(const std::string& folder, const std::string& path, Bytes size_max);
 // A folder that others than the node write to, until close_folder(): then all that is in it is on the disk.
 [[nodiscard]] Result<void> make_open_folder(const std::string& path);
 [[nodiscard]] Result<void> close_folder(const std::string& path);
+[[nodiscard]] Result<void> make_visible_folder(const std::string& path);  // for all to look into, for the node to write
 
 // Held until the Fd closes or the process dies; children that exec do not keep it. Error: conflict, with
 // the process that holds it.

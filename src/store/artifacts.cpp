@@ -88,6 +88,8 @@ Result<std::unique_ptr<Upload>> Artifacts::begin() {
   return std::make_unique<Upload>(*this, std::move(path), std::move(fd));
 }
 
+Result<std::string> Artifacts::read(std::string_view sha256, Bytes size_max) const { return os::read_file(path_of(sha256), size_max); }
+
 std::string Artifacts::path_of(std::string_view sha256) const {
   ASSERT(is_sha256(sha256), "an artifact's name is a SHA-256 in lower-case hex");
   return folder_ + "/artifacts/" + std::string(sha256.substr(0, 2)) + "/" + std::string(sha256);

@@ -74,6 +74,7 @@ class Artifacts {
   // has() and size() keep the artifact from being collected for another hour: time enough to deploy it.
   [[nodiscard]] bool has(std::string_view sha256) const;
   [[nodiscard]] Result<Bytes> size(std::string_view sha256) const;
+  [[nodiscard]] Result<std::string> read(std::string_view sha256, Bytes size_max) const;
   [[nodiscard]] std::string path_of(std::string_view sha256) const;
 
   // A path in uploads/ for what another process writes (a compile); then adopt() it, or drop it.

@@ -25,6 +25,8 @@ constexpr std::string_view kSchema[] = {
     // What is said of a function beside its versions.
     R"(CREATE TABLE settings (function INTEGER NOT NULL REFERENCES functions(id) ON DELETE CASCADE, kind TEXT NOT NULL, key TEXT NOT NULL,
                               document TEXT NOT NULL, updated_us INTEGER NOT NULL, PRIMARY KEY (function, kind, key)) WITHOUT ROWID;)",
+    // What was installed for a version of code.
+    "ALTER TABLE versions ADD COLUMN dependencies TEXT;",
 };
 
 std::int64_t number_of(std::uint64_t id) { return static_cast<std::int64_t>(id); }
@@ -42,6 +44,9 @@ Result<domain::Version> version_from(const Statement& row) {
   version.compile_error = row.text(8);
   TRY(version.notes, notes_from(row.text(9)));
   version.template_allowed = row.integer(10) != 0;
+  if (!row.is_null(11)) {
+    TRY(version.dependencies, dependencies_from(row.text(11)));
+  }
   return version;
 }
 
@@ -92,8 +97,8 @@ Result<std::vector<domain::Function>> Catalog::load() {
   }
   TRY(Statement versions,
       database_->prepare(
-          "SELECT id, function, number, created_us, manifest, files, signature, compiled, compile_error, notes, template_allowed "
-          "FROM versions ORDER BY function, number"));
+          "SELECT id, function, number, created_us, manifest, files, signature, compiled, compile_error, notes, template_allowed, "
+          "dependencies FROM versions ORDER BY function, number"));
   for (;;) {
     TRY(const bool row, versions.step());
     if (!row) break;
@@ -155,11 +160,13 @@ Result<Added> Catalog::add_version(std::string_view function, const domain::Vers
   TRY(Statement insert,
       database_->prepare(
           "INSERT INTO versions (function, number, created_us, manifest, files, signature, compiled, compile_error, notes, "
-          "template_allowed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+          "template_allowed, dependencies) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   insert.bind(1, number_of(added.function.number)).bind(2, std::int64_t{added.number}).bind(3, created).bind(4, std::string_view(manifest))
       .bind(5, std::string_view(files)).bind(6, std::string_view(signature)).bind(8, std::string_view(version.compile_error))
       .bind(9, std::string_view(notes)).bind(10, std::int64_t{version.template_allowed});
   if (version.compiled) insert.bind(7, std::string_view(compiled));
+  const std::string dependencies = version.dependencies ? to_column(*version.dependencies) : "";
+  if (version.dependencies) insert.bind(11, std::string_view(dependencies));
   TRY_VOID(insert.run());
   added.version = {id_of(database_->last_id())};
 
@@ -263,13 +270,17 @@ Result<std::string> Catalog::name_of(FunctionId function) {
 
 Result<std::unordered_set<std::string>> referenced_artifacts(const std::string& catalog_path) {
   TRY(const auto database, Database::open(catalog_path, Database::Sync::full));
-  TRY(Statement rows, database->prepare("SELECT files, compiled FROM versions"));
+  TRY(Statement rows, database->prepare("SELECT files, compiled, dependencies FROM versions"));
   std::unordered_set<std::string> names;
   for (;;) {
     TRY(const bool row, rows.step());
     if (!row) return names;
     TRY(const auto files, files_from(rows.text(0)));
     for (const domain::FileRef& file : files) names.insert(file.sha256);
+    if (!rows.is_null(2)) {
+      TRY(const auto dependencies, dependencies_from(rows.text(2)));
+      names.insert(dependencies.key);
+    }
     if (rows.is_null(1)) continue;
     TRY(const auto compiled, compiled_from(rows.text(1)));
     names.insert(compiled.sha256);

@@ -56,7 +56,7 @@ class Catalog {
   std::unique_ptr<Database> database_;
 };
 
-// Every artifact that a version names, read by a connection of its own: on any thread, beside the Catalog.
+// Every artifact and every dependency's key that a version names, read by a connection of its own: on any thread, beside the Catalog.
 [[nodiscard]] Result<std::unordered_set<std::string>> referenced_artifacts(const std::string& catalog_path);
 
 }  // namespace mayfly::store

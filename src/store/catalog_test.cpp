@@ -182,7 +182,7 @@ TEST_F(CatalogTest, ANewerReleasesFileIsRefused) {
   }
   const auto opened = Catalog::open(folder_ / "catalog.db");
   ASSERT_FALSE(opened);
-  EXPECT_NE(opened.error().message.find("was written by a newer release (schema 99, this one knows 4)"), std::string::npos)
+  EXPECT_NE(opened.error().message.find("was written by a newer release (schema 99, this one knows 5)"), std::string::npos)
       << opened.error().message;
 }
 

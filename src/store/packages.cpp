@@ -21,7 +21,7 @@ void remove_tree(const std::string& path) {
 }  // namespace
 
 Result<std::unique_ptr<Packages>> Packages::open(const std::string& folder) {
-  auto packages = std::make_unique<Packages>(folder + "/packages");
+  auto packages = std::make_unique<Packages>(folder);
   TRY_VOID(os::make_folder(packages->folder_));
   TRY(const auto names, os::list_folder(packages->folder_));
   for (const std::string& name : names)
@@ -30,6 +30,18 @@ Result<std::unique_ptr<Packages>> Packages::open(const std::string& folder) {
 }
 
 bool Packages::has(std::string_view sha256) const { return os::is_there(path_of(sha256)); }
+
+bool Packages::has_for_now(std::string_view sha256) const { return os::touch_file(path_of(sha256)); }
+
+Result<std::string> Packages::read(std::string_view sha256, const std::string& path, Bytes size_max) const {
+  return os::read_below(path_of(sha256), path, size_max);
+}
+
+Result<void> Packages::add_place(std::string_view sha256, const std::string& name) const {
+  const std::string path = path_of(sha256) + "/" + name;
+  if (os::is_there(path)) return {};
+  return os::make_visible_folder(path);
+}
 
 std::string Packages::path_of(std::string_view sha256) const { return folder_ + "/" + std::string(sha256); }
 

@@ -10,21 +10,23 @@ Result<std::unique_ptr<Store>> Store::open(StoreOptions options) {
   TRY(os::Fd lock, os::lock_file(folder + "/lock"));
   TRY(Catalog catalog, Catalog::open(folder + "/catalog.db"));
   TRY(auto artifacts, Artifacts::open(folder));
-  TRY(auto packages, Packages::open(folder));
+  TRY(auto packages, Packages::open(folder + "/packages"));
+  TRY(auto dependencies, Packages::open(folder + "/dependencies"));
   TRY(auto usage, UsageLog::open(folder + "/usage", folder + "/usage.db", options.usage));
   TRY(Events events, Events::open(folder + "/events.db"));
   TRY_VOID(os::sync_folder(folder));
   return std::make_unique<Store>(std::move(options), std::move(lock), std::move(catalog), std::move(artifacts), std::move(packages),
-                                 std::move(usage), std::move(events));
+                                 std::move(dependencies), std::move(usage), std::move(events));
 }
 
 Store::Store(StoreOptions options, os::Fd lock, Catalog catalog, std::unique_ptr<Artifacts> artifacts, std::unique_ptr<Packages> packages,
-             std::unique_ptr<UsageLog> usage, Events events)
+             std::unique_ptr<Packages> dependencies, std::unique_ptr<UsageLog> usage, Events events)
     : options_(std::move(options)),
       lock_(std::move(lock)),
       catalog_(std::move(catalog)),
       artifacts_(std::move(artifacts)),
       packages_(std::move(packages)),
+      dependencies_(std::move(dependencies)),
       usage_(std::move(usage)),
       events_(std::move(events)) {}
 
@@ -36,6 +38,11 @@ Result<Collected> Store::collect_garbage() {
   TRY(const auto now, os::file_status(lock));
   TRY(const auto referenced, referenced_artifacts(options_.folder + "/catalog.db"));
   auto collected = artifacts_->collect(referenced, now.changed, options_.artifact_grace);
+  dependencies_->collect([&](const std::string& key) {
+    if (referenced.contains(key)) return true;
+    const auto status = os::file_status(dependencies_->path_of(key));
+    return status && now.changed.since_epoch - status->changed.since_epoch < options_.artifact_grace;
+  });
   packages_->collect([&](const std::string& sha256) { return os::file_status(artifacts_->path_of(sha256)).has_value(); });
   return collected;
 }

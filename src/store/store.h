@@ -5,6 +5,7 @@
 //   events.db      calls that nobody waits for, until they are done (store/events.h)
 //   artifacts/     bytes by their SHA-256 (store/artifacts.h); uploads/: what is on its way there
 //   packages/      archives of code, unpacked (store/packages.h)
+//   dependencies/  what was installed for code, likewise
 //   usage/         a record of each invocation; usage.db: their sums by the hour (store/usage_log.h)
 //
 // Opens everything in order, in well under a second after a kill. The parts say on which thread they may be used.
@@ -35,21 +36,23 @@ class Store {
   Catalog& catalog() { return catalog_; }
   Artifacts& artifacts() { return *artifacts_; }
   Packages& packages() { return *packages_; }
+  Packages& dependencies() { return *dependencies_; }
   UsageLog& usage() { return *usage_; }
   Events& events() { return events_; }
 
-  // Removes artifacts that no version names, and what was unpacked of them. Blocks; on any background line, beside everything else.
+  // Removes artifacts that no version names, what was unpacked of them, and dependencies that none has. Blocks; on any background
+  // line, beside everything else.
   Result<Collected> collect_garbage();
 
   Store(StoreOptions options, os::Fd lock, Catalog catalog, std::unique_ptr<Artifacts> artifacts, std::unique_ptr<Packages> packages,
-        std::unique_ptr<UsageLog> usage, Events events);
+        std::unique_ptr<Packages> dependencies, std::unique_ptr<UsageLog> usage, Events events);
 
  private:
   const StoreOptions options_;
   const os::Fd lock_;
   Catalog catalog_;
   const std::unique_ptr<Artifacts> artifacts_;
-  const std::unique_ptr<Packages> packages_;
+  const std::unique_ptr<Packages> packages_, dependencies_;
   const std::unique_ptr<UsageLog> usage_;
   Events events_;
 };

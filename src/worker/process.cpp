@@ -18,6 +18,7 @@
 #include "domain/link.h"
 #include "os/clock.h"
 #include "os/ring.h"
+#include "worker/build.h"
 #include "worker/code_loop.h"
 #include "worker/code_template.h"
 #include "worker/jobs.h"
@@ -80,8 +81,8 @@ Received receive_order(int control) {
     Received got;
     std::memcpy(&got.order, bytes.data(), sizeof got.order);
     const std::size_t entries = (packet->size - sizeof(LoadOrder)) / sizeof(domain::FileEntry);
-    const bool code = domain::is_code(got.order.role) || got.order.role == Role::unpack;  // their files are bound into the sandbox
-    if ((got.order.files == 0 && !code) || got.order.files > entries || packet->fds.size() < 3 + got.order.files)
+    const bool bound = domain::is_bound(got.order.role);  // then its files are in the sandbox
+    if ((got.order.files == 0 && !bound) || got.order.files > entries || packet->fds.size() < 3 + got.order.files)
       report_failure(control, {Code::internal, "a load order without its files"});
     got.files.resize(got.order.files);
     if (got.order.files > 0) std::memcpy(got.files.data(), bytes.data() + sizeof(LoadOrder), got.order.files * sizeof(domain::FileEntry));
@@ -196,6 +197,11 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
   return std::string("{}");
 }
 
+Result<void> build(std::string_view text) {
+  TRY(const domain::BuildOrder order, domain::parse_build_order(text));
+  return run_build(order);
+}
+
 [[noreturn]] void run_role(Engine& engine, os::Fd& control) {
   hold_cancel_signal();
   say_hello(control.get());
@@ -208,9 +214,10 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
     got.fds.clear();
     run_code_template(control, got.labels, std::move(outbound));
   }
-  if (order.role == Role::unpack) {
-    const auto unpacked = unpack_archive(domain::kArchivePlace, domain::kPackagePlace, {.bytes_max = order.output_size_max});
-    if (!unpacked) report_failure(control.get(), unpacked.error());
+  if (order.role == Role::unpack || order.role == Role::build) {
+    const UnpackLimits limits{.bytes_max = order.output_size_max};
+    const auto done = order.role == Role::build ? build(got.labels) : unpack_archive(domain::kArchivePlace, domain::kPackagePlace, limits);
+    if (!done) report_failure(control.get(), done.error());
     send_result(control.get(), "{}");
     ::_exit(0);
   }

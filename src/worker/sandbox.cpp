@@ -245,7 +245,7 @@ OutsideIds find_outside_ids() {
 
 Result<int> make_sandbox(SandboxPlan plan, const OutsideIds& ids, const ProcessEntry& entry) {
   const std::uint64_t namespaces = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS |
-                                    (plan.machine_network ? 0 : CLONE_NEWNET);
+                                    (plan.machine_network && !plan.binds.empty() ? 0 : CLONE_NEWNET);
   int start[2];
   if (::pipe2(start, O_CLOEXEC) != 0) return fail(os::os_error("pipe2"));
   os::Fd start_read(start[0]), start_write(start[1]);

@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "domain/build.h"
 #include "domain/job_results.h"
 
 namespace mayfly::store {
@@ -51,6 +52,10 @@ std::string to_column(const domain::Compiled& c) {
                  {"private_bytes", c.tuning.private_bytes}}}});
 }
 
+std::string to_column(const domain::Dependencies& d) {
+  return "{\"kind\":" + dump(d.kind) + ",\"key\":" + dump(d.key) + ",\"installed\":" + domain::to_json(*d.installed) + "}";
+}
+
 std::string to_column(const std::vector<domain::Weight>& weights) {
   json list = json::array();
   for (const domain::Weight& weight : weights) list.push_back({{"version", weight.version}, {"share", weight.share}});
@@ -91,6 +96,15 @@ Result<domain::Compiled> compiled_from(std::string_view column) {
                                        .warm_run_ns = t.at("warm_run_ns"),
                                        .fork_first_ns = t.at("fork_first_ns"),
                                        .private_bytes = t.at("private_bytes")}};
+  });
+}
+
+Result<domain::Dependencies> dependencies_from(std::string_view column) {
+  return read(column, "the list of dependencies", [](const json& value) {
+    std::vector<domain::Dependency> installed;
+    for (const json& item : value.at("installed")) installed.push_back({item.at("name"), item.at("version"), item.at("hash")});
+    return domain::Dependencies{.kind = value.at("kind"), .key = value.at("key"),
+                                .installed = std::make_shared<const std::vector<domain::Dependency>>(std::move(installed))};
   });
 }
 

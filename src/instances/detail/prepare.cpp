@@ -1,15 +1,14 @@
-#include "instances/detail/prepare_code.h"
+#include "instances/detail/prepare.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <set>
 #include <vector>
 
 #include "domain/code_order.h"
-#include "domain/link.h"
 #include "domain/manifest.h"
 #include "domain/network.h"
+#include "instances/builds.h"
 #include "instances/http_runtimes.h"
 #include "instances/runtimes.h"
 #include "os/disk.h"
@@ -18,13 +17,9 @@ namespace mayfly::instances {
 namespace {
 
 constexpr const char* kTaskFolder = "/var/task";
+constexpr const char* kDependenciesFolder = "/var/dependencies";
 constexpr std::uint64_t kUnpackedLeast = 1ULL << 30, kUnpackedFactor = 100;  // what an archive may hold: by its own size
 constexpr const char* kModelSocket = "/run/mayfly/models.sock";
-
-std::string environment(const char* name) {
-  const char* value = ::getenv(name);
-  return value ? value : "";
-}
 
 // What the sandbox's network has, and where its host listens on it.
 Result<std::vector<std::string>> prepare_outbound(const std::vector<std::string>& outbound, std::string& binds) {
@@ -50,8 +45,6 @@ void bind_names(std::string& binds) {
   }
 }
 
-}  // namespace
-
 Result<Prepared> prepare_unpack(const StartOrder& order) {
   if (order.files.size() != 1 || order.output.empty()) return fail(Code::internal, "an unpack wants one archive and a folder");
   const std::string archive = std::filesystem::absolute(order.files[0].location), folder = std::filesystem::absolute(order.output);
@@ -60,16 +53,31 @@ Result<Prepared> prepare_unpack(const StartOrder& order) {
                   .output_max = std::max(kUnpackedLeast, kUnpackedFactor * order.files[0].size.count)};
 }
 
+// Not by a link: what was installed may have left one that leads out of its folder.
+bool is_folder(const std::string& path) {
+  std::error_code error;
+  return std::filesystem::is_directory(std::filesystem::symlink_status(path, error));
+}
+
+// Behind what the user's own environment names.
+void add_to_python_path(domain::CodeOrder& code) {
+  const auto own = std::ranges::find_if(code.environment, [](const std::string& entry) { return entry.starts_with("PYTHONPATH="); });
+  if (own == code.environment.end()) code.environment.push_back(std::string("PYTHONPATH=") + kDependenciesFolder);
+  else *own += std::string(":") + kDependenciesFolder;
+}
+
 Result<Prepared> prepare_code(const StartOrder& order, const std::string& models) {
   const bool http = domain::Manifest{.runtime = order.runtime}.serves_http();
   HttpProgram program;
   Runtime runtime;
   if (http) {
-    TRY(program, find_http_program(order, environment("PATH"), environment("HOME")));
+    TRY(program, find_http_program(order, environment_value("PATH"), environment_value("HOME")));
     runtime = {program.arguments.at(0), program.folders};
   } else {
-    TRY(runtime, find_runtime(order.runtime, environment("PATH"), environment("HOME")));
+    TRY(runtime, find_runtime(order.runtime, environment_value("PATH"), environment_value("HOME")));
   }
+  if (!order.dependencies.empty() && !is_folder(order.dependencies))
+    return fail(Code::unavailable, "what was installed for it is not on the disk any more, and is being installed again: try again later");
   Prepared prepared;
   const auto bind = [&](const std::string& source, const std::string& target) { prepared.binds += source + "\t" + target + "\n"; };
   for (const std::string& folder : runtime.folders) bind(folder, folder);
@@ -83,6 +91,11 @@ Result<Prepared> prepare_code(const StartOrder& order, const std::string& models
     TRY_VOID(os::let_all_run(location));
     bind(location, std::string(kTaskFolder) + "/" + file.path);
   }
+  const std::string dependencies = order.dependencies.empty() ? "" : std::filesystem::absolute(order.dependencies).string();
+  const bool python = !dependencies.empty() && (order.runtime.find("python") != std::string::npos || order.handler.starts_with("python"));
+  if (python) bind(dependencies, kDependenciesFolder);
+  else if (!dependencies.empty() && is_folder(dependencies + "/node_modules"))  // where Node.js looks
+    bind(dependencies + "/node_modules", std::string(kTaskFolder) + "/node_modules");
   if (!models.empty()) bind(models, kModelSocket);
   domain::CodeOrder code{.arguments = arguments_of(runtime, order.runtime, order.handler, order.memory_max),
                          .handler = order.handler, .function = order.model_name,
@@ -96,12 +109,38 @@ Result<Prepared> prepare_code(const StartOrder& order, const std::string& models
     code.concurrency = order.concurrency;
   }
   for (const auto& [name, value] : order.environment) code.environment.push_back(name + "=" + value);
+  if (python) add_to_python_path(code);
   if (!models.empty()) code.model_socket = kModelSocket;
-  code.machine_network = order.network.reach == domain::Reach::host;
+  code.machine_network = prepared.machine_network = order.network.reach == domain::Reach::host;
   if (code.machine_network) bind_names(prepared.binds);
   TRY(code.outbound, prepare_outbound(order.network.outbound, prepared.binds));
   prepared.order = domain::to_json(code);
   return prepared;
+}
+
+Result<Prepared> prepare_build(const StartOrder& order) {
+  TRY(const Build build, plan_build(order));
+  Prepared prepared{.order = domain::to_json(build.order), .machine_network = true};
+  if (prepared.order.size() > domain::kBuildOrderMax)
+    return fail(Code::exhausted, "the registries' configuration (pip.conf, .npmrc, settings.xml and the like) takes " +
+                                     std::to_string(prepared.order.size()) + " bytes, at most 49152 can be given to a build: shorten it");
+  const auto bind = [&](const std::string& source, const std::string& target) { prepared.binds += source + "\t" + target + "\n"; };
+  for (const std::string& path : build.shown) bind(path, path);
+  for (const ModelFile& file : order.files) {
+    const std::string location = std::filesystem::absolute(file.location);
+    if (!file.path.empty()) TRY_VOID(os::let_all_run(location));
+    bind(location, file.path.empty() ? domain::kPackagePlace : std::string(domain::kPackagePlace) + "/" + file.path);
+  }
+  prepared.binds += std::filesystem::absolute(order.output).string() + "\t" + domain::kBuildPlace + "\trw\n";
+  return prepared;
+}
+
+}  // namespace
+
+Result<Prepared> prepare(const StartOrder& order, const std::string& models) {
+  if (order.role == domain::Role::unpack) return prepare_unpack(order);
+  if (order.role == domain::Role::build) return prepare_build(order);
+  return prepare_code(order, models);
 }
 
 }  // namespace mayfly::instances
