@@ -57,7 +57,6 @@ void Fleet::forget(VersionId version) {
   Group* group = find(version);
   if (!group) return;
   group->forgotten = true;
-  launcher_->forget(group->plan.instance);
   evict_template(*group);
   want(*group, 0);
   drop_if_done(*group);
@@ -120,6 +119,7 @@ void Fleet::want_template(Group& group) {
 }
 
 void Fleet::evict_template(Group& group) {
+  launcher_->forget(group.plan.instance);
   if (group.template_ && group.template_->state != State::draining) kill(*group.template_);
 }
 

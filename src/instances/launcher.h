@@ -132,7 +132,7 @@ class Launcher {
   virtual void flush() = 0;
   virtual void stop(ProcessId process) = 0;   // it answers what it has, then ends; on_gone follows
   virtual void kill(ProcessId process) = 0;   // now; on_gone follows
-  virtual void forget(const StartOrder&) {}   // there will be no more starts of it: what was made ahead for them can go
+  virtual void forget(const StartOrder&) {}   // what was made ahead for its next start can go
   [[nodiscard]] virtual Usage measure(ProcessId process) = 0;  // zeros for a process that is gone
 };
 
