@@ -43,6 +43,8 @@ test: all venv
 	@echo "make: tritonclient and boto3 as the real clients, against the release build"
 	@$(PYTHON) tests/clients/test_tritonclient.py --mayfly build/mayfly
 	@$(PYTHON) tests/clients/test_boto3.py --mayfly build/mayfly
+	@echo "make: the aws command line, the SDK for JavaScript and a SAM template, against the release build"
+	@$(PYTHON) tests/clients/test_lambda_clients.py --mayfly build/mayfly
 
 # What `make test` runs with sanitizers as the test `faults`, and a model whose check ends at its limit; four minutes.
 faults: all venv

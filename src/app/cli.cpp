@@ -71,7 +71,7 @@ class Commands {
     auto& o = typed_.deploy;
     auto& c = add("deploy", "Deploy a model file, or a folder with function.yaml or code", "mayfly deploy fraud.onnx --name fraud --max 10",
                   [&o](const Context& context) { return deploy(context, o); });
-    c.add_option("PATH", o.path, "A model file, or a folder with function.yaml and the model or the code")->required();
+    c.add_option("PATH", o.path, "A model file, a folder with function.yaml and the model or the code, or a SAM template")->required();
     c.add_option("--name", o.name, "The function's name; the manifest's, else the model file's or the code's folder's, if not given");
     c.add_option("--runtime", o.overrides.runtime, "What runs the folder's code, like python3.11");
     c.add_option("--handler", o.overrides.handler, "The function that the runtime calls, like app.handler; of runtime http its command");

@@ -6,6 +6,7 @@
 
 #include "app/commands.h"
 #include "app/pack.h"
+#include "app/sam.h"
 #include "domain/manifest.h"
 #include "os/clock.h"
 
@@ -196,7 +197,30 @@ Result<Json> deploy_version(const Context& context, const DeployOptions& options
   return version;
 }
 
+namespace {
+
+// Each function of a template; the first that can't be deployed ends it.
+Result<void> deploy_template(const Context& context, const DeployOptions& options, const std::string& file) {
+  if (!options.name.empty() || options.overrides.any())
+    return fail(Code::invalid_argument, "'" + file + "' is a template of functions, which says their names and settings: give none here");
+  TRY(const SamTemplate whole, read_sam(file));
+  for (const std::string& note : whole.notes)
+    std::fprintf(stderr, "%s: %s\n", context.terminal.paint(Tone::warn, "note").c_str(), printable(note).c_str());
+  for (const SamFunction& function : whole.functions) {
+    DeployOptions one = options;
+    one.path = function.path;
+    one.name = function.name;
+    one.overrides = {.memory = function.memory, .timeout = function.timeout, .runtime = function.runtime, .handler = function.handler,
+                     .environment = function.environment};
+    if (const auto done = deploy(context, one); !done) return fail(done.error().code, function.resource + ": " + done.error().message);
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<void> deploy(const Context& context, const DeployOptions& options) {
+  if (const std::string file = find_sam(options.path); !file.empty()) return deploy_template(context, options, file);
   TRY(const Json version, deploy_version(context, options));
   if (context.json) print_json(version);
   else print_version(context, version, options);

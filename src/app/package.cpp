@@ -174,6 +174,7 @@ Result<std::string> with_overrides(const std::string& manifest, const Overrides&
     if (!overrides.handler.empty()) root["handler"] = overrides.handler;
     if (!overrides.target.empty()) root["handler"] = overrides.target;
     if (!overrides.signature.empty()) root["environment"]["FUNCTION_SIGNATURE_TYPE"] = overrides.signature;
+    for (const auto& [name, value] : overrides.environment) root["environment"][name] = value;
     YAML::Emitter out;
     out << root;
     return std::string(out.c_str()) + "\n";

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -45,9 +46,10 @@ struct Overrides {
   std::optional<int> min, max;
   std::string memory, timeout, runtime, handler;  // "" : not said
   std::string target, signature;                   // of a functions framework: the handler, and FUNCTION_SIGNATURE_TYPE
+  std::vector<std::pair<std::string, std::string>> environment;
   bool any() const {
     return min || max || !memory.empty() || !timeout.empty() || !runtime.empty() || !handler.empty() || !target.empty() ||
-           !signature.empty();
+           !signature.empty() || !environment.empty();
   }
 };
 // The manifest with these put in; comments and the order of keys may be lost. "" is an empty manifest.
