@@ -225,16 +225,20 @@ Result<void> read_models(const Tree& value, Manifest& into, Lines&) {
   return {};
 }
 
-constexpr std::string_view kForks[] = {"auto", "always", "never"};  // by number
-
-Result<void> read_fork(const Tree& value, Manifest& into, Lines&) {
+// One of the names, as the enumeration's number.
+template <class Choice, std::size_t count>
+Result<void> choose(const Tree& value, const std::string_view (&names)[count], Choice& into) {
   TRY(const std::string text, word(value));
-  const auto found = std::ranges::find(kForks, text);
-  if (found == std::end(kForks))
-    return fail(Code::invalid_argument, in_quotes(text) + " is none of auto, always, never" + suggestion(text, kForks));
-  into.fork = static_cast<Forks>(found - std::begin(kForks));
-  return {};
+  const auto found = std::ranges::find(names, text);
+  if (found != std::end(names)) return into = static_cast<Choice>(found - std::begin(names)), Result<void>();
+  std::string all;
+  for (const std::string_view name : names) all.append(all.empty() ? "" : ", ").append(name);
+  return fail(Code::invalid_argument, in_quotes(text) + " is none of " + all + suggestion(text, names));
 }
+
+constexpr std::string_view kForks[] = {"auto", "always", "never"}, kBuilds[] = {"auto", "never"};  // by number
+Result<void> read_fork(const Tree& value, Manifest& into, Lines&) { return choose(value, kForks, into.fork); }
+Result<void> read_build(const Tree& value, Manifest& into, Lines&) { return choose(value, kBuilds, into.build); }
 
 constexpr std::string_view kReaches[] = {"none", "outbound", "host"};  // by number
 
@@ -271,17 +275,6 @@ Result<void> read_network(const Tree& value, Manifest& into, Lines& lines) {
   if (value.kind != Tree::Kind::scalar || value.text != "host")
     return fail(Code::invalid_argument, "write none, host, or a list of what may be reached: {outbound: [\"api.example.com:443\"]}");
   into.network.reach = Reach::host;
-  return {};
-}
-
-constexpr std::string_view kBuilds[] = {"auto", "never"};  // by number
-
-Result<void> read_build(const Tree& value, Manifest& into, Lines&) {
-  TRY(const std::string text, word(value));
-  const auto found = std::ranges::find(kBuilds, text);
-  if (found == std::end(kBuilds))
-    return fail(Code::invalid_argument, in_quotes(text) + " is neither auto nor never" + suggestion(text, kBuilds));
-  into.build = static_cast<Build>(found - std::begin(kBuilds));
   return {};
 }
 
