@@ -150,7 +150,7 @@ TEST(Manifest, Code) {
             "line 3: fork: 'nver' is none of auto, always, never; did you mean 'never'?");
   EXPECT_EQ(code->build, Build::auto_);
   EXPECT_EQ(parse_manifest("runtime: nodejs20.x\nhandler: a.b\nbuild: never")->build, Build::never);
-  EXPECT_EQ(refusal("runtime: provided\nbuild: nver"), "line 2: build: 'nver' is neither auto nor never; did you mean 'never'?");
+  EXPECT_EQ(refusal("runtime: provided\nbuild: nver"), "line 2: build: 'nver' is none of auto, never; did you mean 'never'?");
   EXPECT_EQ(refusal("model: m.onnx\nbuild: never"), "line 2: build is for code: name its runtime, like python3.11, or leave build out");
   EXPECT_EQ(refusal("runtime: provided\nfork: never"),
             "line 2: fork is for code in Python: name its runtime, like python3.11, or leave fork out");
