@@ -57,6 +57,7 @@ CodeLoop::CodeLoop(os::Loop loop, FrameLink link, domain::CodeOrder order, CodeO
       api_({.function_arn = domain::function_arn(order_.function), .response_max = options_.response_max}),
       extensions_({.function = order_.function, .version = std::to_string(order_.version), .handler = order_.handler,
                    .account = std::string(domain::kAwsAccount), .function_arn = domain::function_arn(order_.function)}, os::random_seed()),
+      telemetry_(loop_, order_),
       control_port_([this] {
         if (!link_.read_control()) end(End::node_gone);
         else if (link_.stopping()) take_frames();
@@ -73,6 +74,7 @@ CodeLoop::~CodeLoop() {
 
 CodeLoop::End CodeLoop::run() {
   begun_ = os::monotonic_now();
+  telemetry_.init_began();
   if (const auto started = start(); !started) {
     say_failed(started.error().message);
     return End::not_started;
@@ -83,6 +85,7 @@ CodeLoop::End CodeLoop::run() {
   static_cast<void>(program_.end());
   extension_programs_.end_all();
   if (output_) output_->drain();
+  if (extension_output_) extension_output_->drain();
   if (*end_ != End::node_gone) static_cast<void>(take());
   for (const Call& call : waiting_) refuse(call, {Code::unavailable, "the function's program ended before this call's turn"}, true);
   link_.wake();
@@ -92,6 +95,7 @@ CodeLoop::End CodeLoop::run() {
 Result<void> CodeLoop::start() {
   const auto asked = [this](ConnectionId from, RuntimeRequest&& request) {
     if (ExtensionsApi::is_path(request.path)) do_step(extensions_.request(from, std::move(request)));
+    else if (Telemetry::is_path(request.path)) port_->answer(from, telemetry_.subscribe(extensions_.name_of(request), request));
     else do_step(api_.request(from, std::move(request)));
   };
   const auto left = [this](ConnectionId from) {
@@ -99,7 +103,8 @@ Result<void> CodeLoop::start() {
     extensions_.left(from);
   };
   TRY(port_, CodePort::create(loop_, options_.address, options_.response_max, {.request = asked, .left = left}));
-  TRY(output_, CodeOutput::create(loop_, STDERR_FILENO));
+  const auto printed = [this](std::string_view bytes) { telemetry_.printed(Telemetry::Kind::function, bytes); };
+  TRY(output_, CodeOutput::create(loop_, STDERR_FILENO, printed));
   if (!order_.model_socket.empty()) { TRY(models_, ModelBridge::create(loop_, order_.model_socket)); }
   if (!order_.outbound.empty()) { TRY(outbound_, start_outbound(order_.outbound, std::move(outbound_node_))); }
   TRY_VOID(loop_.watch(link_.control_socket(), os::kReadable, control_port_));
@@ -112,12 +117,15 @@ Result<void> CodeLoop::start() {
 Result<void> CodeLoop::start_extensions(const std::vector<std::string>& paths) {
   if (paths.size() > kExtensionsMax)
     return fail(Code::invalid_argument, "Extension.LaunchError: " + std::to_string(paths.size()) + " extensions; at most 10 are started");
+  const auto printed = [this](std::string_view bytes) { telemetry_.printed(Telemetry::Kind::extension, bytes); };
+  TRY(extension_output_, CodeOutput::create(loop_, STDERR_FILENO, printed));
   const std::vector<std::string> environment = extension_environment(order_, port_->address());
   for (const std::string& path : paths) {
     extensions_.expect(path.substr(path.rfind('/') + 1));
-    if (auto begun = extension_programs_.start(path, environment, output_->far()); !begun)
+    if (auto begun = extension_programs_.start(path, environment, extension_output_->far()); !begun)
       return fail(begun.error().code, "Extension.LaunchError: " + begun.error().message);
   }
+  extension_output_->forget_far();
   return {};
 }
 
@@ -144,11 +152,16 @@ void CodeLoop::shut_down() {
     for (Instant now = os::monotonic_now(); !is_over() && !hurried_ && now < end; now = os::monotonic_now()) loop_.turn(end - now);
   };
   loop_.unwatch(link_.control_socket());
+  telemetry_.flush();  // of internal extensions this is the last that they are sent
+  if (!extension_programs_.any()) wait(until_program, [this] { return telemetry_.delivered(); });
   if (program_begun_ && !program_gone_) {
     os::signal_process(program_.pidfd(), SIGTERM);
     wait(until_program, [this] { return program_gone_; });
   }
   static_cast<void>(program_.end());
+  output_->drain();
+  telemetry_.call_over(os::monotonic_now(), program_.pid());
+  wait(os::monotonic_now() + grace * 3 / 10, [this] { return telemetry_.delivered(); });
   const char* const reason = *end_ == End::stopped ? "spindown" : *end_ == End::given_up ? "timeout" : "failure";
   const auto deadline = os::wall_now().since_epoch + std::chrono::duration_cast<std::chrono::microseconds>(until - os::monotonic_now());
   do_step(extensions_.shut_down(reason, static_cast<std::uint64_t>(deadline / 1ms)));
@@ -194,6 +207,7 @@ void CodeLoop::cancel(std::uint64_t ticket) {
   if (!running_ || running_->frame.head.ticket != ticket) return;
   const Call call = *std::exchange(running_, std::nullopt);
   loop_.cancel(deadline_);
+  telemetry_.call_done("timeout", {}, 0, os::monotonic_now());
   if (call.given == Instant{}) {
     api_.withdraw();
     return refuse(call, {Code::cancelled, "cancelled before it began"});
@@ -203,6 +217,7 @@ void CodeLoop::cancel(std::uint64_t ticket) {
 }
 
 void CodeLoop::begin_next() {
+  if (!running_ && extensions_.idle()) telemetry_.call_over(os::monotonic_now(), program_.pid());
   while (!end_ && !running_ && !waiting_.empty() && extensions_.idle()) {
     running_ = std::move(waiting_.front());
     waiting_.pop_front();
@@ -221,6 +236,7 @@ void CodeLoop::begin_next() {
     call.event.resize(running_->frame.head.json_size);
     call.trace_id = complete_trace(call.trace_id, wall / 1s, random_);
     auto told = extensions_.invoke(call);
+    telemetry_.call_began(call, now);
     do_step(api_.invoke(std::move(call)));
     do_step(std::move(told));
   }
@@ -231,6 +247,7 @@ void CodeLoop::begin_next() {
 void CodeLoop::overdue() {
   if (!running_) return end(End::given_up);  // answered, but an extension has not come back
   const Call call = *std::exchange(running_, std::nullopt);
+  telemetry_.call_done("timeout", {}, 0, os::monotonic_now());
   refuse(call, {Code::deadline_exceeded, "Task timed out after " + seconds_of(os::monotonic_now() - call.begun) + " seconds"}, true);
   end(End::given_up);
 }
@@ -240,12 +257,14 @@ void CodeLoop::overdue() {
 void CodeLoop::do_step(RuntimeApi::Step&& step) {
   if (step.given) running_->given = os::monotonic_now();
   if (step.ready) {
+    telemetry_.init_done();
     extensions_.close_registration();
     all_may_be_idle();
   }
   if (step.outcome) finish(std::move(*step.outcome));
   if (step.answer) port_->answer(step.answer->to, std::move(step.answer->reply));
   if (step.init_failed) {
+    telemetry_.failed(step.init_failed->text(), os::monotonic_now());
     say_failed(step.init_failed->text());
     end(End::not_started);
   }
@@ -254,6 +273,7 @@ void CodeLoop::do_step(RuntimeApi::Step&& step) {
 
 void CodeLoop::do_step(ExtensionsApi::Step&& step) {
   for (auto& [to, reply] : step.answers) port_->answer(to, std::move(reply));
+  if (step.ready) telemetry_.extension_ready(step.ready->name, step.ready->invoke, step.ready->shutdown);
   if (step.failed) return fail_all(step.failed->text());
   if (end_) return;
   if (!program_begun_ && extensions_.all_registered()) {
@@ -277,6 +297,7 @@ void CodeLoop::extension_ended(const std::string& name, int wait_status) {
 // The instance ends, and the call that runs with it.
 void CodeLoop::fail_all(const std::string& text) {
   if (end_) return;
+  telemetry_.failed(text, os::monotonic_now());
   if (running_) refuse(*std::exchange(running_, std::nullopt), {Code::unavailable, text}, true);
   end(told_start_ ? End::code_ended : End::not_started);
   say_failed(text);
@@ -284,6 +305,7 @@ void CodeLoop::fail_all(const std::string& text) {
 
 void CodeLoop::say_ready() {
   told_start_ = true;
+  telemetry_.start_over(os::monotonic_now() - begun_);
   cpu_told_ = cpu_now();
   if (!link_.say_ready(1, os::monotonic_now() - begun_, cpu_told_)) end(End::node_gone);
 }
@@ -311,6 +333,8 @@ void CodeLoop::finish(RuntimeApi::Outcome&& outcome) {
   if (extensions_.idle()) loop_.cancel(deadline_);  // else it holds for them, too
   ReplyHead head{.run_ns = ns(os::monotonic_now() - call.given), .rows = 1, .batch_rows = 1, .last = outcome.last};
   if (outcome.last) end(End::code_ended);
+  telemetry_.call_done(outcome.error ? "error" : "success", outcome.error ? outcome.error->type : std::string(), outcome.response.size(),
+                       os::monotonic_now());
   if (!outcome.error) return reply(call, head, outcome.response);
   head.code = static_cast<std::uint8_t>(Code::internal);
   head.function_error = !outcome.error->json.empty();

@@ -1,6 +1,6 @@
 // The host process of a function's own program. To the node it is an instance like any other: frames in, replies out, ready, stop
 // (domain/frame.h, domain/link.h). To the program, which it starts, it is AWS Lambda's Runtime API on loopback
-// (worker/runtime_api.h, worker/code_port.h), and to extensions their API (worker/extensions_api.h). One thread, one call at a time.
+// (worker/runtime_api.h, worker/code_port.h), to extensions theirs (worker/extensions_api.h, telemetry.h). One thread, one call at a time.
 //
 // Promises: it is ready when the program and all extensions first ask for more, or says why it never will be (what was reported,
 // or how one ended); the next call begins when all have asked again; one reply for each call; a program that ends fails the call
@@ -36,6 +36,7 @@
 #include "worker/model_bridge.h"
 #include "worker/outbound.h"
 #include "worker/runtime_api.h"
+#include "worker/telemetry.h"
 
 namespace mayfly::worker {
 
@@ -102,12 +103,13 @@ class CodeLoop {
   os::Loop loop_;
   RuntimeApi api_;
   ExtensionsApi extensions_;
+  Telemetry telemetry_;
   os::Port control_port_, bell_port_, exit_port_;
   std::unique_ptr<CodePort> port_;
   std::unique_ptr<ModelBridge> models_;                // where it may call models
   os::Fd outbound_node_;
   os::Child outbound_;                                 // where it may reach others
-  std::unique_ptr<CodeOutput> output_;
+  std::unique_ptr<CodeOutput> output_, extension_output_;  // the second only where there are external ones
   CodeProgram program_;
   ExtensionPrograms extension_programs_;
   Random random_;

@@ -8,8 +8,8 @@
 
 namespace mayfly::worker {
 
-Result<std::unique_ptr<CodeOutput>> CodeOutput::create(os::Loop& loop, int log) {
-  std::unique_ptr<CodeOutput> output(new CodeOutput(loop, log));  // the constructor is private: make_unique can't
+Result<std::unique_ptr<CodeOutput>> CodeOutput::create(os::Loop& loop, int log, Also also) {
+  std::unique_ptr<CodeOutput> output(new CodeOutput(loop, log, std::move(also)));  // the constructor is private: make_unique can't
   int fds[2];
   if (::pipe2(fds, O_CLOEXEC) != 0) return fail(os::os_error("pipe2"));
   output->near_ = os::Fd(fds[0]);
@@ -38,7 +38,10 @@ void CodeOutput::drain() {
 long CodeOutput::move() {
   std::array<char, 65536> bytes;
   const ssize_t size = ::read(near_.get(), bytes.data(), bytes.size());
-  if (size > 0) say({bytes.data(), static_cast<std::size_t>(size)});
+  if (size <= 0) return size;
+  const std::string_view read(bytes.data(), static_cast<std::size_t>(size));
+  say(read);
+  if (also_) also_(read);
   return size;
 }
 

@@ -2,8 +2,10 @@
 // program that prints more than the log takes is neither blocked nor refused: what does not fit is dropped, and counted.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
+#include <utility>
 
 #include "base/result.h"
 #include "os/fd.h"
@@ -13,8 +15,10 @@ namespace mayfly::worker {
 
 class CodeOutput final : os::Watcher {
  public:
-  // `log`: a descriptor that doesn't block.
-  [[nodiscard]] static Result<std::unique_ptr<CodeOutput>> create(os::Loop& loop, int log);
+  using Also = std::function<void(std::string_view bytes)>;
+
+  // `log`: a descriptor that doesn't block. `also`: who is told all of it, the dropped bytes, too.
+  [[nodiscard]] static Result<std::unique_ptr<CodeOutput>> create(os::Loop& loop, int log, Also also = {});
   ~CodeOutput();
   CodeOutput(const CodeOutput&) = delete;
   CodeOutput& operator=(const CodeOutput&) = delete;
@@ -24,13 +28,14 @@ class CodeOutput final : os::Watcher {
   void drain();                               // what is there now
 
  private:
-  CodeOutput(os::Loop& loop, int log) : loop_(loop), log_(log) {}
+  CodeOutput(os::Loop& loop, int log, Also also) : loop_(loop), log_(log), also_(std::move(also)) {}
   void on_events(std::uint32_t events) override;
   long move();                                // bytes; 0: everybody who could print has gone; below: nothing now
   void say(std::string_view bytes);
 
   os::Loop& loop_;
   const int log_;
+  const Also also_;
   os::Fd near_, far_;
   bool watched_ = false;
   std::uint64_t dropped_ = 0;

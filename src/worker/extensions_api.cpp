@@ -114,13 +114,12 @@ Step ExtensionsApi::next(ConnectionId from, Extension& extension) {
   if (extension.failed || extension.waits)
     return refusal(from, "Extension.InvalidExtensionState", extension.failed ? "it has said that it can't go on: there is no next event"
                                                                               : "it waits for an event already");
-  extension.ready = extension.asked = true;
-  if (extension.event.empty()) {
-    extension.waits = from;
-    return {};
-  }
-  extension.ready = false;
-  return answer(from, event_reply(std::exchange(extension.event, {})));
+  Step step;
+  if (!std::exchange(extension.asked, true)) step.ready = ExtensionsApi::Ready{extension.name, extension.invoke, extension.shutdown};
+  extension.ready = extension.event.empty();
+  if (extension.ready) extension.waits = from;
+  else step.answers.push_back({from, event_reply(std::exchange(extension.event, {}))});
+  return step;
 }
 
 Step ExtensionsApi::error(ConnectionId from, Extension& extension, RuntimeRequest&& request, bool at_start) {

@@ -27,9 +27,14 @@ class ExtensionsApi {
   struct Options {
     std::string function, version, handler, account, function_arn;
   };
+  struct Ready {
+    std::string name;
+    bool invoke = false, shutdown = false;  // what it registered for
+  };
   struct Step {
     std::vector<RuntimeApi::Answer> answers;
     std::optional<FunctionError> failed;   // one says that it can't go on
+    std::optional<Ready> ready;            // one asks for an event for the first time: its start is over
   };
 
   ExtensionsApi(Options options, std::uint64_t seed) : options_(std::move(options)), random_(seed) {}

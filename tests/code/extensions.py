@@ -3,7 +3,7 @@
 
     tests/code/extensions.py --mayfly build/mayfly [NAME …]
 
-One is in Python, one in sh with curl; they are the package's own, in its folder extensions/.
+They are in Python, one in sh with curl, and one has the Telemetry API, too; they are the package's own, in its folder extensions/.
 """
 import shutil
 import sys
@@ -47,6 +47,40 @@ while true; do
 done
 """
 
+TELEMETRY = f"""#!{sys.executable if sys.executable.startswith("/usr/") else "/usr/bin/env python3"}
+import http.server, json, os, socket, sys, threading, urllib.request
+ROOT = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"]
+
+class Listener(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        for event in json.loads(self.rfile.read(int(self.headers["Content-Length"]))):
+            if not str(event["record"]).startswith("GOT"):   # what it prints itself comes back
+                print("GOT", event["type"], json.dumps(event["record"], sort_keys=True), flush=True)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+def ask(method, path, body=None, headers={{}}):
+    request = urllib.request.Request(ROOT + path, None if body is None else json.dumps(body).encode(), headers, method=method)
+    with urllib.request.urlopen(request) as reply:
+        return reply.headers, json.loads(reply.read())
+
+headers, _ = ask("POST", "/2020-01-01/extension/register", {{"events": ["INVOKE", "SHUTDOWN"]}},
+                 {{"Lambda-Extension-Name": os.path.basename(sys.argv[0])}})
+me = {{"Lambda-Extension-Identifier": headers["Lambda-Extension-Identifier"]}}
+listener = http.server.ThreadingHTTPServer(("sandbox.localdomain", 4323), Listener)
+threading.Thread(target=listener.serve_forever, daemon=True).start()
+print("listens at", socket.gethostbyname("sandbox.localdomain"), socket.gethostbyname("sandbox"), flush=True)
+ask("PUT", "/2022-07-01/telemetry", {{"schemaVersion": "2022-12-13", "types": ["platform", "function", "extension"],
+    "buffering": {{"maxItems": 1000, "maxBytes": 262144, "timeoutMs": 100}},
+    "destination": {{"protocol": "HTTP", "URI": "http://sandbox.localdomain:4323/"}}}}, me)
+while ask("GET", "/2020-01-01/extension/event/next", None, me)[1]["eventType"] != "SHUTDOWN":
+    pass
+print("GOT it all", flush=True)
+"""
+
 HANDLER = "def handler(event, context):\n    return context.aws_request_id\n"
 
 
@@ -55,10 +89,10 @@ class World(run.World):
         self.folder = Path(run.tempfile.mkdtemp(prefix="mayfly-extensions-"))
         self.node = run.Node(binary)
 
-    def deploy_with(self, name, extensions, *options, more=""):
+    def deploy_with(self, name, extensions, *options, more="", handler=HANDLER):
         folder = self.folder / name
         (folder / "extensions").mkdir(parents=True)
-        (folder / "app.py").write_text(HANDLER)
+        (folder / "app.py").write_text(handler)
         (folder / "function.yaml").write_text(f"runtime: {run.RUNTIME}\nhandler: app.handler\nscaling: {{keep_alive: 1s}}\n{more}")
         for path, text in extensions.items():
             (folder / "extensions" / path).write_text(text)
@@ -88,6 +122,30 @@ def test_an_extension_in_python(world):
     check('"functionName": "watched"' in registered[0] and '"accountId": "000000000000"' in registered[0], "it knows whose it is", registered)
     follows_again = world.call({}, "watched")
     check(len(follows_again) == 36, "a later start has it, too", follows_again)
+
+
+def test_an_extension_that_has_telemetry(world):
+    world.deploy_with("told", {"telemetry": TELEMETRY},
+                      handler="def handler(event, context):\n    print('called with', event)\n    return 6 // event\n")
+    check(world.call(2, "told") == 3, "it answers")
+    seen = world.node.wait(lambda: world.lines("told", "GOT"), lambda lines: any("platform.report" in line for line in lines), 20)
+    check(any("platform.report" in line for line in seen), "a batch comes when its time is over", seen)
+    check(world.send(0, "told").status == 500, "and fails")
+    world.gone("told")
+    seen = world.node.wait(lambda: world.lines("told", "GOT"), lambda lines: lines and lines[-1] == "GOT it all", 20)
+    kinds = [line.split()[1] for line in seen]
+    wanted = ["initStart", "telemetrySubscription", "extension", "initRuntimeDone", "initReport"] + ["start", "runtimeDone", "report"] * 2
+    check(sorted(kind for kind in kinds if kind.startswith("platform.")) == sorted(f"platform.{each}" for each in wanted),
+          "it has each of the platform's events once", kinds)
+    printed = [line for line in seen if line.startswith("GOT function")]
+    check(printed[:2] == ['GOT function "called with 2"', 'GOT function "called with 0"'] and "ZeroDivisionError" in printed[2],
+          "what the handler and its runtime print", printed)
+    check('GOT extension "listens at 127.0.0.1 127.0.0.1"' in seen, "what it printed itself; sandbox and sandbox.localdomain are loopback", seen)
+    reports = [run.json.loads(line.split(" ", 2)[2]) for line in seen if "platform.report" in line]
+    check([each["status"] for each in reports] == ["success", "error"] and reports[1]["errorType"] == "ZeroDivisionError", "how calls went", reports)
+    check(reports[0]["metrics"]["maxMemoryUsedMB"] > 4 and reports[0]["metrics"]["initDurationMs"] > 1
+          and "initDurationMs" not in reports[1]["metrics"], "what they took", reports)
+    check(kinds[-1] == "it", "all of it came before the end", seen)
 
 
 def test_an_extension_in_sh(world):
