@@ -5,6 +5,7 @@
 
 A language that this machine lacks is skipped, and said. Java's client is fetched by Maven, Go's by the go command, Rust's by cargo.
 """
+import base64
 import json
 import os
 import shutil
@@ -160,6 +161,17 @@ def test_node_other_handlers(world):
     world.deploy("typed", {"app.js": "export const handler = async () => import.meta.url;\n", "package.json": '{"type": "module"}'},
                  runtime, "app.handler")
     check(world.call({}, "typed") == "file:///var/task/app.js", "package.json makes .js a module")
+
+
+def test_node_client_context(world):
+    if not (runtime := node_here()):
+        return without("node")
+    world.deploy("told", {"app.js": "exports.handler = async (event, context) => context.clientContext ?? 'none';\n"}, runtime, "app.handler")
+    told = {"client": {"installation_id": "i-1"}, "custom": {"who": "Zoë"}, "env": {}}
+    reply = world.send({}, "told", path="/2015-03-31/functions/told/invocations",
+                       headers={"X-Amz-Client-Context": base64.b64encode(json.dumps(told).encode()).decode()})
+    check(reply.status == 200 and reply.json == told, "context.clientContext is what the caller of Invoke said", reply)
+    check(world.call({}, "told") == "none", "and not the next one's")
 
 
 def test_node_that_does_not_start(world):
