@@ -154,6 +154,38 @@ TEST(CodeLoop, WhatTheCallerSaidOfTheCallIsTheContexts) {
   EXPECT_NE(first[1], second[1]);
 }
 
+TEST(CodeLoop, AStreamedResponseIsTakenWhole) {
+  SKIP_WITHOUT_PYTHON();
+  const char* const program =  // as runtimes that stream do, a piece at a time
+      "import os, re, socket, time\n"
+      "host, port = os.environ['AWS_LAMBDA_RUNTIME_API'].split(':')\n"
+      "link = socket.create_connection((host, int(port)))\n"
+      "def take():\n"
+      "    text = b''\n"
+      "    while b'\\r\\n\\r\\n' not in text: text += link.recv(1)\n"
+      "    size = int(re.search(rb'Content-Length: (\\d+)', text)[1])\n"
+      "    while size: size -= len(link.recv(size))\n"
+      "    return text\n"
+      "while True:\n"
+      "    link.sendall(b'GET /2018-06-01/runtime/invocation/next HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')\n"
+      "    call = re.search(rb'Lambda-Runtime-Aws-Request-Id: (\\S+)', take())[1]\n"
+      "    head = (b'POST /2018-06-01/runtime/invocation/' + call + b'/response HTTP/1.1\\r\\nHost: x\\r\\n'\n"
+      "            b'Transfer-Encoding: chunked\\r\\nLambda-Runtime-Function-Response-Mode: streaming\\r\\n\\r\\n')\n"
+      "    pieces = [head, b'5\\r\\nfirst\\r\\n', b'6\\r\\nsec', b'ond\\r\\n', b'0\\r\\n']\n"
+      "    if call.endswith(b'2'): pieces += [b'Lambda-Runtime-Function-Error-Type: Oo', b'ps\\r\\n']\n"
+      "    for piece in pieces + [b'\\r\\n']:\n"
+      "        link.sendall(piece)\n"
+      "        time.sleep(0.02)\n"
+      "    take()\n";
+  Host host("", {.arguments = {python(), "-c", program}});
+  ASSERT_TRUE(host.becomes_ready());
+  EXPECT_EQ(host.call({.ticket = 1, .body = "1"}).body, "firstsecond");
+  const TestReply failed = host.call({.ticket = 2, .body = "1"});
+  EXPECT_EQ(static_cast<Code>(failed.head.code), Code::internal);
+  EXPECT_EQ(failed.body, "Oops");
+  EXPECT_EQ(host.call({.ticket = 3, .body = "1"}).body, "firstsecond");
+}
+
 TEST(CodeLoop, AnErrorIsTheHandlersOwnAndTheProgramGoesOn) {
   SKIP_WITHOUT_PYTHON();
   Host host("class Oops(Exception): pass\n"

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <utility>
+#include <vector>
 
 #include "base/assert.h"
 
@@ -80,6 +81,7 @@ struct CodePort::Connection final : os::Watcher {
     chunked = head.chunked;
     keep_alive = head.keep_alive;
     chunks = {};
+    ending.clear();
     body.clear();
     too_large = left > port.body_max_;
     in.erase(0, verdict.used);
@@ -103,8 +105,10 @@ struct CodePort::Connection final : os::Watcher {
       if (piece.step == ChunkDecoder::Step::refused) return refuse(400, chunks.reason());
       if (piece.step == ChunkDecoder::Step::data) {
         store(piece.data);
+        ending.clear();
         continue;
       }
+      ending += std::string_view(in).substr(used - piece.used, piece.used);
       in.erase(0, used);
       return piece.step == ChunkDecoder::Step::end && hand_on();
     }
@@ -116,13 +120,30 @@ struct CodePort::Connection final : os::Watcher {
     else body.append(bytes);
   }
 
+  // Views into `ending`: what came behind the last chunk's bytes.
+  std::vector<HttpHeader> trailers() const {
+    std::vector<HttpHeader> found;
+    for (std::string_view rest = ending; !rest.empty();) {
+      const std::size_t end = std::min(rest.find("\r\n"), rest.size());
+      const std::string_view line = rest.substr(0, end);
+      const std::size_t colon = line.find(':');
+      rest.remove_prefix(std::min(end + 2, rest.size()));
+      if (colon == line.npos) continue;
+      std::string_view value = line.substr(colon + 1);
+      value.remove_prefix(std::min(value.find_first_not_of(" \t"), value.size()));
+      found.push_back({line.substr(0, colon), value});
+    }
+    return found;
+  }
+
   bool hand_on() {
     std::array<HttpHeader, kHeadersMax> storage;
     HttpRequestHead head;
     ASSERT(parse_head(head_text, storage, head).kind == HeadVerdict::complete, "a head that was read before can't be read again");
     state = State::answering;
+    const std::vector<HttpHeader> behind = trailers();
     port.handlers_.request(id, {.method = head.method, .path = head.path, .headers = head.headers, .body = std::exchange(body, {}),
-                                .too_large = too_large});
+                                .too_large = too_large, .trailers = behind});
     return true;
   }
 
@@ -179,6 +200,7 @@ struct CodePort::Connection final : os::Watcher {
   State state = State::head;
   bool broken = false, using_input = false, writing = false;
   std::string in, head_text, body, out;
+  std::string ending;                  // of a chunked body, at most what its decoder takes of it
   std::size_t scanned = 0, sent = 0;   // of `in`, see head_is_decided(); of `out`
   std::uint64_t left = 0;              // of the body, where it is not chunked
   ChunkDecoder chunks;

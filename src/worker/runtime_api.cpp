@@ -14,6 +14,7 @@ using Json = nlohmann::json;
 using Step = RuntimeApi::Step;
 
 constexpr std::string_view kRoot = "/2018-06-01/runtime/";
+constexpr std::string_view kErrorType = "Lambda-Runtime-Function-Error-Type";
 constexpr std::string_view kTraceHeader = "Lambda-Runtime-Trace-Id", kClientHeader = "Lambda-Runtime-Client-Context";
 
 std::string header(std::span<const HttpHeader> headers, std::string_view name) {
@@ -42,7 +43,7 @@ Step accepted(ConnectionId to) { return answer(to, {.status = 202, .body = "{\"s
 
 // A type is told in a header and in the body: the header's counts, as at AWS.
 FunctionError read_error(RuntimeRequest&& request) {
-  FunctionError error{.type = header(request.headers, "Lambda-Runtime-Function-Error-Type")};
+  FunctionError error{.type = header(request.headers, kErrorType)};
   if (request.too_large) error.message = "the error's own description is larger than a response may be";
   if (const Json json = Json::parse(request.body, nullptr, /*allow_exceptions=*/false); json.is_object()) {
     const auto text = [&json](const char* name) {
@@ -55,6 +56,23 @@ FunctionError read_error(RuntimeRequest&& request) {
   }
   if (error.type.empty()) error.type = "Runtime.Unknown";
   return error;
+}
+
+// As far as it is base64.
+std::string from_base64(std::string_view text) {
+  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string bytes;
+  std::uint32_t held = 0;
+  for (int bits = 0; const char c : text) {
+    const std::size_t digit = kDigits.find(c);
+    if (digit == kDigits.npos) break;
+    held = held << 6 | static_cast<std::uint32_t>(digit);
+    bits += 6;
+    if (bits < 8) continue;
+    bits -= 8;
+    bytes += static_cast<char>(held >> bits & 0xff);
+  }
+  return bytes;
 }
 
 }  // namespace
@@ -163,6 +181,11 @@ Step RuntimeApi::outcome(ConnectionId from, std::string_view id, RuntimeRequest&
   }
   Step step = accepted(from);
   const bool last = header(request.headers, kExitsHeader) == "1";
+  if (!header(request.trailers, kErrorType).empty()) {  // the handler failed after it had begun to answer: what came so far is nobody's
+    failed = true;
+    request.headers = request.trailers;
+    request.body = from_base64(header(request.trailers, "Lambda-Runtime-Function-Error-Body"));
+  }
   if (failed) step.outcome = Outcome{.error = read_error(std::move(request)), .last = last};
   else step.outcome = Outcome{.response = std::move(request.body), .last = last};
   return step;

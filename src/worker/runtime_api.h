@@ -6,6 +6,7 @@
 //   POST /2018-06-01/runtime/invocation/{id}/error      202
 //   POST /2018-06-01/runtime/init/error                 202
 //
+// A streamed response is taken whole: chunked, and failed by the trailers Lambda-Runtime-Function-Error-Type and -Body (base64).
 // Promises: one call at a time; each call that was given has one outcome, the first that was told; a request gets one answer.
 // Statuses and error types are those of AWS's own emulator: another id 400 InvalidRequestID, a step out of turn (a second
 // answer, the next call before the answer) 403 InvalidStateTransition, a response over the limit 413 and the call fails.
@@ -35,6 +36,7 @@ struct RuntimeRequest {
   std::span<const HttpHeader> headers;
   std::string body;
   bool too_large = false;      // over response_max; the body is not there then
+  std::span<const HttpHeader> trailers;  // of a chunked body
 };
 
 struct RuntimeReply {

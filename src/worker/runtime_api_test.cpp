@@ -90,6 +90,25 @@ TEST(RuntimeApi, ATraceIsCompletedNotChanged) {
   EXPECT_EQ(complete_trace(whole, 7, random), whole);
 }
 
+TEST(RuntimeApi, AStreamThatFailsSaysSoBehindItsBytes) {
+  RuntimeApi api = make_api();
+  const auto stream = [&](std::vector<HttpHeader> trailers) {
+    static_cast<void>(get_next(api));
+    static_cast<void>(api.invoke({.id = "a"}));
+    return *api.request(1, {.method = Method::post, .path = "/2018-06-01/runtime/invocation/a/response", .body = "begun",
+                            .trailers = trailers}).outcome;
+  };
+  EXPECT_EQ(stream({{"Other", "x"}}).response, "begun");
+  const auto failed = stream({{"lambda-runtime-function-error-type", "Oops"},
+                              {"Lambda-Runtime-Function-Error-Body", "eyJlcnJvck1lc3NhZ2UiOiJubyBsdWNrIn0="}});
+  ASSERT_TRUE(failed.error);
+  EXPECT_EQ(failed.error->text(), "Oops: no luck");
+  EXPECT_EQ(failed.error->json, "{\"errorMessage\":\"no luck\"}");
+  const auto silent = stream({{"Lambda-Runtime-Function-Error-Type", "Oops"}, {"Lambda-Runtime-Function-Error-Body", "%"}});
+  ASSERT_TRUE(silent.error);
+  EXPECT_EQ(silent.error->text(), "Oops");
+}
+
 TEST(RuntimeApi, ACallWaitsForWhoAsks) {
   RuntimeApi api = make_api();
   EXPECT_FALSE(api.invoke({.id = "a"}).answer);

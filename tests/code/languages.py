@@ -262,6 +262,9 @@ def test_go(world):
         import (
           "context"
           "errors"
+          "io"
+          "os"
+          "strings"
 
           "github.com/aws/aws-lambda-go/lambda"
           "github.com/aws/aws-lambda-go/lambdacontext"
@@ -285,7 +288,24 @@ def test_go(world):
           return answer, nil
         }
 
-        func main() { lambda.Start(sum) }
+        type broken struct{}
+
+        func (broken) Read([]byte) (int, error) { return 0, errors.New("broke off") }
+
+        func stream(ctx context.Context, event Event) (io.Reader, error) {
+          begun := strings.NewReader("begun, ")
+          if len(event.Numbers) == 0 {
+            return io.MultiReader(begun, broken{}), nil
+          }
+          return io.MultiReader(begun, strings.NewReader("done")), nil
+        }
+
+        func main() {
+          if os.Getenv("_HANDLER") == "stream" {
+            lambda.Start(stream)
+          }
+          lambda.Start(sum)
+        }
     """))
     environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod"}
     subprocess.run(["go", "build", "-o", str(folder / "bootstrap"), "."], cwd=project, env=environment, check=True, timeout=240)
@@ -293,6 +313,15 @@ def test_go(world):
     check(world.call({"Numbers": [1, 2, 3.5]}, "sum")["Sum"] == 6.5, "it sums")
     reply = world.send({"Numbers": []}, "sum")
     check(reply.status == 500 and reply.json["errorMessage"] == "no numbers", "an error is the handler's own", reply)
+    streamed = world.folder / "streamed"
+    shutil.copytree(folder, streamed)
+    world.node.command("deploy", str(streamed), "--runtime", "provided.al2023", "--handler", "stream")
+    reply = world.send({"Numbers": [1]}, "streamed")
+    check(reply.status == 200 and reply.body == b"begun, done", "what it streams comes whole", reply)
+    reply = world.send({"Numbers": []}, "streamed")
+    check(reply.status == 500 and reply.headers.get("X-Mayfly-Function-Error") and reply.json["errorMessage"] == "broke off",
+          "a stream that breaks off is an error, told in its trailers", reply)
+    check(world.send({"Numbers": [1]}, "streamed").body == b"begun, done", "and the next call is answered")
 
 
 def build_rust():
