@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "app/commands.h"
+#include "app/image.h"
 #include "app/pack.h"
 #include "app/sam.h"
 #include "domain/manifest.h"
@@ -20,6 +21,7 @@ Result<void> hash_package(const Context& context, Package& package) {
   Progress progress(context.terminal, "reading", os::monotonic_now());
   std::uint64_t before = 0;
   for (PackageFile& file : package.files) {
+    if (!file.file.sha256.empty()) continue;             // a layer of an image
     TRY(const os::Fd fd, open_file(file.location));
     std::uint64_t size = 0;
     TRY(file.file.sha256, hash_file(fd.get(), [&](std::uint64_t done) {
@@ -53,7 +55,9 @@ std::string name_of(const DeployOptions& options, const std::string& manifest) {
   const auto read = domain::parse_manifest(manifest);
   if (!options.name.empty() || !read || !read->is_code() || !read->name.empty()) return options.name;
   std::error_code error;
-  std::string name = std::filesystem::canonical(options.path, error).filename().string();
+  std::string path = options.path;
+  if (path.starts_with(kImagePrefix)) path = path.substr(0, path.find(':', kImagePrefix.size())).substr(kImagePrefix.size());
+  std::string name = std::filesystem::canonical(path, error).filename().string();
   if (is_archive(name)) name.resize(name.find('.'));
   std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return name;
@@ -151,10 +155,24 @@ void print_version(const Context& context, const Json& version, const DeployOpti
 
 namespace {
 
+// Of a manifest in a folder, the path is from there.
+Result<Package> read_image_of(const DeployOptions& options, const std::string& named, const std::string& manifest, ImagePackage& image) {
+  if (!named.starts_with(kImagePrefix))
+    return fail(Code::invalid_argument, "image: '" + named.substr(0, 200) +
+                                            "' is no file: write image: oci:PATH; nothing is fetched from registries");
+  const std::filesystem::path path = named.substr(kImagePrefix.size());
+  const std::filesystem::path from = manifest.empty() ? "" : options.path;
+  TRY(image, read_image((from / path).string(), manifest));
+  Package package = std::move(image.package);
+  TRY(package.manifest, with_overrides(package.manifest, options.overrides));
+  return package;
+}
+
 // Code is sent as one archive, a model file by file: the node shares those among versions. The manifest is what the command line
 // makes of it.
-Result<Package> read_any(const DeployOptions& options, std::optional<Packed>& packed) {
+Result<Package> read_any(const DeployOptions& options, std::optional<Packed>& packed, ImagePackage& image) {
   std::error_code error;
+  if (options.path.starts_with(kImagePrefix)) return read_image_of(options, options.path, "", image);
   if (is_archive(options.path) && std::filesystem::is_regular_file(options.path, error)) {
     Package package;
     TRY(const std::string manifest, manifest_in(options.path));
@@ -165,6 +183,7 @@ Result<Package> read_any(const DeployOptions& options, std::optional<Packed>& pa
     return package;
   }
   TRY(const std::string manifest, read_manifest_of(options.path));
+  if (const std::string named = image_named_in(manifest); !named.empty()) return read_image_of(options, named, manifest, image);
   TRY(std::string whole, with_overrides(manifest, options.overrides));
   if (const auto read = domain::parse_manifest(whole); read && read->is_code() && std::filesystem::is_directory(options.path, error)) {
     TRY(packed, pack_folder(options.path));
@@ -179,7 +198,8 @@ Result<Package> read_any(const DeployOptions& options, std::optional<Packed>& pa
 
 Result<Json> deploy_version(const Context& context, const DeployOptions& options) {
   std::optional<Packed> packed;
-  TRY(Package package, read_any(options, packed));
+  ImagePackage image;
+  TRY(Package package, read_any(options, packed, image));
   TRY_VOID(hash_package(context, package));
   for (const PackageFile& file : package.files) TRY_VOID(upload_file(context, file));
   const Json order = order_of(options, package);

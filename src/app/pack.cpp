@@ -100,6 +100,8 @@ Result<void> add(archive* out, const fs::path& root, const fs::path& relative) {
   return fs::is_regular_file(what) ? copy_file(out, path, size) : Result<void>();
 }
 
+}  // namespace
+
 Result<os::Fd> nameless_file() {
   const char* folder = std::getenv("TMPDIR");
   const std::string where = folder && *folder ? folder : "/tmp";
@@ -111,8 +113,6 @@ Result<os::Fd> nameless_file() {
   ::unlink(path.c_str());
   return file;
 }
-
-}  // namespace
 
 bool is_archive(const std::string& path) {
   return std::ranges::any_of(kEndings, [&](std::string_view ending) { return path.ends_with(ending); });

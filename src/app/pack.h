@@ -17,6 +17,7 @@ struct Packed {
 
 [[nodiscard]] bool is_archive(const std::string& path);  // by its ending: .zip, .tar, .tar.gz, .tgz, .tar.zst, .tar.xz, .tar.bz2
 [[nodiscard]] Result<Packed> pack_folder(const std::string& folder);
+[[nodiscard]] Result<os::Fd> nameless_file();  // an empty one to write, which goes with its last descriptor
 // The manifest in an archive, at its top: function.yaml; where there is none what read_manifest_of() says.
 [[nodiscard]] Result<std::string> manifest_in(const std::string& archive);
 

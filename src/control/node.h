@@ -114,7 +114,12 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   // What another version of the same model has: what its check said; its compiled file, as measured if the limits are the same.
   const domain::Version* checked_elsewhere(const domain::Version& version);
   std::optional<domain::Compiled> compiled_elsewhere(const domain::Version& version);
-  void unpack(const domain::FileRef& archive, Done<void> done);  // at once where it has been; one at a time of each
+  void unpack(const domain::Version& version, Done<void> done);  // at once where it has been; one at a time of each
+  void unpack_archive(const domain::FileRef& archive, bool layer, Done<void> done);
+  void unpack_layers(std::vector<domain::FileRef> layers, std::size_t next, Done<void> done);
+  void stack_layers(const std::vector<domain::FileRef>& layers, Done<void> done);
+  bool first_of(const std::string& name, Done<void>& done);      // of those who wait for this package
+  void tell_unpacked(const std::string& name, const Result<void>& result);
   using Built = std::optional<domain::Dependencies>;
   struct WantedBuild;
   void build(const domain::Version& version, Done<Built> done);     // what the package wants and lacks; nothing where it lacks nothing

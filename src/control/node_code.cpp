@@ -29,6 +29,12 @@ std::unexpected<Error> missing(const domain::Manifest& manifest, const std::stri
                                           "', which is not in the package: add it, or name another handler");
 }
 
+std::vector<std::string> hashes_of(const std::vector<FileRef>& files) {
+  std::vector<std::string> hashes;
+  for (const FileRef& file : files) hashes.push_back(file.sha256);
+  return hashes;
+}
+
 // The file's name ends at its first dot: what follows may be a path of names.
 Result<void> check_node(const domain::Manifest& manifest, const HasFile& has) {
   const std::size_t base = manifest.handler.find_last_of('/') + 1;
@@ -88,6 +94,7 @@ Result<void> check_program(const domain::Manifest& manifest, const HasFile& has)
 
 // That the handler's file is there, as the runtime will look for it.
 Result<void> check_code(const Version& version, store::Store& store) {
+  if (version.manifest.is_container()) return {};     // its program is found by its own links, inside
   const HasFile has = files_of(version, store);
   const domain::Manifest& manifest = version.manifest;
   if (manifest.runtime.starts_with("nodejs")) return check_node(manifest, has);
@@ -104,7 +111,8 @@ Result<void> check_code(const Version& version, store::Store& store) {
 }  // namespace
 
 void Node::commit_code(DeployOrder order, Version version, Done<VersionView> done) {
-  const FileRef first = version.files[0];
+  const bool packed = version.files[0].archive;
+  const Version wanted = version;
   auto then = [this, order = std::move(order), version = std::move(version), done = std::move(done)](const Result<void>& unpacked) mutable {
     if (!unpacked) return done(fail(unpacked.error()));
     // What a build can't change is found before it.
@@ -117,32 +125,64 @@ void Node::commit_code(DeployOrder order, Version version, Done<VersionView> don
       commit_version(std::move(order), std::move(version), std::move(done));
     });
   };
-  if (!first.archive) return then({});
-  unpack(first, std::move(then));
+  if (!packed) return then({});
+  unpack(wanted, std::move(then));
 }
 
-void Node::unpack(const FileRef& archive, Done<void> done) {
-  if (store_.packages().has(archive.sha256)) return done({});
-  const std::string sha256 = archive.sha256;
-  std::vector<Done<void>>& waiting = unpacking_[sha256];
+void Node::unpack(const Version& version, Done<void> done) {
+  if (!version.manifest.is_container()) return unpack_archive(version.files[0], false, std::move(done));
+  if (store_.packages().has(store::image_name(hashes_of(version.files)))) return done({});
+  unpack_layers(version.files, 0, std::move(done));
+}
+
+// One after the other: each is a sandbox and writes to the disk.
+void Node::unpack_layers(std::vector<FileRef> layers, std::size_t next, Done<void> done) {
+  if (next == layers.size()) return stack_layers(layers, std::move(done));
+  const FileRef layer = layers[next];
+  unpack_archive(layer, true, [this, layers = std::move(layers), next, done = std::move(done)](const Result<void>& unpacked) mutable {
+    if (!unpacked)
+      return done(fail(unpacked.error().code, "layer " + std::to_string(next + 1) + " of the image, " + layers[next].sha256.substr(0, 12) +
+                                                  "…: " + unpacked.error().message));
+    unpack_layers(std::move(layers), next + 1, std::move(done));
+  });
+}
+
+void Node::stack_layers(const std::vector<FileRef>& layers, Done<void> done) {
+  const std::vector<std::string> hashes = hashes_of(layers);
+  const std::string name = store::image_name(hashes);
+  if (!first_of(name, done)) return;
+  behind(bulk_work_, kDiskBusy, [this, hashes] { return store_.packages().stack(hashes); },
+         [this, name](const Result<void>& stacked) { tell_unpacked(name, stacked); });
+}
+
+bool Node::first_of(const std::string& name, Done<void>& done) {
+  std::vector<Done<void>>& waiting = unpacking_[name];
   waiting.push_back(std::move(done));
-  if (waiting.size() > 1) return;
-  const auto tell = [this, sha256](const Result<void>& result) {
-    const auto all = unpacking_.extract(sha256);
-    for (const Done<void>& each : all.mapped()) each(result);
-  };
+  return waiting.size() == 1;
+}
+
+void Node::tell_unpacked(const std::string& name, const Result<void>& result) {
+  const auto all = unpacking_.extract(name);
+  for (const Done<void>& each : all.mapped()) each(result);
+}
+
+void Node::unpack_archive(const FileRef& archive, bool layer, Done<void> done) {
+  const std::string name = layer ? store::layer_name(archive.sha256) : archive.sha256;
+  if (store_.packages().has(name)) return done({});
+  if (!first_of(name, done)) return;
   const auto folder = store_.packages().new_folder();
-  if (!folder) return tell(fail(folder.error()));
+  if (!folder) return tell_unpacked(name, fail(folder.error()));
   instances::StartOrder order{.role = domain::Role::unpack, .model_name = "unpack",
-                              .files = {{archive.path, store_.artifacts().path_of(sha256), archive.size}}, .memory_max = 512_MiB,
-                              .output = *folder, .time_max = std::chrono::minutes(10)};
-  fleet_.run_job(std::move(order), [this, sha256, folder = *folder, tell](const Result<instances::ReadyReport>& report) {
-    auto work = [this, sha256, folder, failed = report ? std::optional<Error>() : report.error()]() -> Result<void> {
-      Result<void> kept = failed ? fail(*failed) : store_.packages().adopt(folder, sha256);
+                              .files = {{archive.path, store_.artifacts().path_of(archive.sha256), archive.size}}, .memory_max = 512_MiB,
+                              .output = *folder, .time_max = std::chrono::minutes(10),
+                              .runtime = layer ? "container-http" : ""};
+  fleet_.run_job(std::move(order), [this, name, folder = *folder](const Result<instances::ReadyReport>& report) {
+    auto work = [this, name, folder, failed = report ? std::optional<Error>() : report.error()]() -> Result<void> {
+      Result<void> kept = failed ? fail(*failed) : store_.packages().adopt(folder, name);
       if (!kept) store_.packages().drop(folder);
       return kept;
     };
-    behind(bulk_work_, kDiskBusy, std::move(work), tell);
+    behind(bulk_work_, kDiskBusy, std::move(work), [this, name](const Result<void>& kept) { tell_unpacked(name, kept); });
   });
 }
 

@@ -13,6 +13,8 @@ namespace {
 using domain::Role;
 using domain::Version;
 
+constexpr std::size_t kLayersMax = 128;            // as container engines have it
+
 bool ends_in_onnx(const std::string& path) { return path.ends_with(".onnx"); }
 
 // The manifest's model, or the only .onnx file there is.
@@ -48,14 +50,16 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
       order.archive->archive = true;
       order.files = {*std::move(order.archive)};
     }
-    if (order.files.empty() || order.files.size() > domain::kFilesMax)
-      return fail(Code::invalid_argument,
-                  std::to_string(order.files.size()) + " files: a version has 1 to " + std::to_string(domain::kFilesMax));
     Version version{.created = turn_.wall};
     if (!order.manifest.empty()) {
       TRY(version.manifest, domain::parse_manifest(order.manifest));
       TRY_VOID(domain::check_network(version.manifest.network, options_.network));
     }
+    const bool container = version.manifest.is_container();
+    const std::size_t files_max = container ? kLayersMax : domain::kFilesMax;
+    if (order.files.empty() || order.files.size() > files_max)
+      return fail(Code::invalid_argument, std::to_string(order.files.size()) + (container ? " layers: an image" : " files: a version") +
+                                              " has 1 to " + std::to_string(files_max));
     for (domain::FileRef& file : order.files) {
       TRY_VOID(domain::check_path(file.path));
       if (!is_sha256(file.sha256))
@@ -63,7 +67,9 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
       TRY(file.size, store_.artifacts().size(file.sha256));
     }
     std::ranges::sort(order.files, {}, &domain::FileRef::path);
-    if (order.files.size() > 1 && std::ranges::any_of(order.files, &domain::FileRef::archive))
+    if (container && !std::ranges::all_of(order.files, &domain::FileRef::archive))
+      return fail(Code::invalid_argument, "a container's files are the layers of its image, each an archive: mayfly deploy oci:IMAGE");
+    if (!container && order.files.size() > 1 && std::ranges::any_of(order.files, &domain::FileRef::archive))
       return fail(Code::invalid_argument, "an archive stands alone: put the other files into it");
     if (const auto twice = std::ranges::adjacent_find(order.files, {}, &domain::FileRef::path); twice != order.files.end())
       return fail(Code::invalid_argument, "the file '" + twice->path + "' is named twice");
@@ -93,7 +99,7 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
       prepare(newest.id);
       VersionView view{newest, stage_of(*entry, newest), true};
       if (!newest.files[0].archive) return done(std::move(view));
-      return unpack(newest.files[0], [view = std::move(view), done = std::move(done)](const Result<void>& unpacked) {
+      return unpack(newest, [view = std::move(view), done = std::move(done)](const Result<void>& unpacked) {
         done(unpacked ? Result<VersionView>(view) : fail(unpacked.error()));
       });
     }
@@ -157,7 +163,7 @@ void Node::prepare(VersionId id) {
       if (v && !unpacked) books_.log(v->function, v->number, 0, "error", unpacked.error().message);
       if (v && unpacked) restore(*v);
     };
-    return version.files[0].archive ? unpack(version.files[0], then) : then({});
+    return version.files[0].archive ? unpack(version, then) : then({});
   }
   if (is_compiled_for(version, options_.compile_key)) {
     if (version.compiled->tuning.cold_first_ns == 0) tune(id);

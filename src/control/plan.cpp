@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "domain/settings.h"
+#include "store/packages.h"
 
 namespace mayfly::control {
 namespace {
@@ -12,6 +13,15 @@ using domain::Role;
 using domain::Version;
 
 std::vector<instances::ModelFile> files_of(const Version& version, const Locate& locate) {
+  if (version.manifest.is_container()) {
+    std::vector<std::string> layers;
+    Bytes size;
+    for (const domain::FileRef& file : version.files) {
+      layers.push_back(file.sha256);
+      size.count += file.size.count;
+    }
+    return {{.path = "", .location = locate({.sha256 = store::image_name(layers), .archive = true}) + store::kImageRoot, .size = size}};
+  }
   std::vector<instances::ModelFile> files;
   for (const domain::FileRef& file : version.files) {
     instances::ModelFile found{file.archive ? std::string() : file.path, locate(file), file.size};
@@ -58,6 +68,7 @@ instances::VersionPlan plan_of(const std::string& function_name, const Version& 
     plan.instance.runtime = manifest.runtime;
     plan.instance.handler = manifest.handler;
     plan.instance.environment = manifest.environment;
+    plan.instance.image = manifest.image;
     plan.instance.models = manifest.models;
     plan.instance.network = manifest.network;
     plan.instance.timeout = manifest.resources.timeout;

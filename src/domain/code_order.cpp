@@ -20,7 +20,8 @@ std::int64_t integer(const Json& json) {
 }
 
 Result<void> check(const CodeOrder& order) {
-  if (order.arguments.empty() || !order.arguments[0].starts_with('/')) return wrong("the program must be an absolute path");
+  if (order.arguments.empty() || order.arguments[0].empty() || (!order.container && !order.arguments[0].starts_with('/')))
+    return wrong("the program must be an absolute path");
   if (order.arguments.size() > kArgumentsMax) return wrong("more than 64 arguments");
   if (order.environment.size() > kEnvironmentMax) return wrong("more than 256 environment variables");
   if (order.outbound.size() > kOutboundMax) return wrong("more than 64 destinations");
@@ -49,7 +50,7 @@ std::string to_json(const CodeOrder& o) {
               {"version", o.version}, {"memory_mb", o.memory_mb}, {"timeout_ms", o.timeout_ms}, {"folder", o.folder},
               {"model_socket", o.model_socket}, {"runtime", o.runtime},
               {"contract", static_cast<int>(o.contract)}, {"concurrency", o.concurrency}, {"outbound", o.outbound},
-              {"machine_network", o.machine_network}}
+              {"machine_network", o.machine_network}, {"container", o.container}}
       .dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -67,6 +68,7 @@ Result<CodeOrder> parse_code_order(std::string_view text) {
     order.outbound = json.value("outbound", std::vector<std::string>());
     order.model_socket = json.value("model_socket", "");
     order.runtime = json.at("runtime").get<std::string>();
+    order.container = json.value("container", false);
     const std::int64_t version = integer(json.at("version")), memory = integer(json.at("memory_mb"));
     order.timeout_ms = integer(json.at("timeout_ms"));
     if (version < 1 || version > 1'000'000'000 || memory < 1 || memory > 1'000'000'000 || order.timeout_ms < 1)

@@ -42,6 +42,7 @@ struct CodeOrder {
   bool machine_network = false;          // its loopback is the machine's: no port is its own for sure
   Contract contract = Contract::lambda;
   int concurrency = 1;                   // calls at a time, of http and azure
+  bool container = false;                // the program may be a name that is looked for in PATH, or lie below `folder`
   friend bool operator==(const CodeOrder&, const CodeOrder&) = default;
 };
 

@@ -19,6 +19,15 @@ TEST(CodeOrder, ThereAndBackUnchanged) {
   EXPECT_EQ(*back, order());
 }
 
+TEST(CodeOrder, OfAContainerTheProgramMayBeAName) {
+  CodeOrder changed = order();
+  changed.container = true;
+  changed.arguments[0] = "python3";
+  EXPECT_EQ(*parse_code_order(to_json(changed)), changed);
+  changed.arguments[0] = "";
+  EXPECT_FALSE(parse_code_order(to_json(changed)));
+}
+
 TEST(CodeOrder, WhatCanNotBeStartedIsRefused) {
   const std::vector<std::pair<const char*, std::function<void(CodeOrder&)>>> cases = {
       {"no program", [](CodeOrder& o) { o.arguments.clear(); }},

@@ -61,6 +61,7 @@ enum class Role : std::uint32_t {
 constexpr const char* kArchivePlace = "/archive";  // in the sandbox of an unpack
 constexpr const char* kPackagePlace = "/package";
 constexpr const char* kBuildPlace = "/build";            // of a build, which sees the package read-only at kPackagePlace
+constexpr const char* kLayer = "layer";            // the text of its order, where the archive is a layer of a container's image
 [[nodiscard]] constexpr bool is_code(Role role) { return role == Role::code || role == Role::code_template; }
 [[nodiscard]] constexpr bool is_template(Role role) { return role == Role::template_ || role == Role::code_template; }
 // Its files are bound into a sandbox of its own; it is told none.

@@ -7,8 +7,9 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
-#include "base/distance.h"
 #include "domain/code_order.h"
+#include "domain/detail/image.h"
+#include "domain/detail/text.h"
 #include "domain/detail/tree.h"
 #include "domain/link.h"
 
@@ -21,47 +22,6 @@ constexpr std::size_t kManifestMax = 64 * 1024;
 constexpr std::size_t kLabelMax = 256;
 constexpr std::string_view kTasks[] = {"raw", "tabular-classification", "tabular-regression", "image-classification", "object-detection",
                                        "embedding", "text-classification", "token-classification", "speech"};
-
-std::unexpected<Error> refuse(int line, const std::string& message) {
-  return fail(Code::invalid_argument, "line " + std::to_string(line) + ": " + message);
-}
-std::string in_quotes(std::string_view text) {
-  std::size_t end = std::min<std::size_t>(text.size(), 80);
-  while (end > 0 && end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;  // not inside a character
-  return "'" + std::string(text.substr(0, end)) + (end < text.size() ? "…" : "") + "'";
-}
-
-// "; did you mean 'memory'?", or all the words that are valid.
-std::string suggestion(std::string_view wrong, std::span<const std::string_view> words) {
-  if (wrong.size() <= 40) {
-    const auto near = std::ranges::min_element(words, {}, [&](std::string_view word) { return edit_distance(wrong, word); });
-    if (near != words.end() && edit_distance(wrong, *near) <= std::max<std::size_t>(1, near->size() / 3))
-      return "; did you mean '" + std::string(*near) + "'?";
-  }
-  std::string all;
-  for (const std::string_view word : words) all.append(all.empty() ? "" : ", ").append(word);
-  return "; valid: " + all;
-}
-
-bool is_printable_utf8(std::string_view text) {
-  for (std::size_t i = 0; i < text.size();) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    const std::size_t more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : c >= 0xe0 && c < 0xf0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : 9;
-    if (more > 3 || c < 0x20 || c == 0x7f || i + more >= text.size()) return false;
-    std::uint32_t point = more == 0 ? c : c & (0x3fU >> more);
-    for (std::size_t j = 1; j <= more; ++j) {
-      const auto next = static_cast<unsigned char>(text[i + j]);
-      if ((next & 0xc0) != 0x80) return false;
-      point = point << 6 | (next & 0x3fU);
-    }
-    if ((more == 2 && point < 0x800) || (more == 3 && point < 0x10000) || point > 0x10ffff || (point >= 0xd800 && point < 0xe000))
-      return false;
-    if ((point >= 0x80 && point < 0xa0) || point == 0x2028 || point == 0x2029 || point == 0xfeff)
-      return false;  // line breaks and marks of YAML
-    i += more + 1;
-  }
-  return true;
-}
 
 // Where each value stood, for errors about combinations: "scaling.min" -> 4.
 using Lines = std::map<std::string, int, std::less<>>;
@@ -174,9 +134,9 @@ constexpr std::string_view kRuntimes[] = {"python3.8",  "python3.9",  "python3.1
                                           "nodejs24.x", "java17",     "java21",     "provided",     "provided.al2",
                                           "provided.al2023", "http", "azure", "azure-python", "azure-node",
                                           "functions-framework-python", "functions-framework-nodejs",
-                                          "functions-framework-go", "functions-framework-java"};
+                                          "functions-framework-go", "functions-framework-java",
+                                          "container-http", "container-lambda"};
 constexpr std::size_t kEnvironmentMax = 4096;             // of all names and values, as there
-
 Result<void> read_runtime(const Tree& value, Manifest& into, Lines&) {
   TRY(into.runtime, word(value));
   std::string_view known = into.runtime;
@@ -193,23 +153,12 @@ Result<void> read_handler(const Tree& value, Manifest& into, Lines&) {
 }
 
 Result<void> read_environment(const Tree& value, Manifest& into, Lines&) {
-  if (value.kind != Tree::Kind::map) return fail(Code::invalid_argument, "a list of NAME: value is wanted");
-  std::size_t size = 0;
-  for (std::size_t i = 0; i < value.keys.size(); ++i) {
-    const std::string& name = value.keys[i];
-    const Tree& item = value.items[i];
-    if (!valid_environment_name(name))
-      return refuse(value.key_lines[i], "environment: " + in_quotes(name) + " is not a name: use letters, digits and '_'");
-    if (name.starts_with("AWS_LAMBDA_") || name.starts_with("LAMBDA_") || name.starts_with("_"))
+  TRY(const std::size_t size, read_variables(value, "environment", into.environment));
+  for (std::size_t i = 0; i < value.keys.size(); ++i)
+    if (const std::string& name = value.keys[i]; name.starts_with("AWS_LAMBDA_") || name.starts_with("LAMBDA_") || name.starts_with("_"))
       return refuse(value.key_lines[i], "environment: " + in_quotes(name) + " is set by the runtime: choose another name");
-    if (item.kind == Tree::Kind::list || item.kind == Tree::Kind::map || item.text.find('\0') != item.text.npos)
-      return refuse(item.line, "environment: " + name + " is a single text; quote it: \"null\", \"a: b\"");
-    size += name.size() + item.text.size();
-    into.environment.emplace_back(name, item.text);
-  }
   if (size > kEnvironmentMax)
     return fail(Code::invalid_argument, std::to_string(size) + " bytes of names and values: at most " + std::to_string(kEnvironmentMax));
-  std::ranges::sort(into.environment);
   return {};
 }
 
@@ -312,6 +261,12 @@ Result<void> read_keep_alive(const Tree& value, Manifest& into, Lines&) {
   return {};
 }
 
+constexpr Field kImage[] = {
+    {"entrypoint", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_words(v, m.image.entrypoint); }},
+    {"command", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_words(v, m.image.command); }},
+    {"environment", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_image_environment(v, m.image); }},
+    {"directory", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_directory(v, m.image); }},
+};
 constexpr Field kTarget[] = {
     {"p99", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { TRY(m.scaling.target_p99, duration(v, 1ms, 15min)); return {}; }},
 };
@@ -345,6 +300,7 @@ constexpr Field kTop[] = {
     {"runtime", read_runtime},
     {"handler", read_handler},
     {"environment", read_environment},
+    {"image", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "image", kImage, {}, m, l); }},
     {"models", read_models},
     {"fork", read_fork},
     {"network", read_network},
@@ -357,7 +313,7 @@ constexpr Field kTop[] = {
     {"input", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "input", kInput, kInputLater, m, l); }},
     {"queue", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "queue", kQueue, {}, m, l); }},
 };
-constexpr std::string_view kTopLater[] = {"triggers", "async", "identity", "image"};
+constexpr std::string_view kTopLater[] = {"triggers", "async", "identity"};
 
 // Values that are fine by themselves and impossible together.
 Result<void> check_together(const Manifest& m, const Lines& lines) {
@@ -377,7 +333,10 @@ Result<void> check_together(const Manifest& m, const Lines& lines) {
     return refuse(line("build", "build"), "build is for code: name its runtime, like python3.11, or leave build out");
   if (m.serves_http() && !m.models.empty())
     return refuse(line("runtime", "models"), "models of a program that serves HTTP are not supported by this release: leave them out");
-  if (m.runtime != "http" && m.handler.find(' ') != m.handler.npos)
+  if (!m.is_container() && m.image != Image{})
+    return refuse(line("runtime", "image"), "image is for containers: write runtime: container-http, or container-lambda");
+  if (m.is_container()) TRY_VOID(check_container(m, line("runtime", "image")));
+  if (m.runtime != "http" && !m.is_container() && m.handler.find(' ') != m.handler.npos)
     return refuse(line("runtime", "handler"),
                   "the handler " + in_quotes(m.handler) + " has a space: a command with arguments is runtime http's");
   if (m.runtime == "http" && m.handler.find_first_not_of(' ') == m.handler.npos)
@@ -446,7 +405,7 @@ Result<void> check_path(std::string_view path) {
 }
 
 bool Manifest::serves_http() const {
-  return runtime == "http" || runtime.starts_with("azure") || runtime.starts_with("functions-framework-");
+  return runtime == "http" || runtime == "container-http" || runtime.starts_with("azure") || runtime.starts_with("functions-framework-");
 }
 
 bool valid_function_name(std::string_view name) {
@@ -478,7 +437,7 @@ std::string to_json(const Manifest& m) {
   for (const auto& [name, value] : m.environment) environment[name] = value;
   nlohmann::ordered_json network = kReaches[static_cast<std::size_t>(m.network.reach)];
   if (m.network.reach == Reach::outbound) network = {{"outbound", m.network.outbound}};
-  const nlohmann::ordered_json json = {
+  nlohmann::ordered_json json = {
       {"name", m.name}, {"model", m.model}, {"runtime", m.runtime}, {"handler", m.handler}, {"environment", environment},
       {"fork", kForks[static_cast<std::size_t>(m.fork)]}, {"build", kBuilds[static_cast<std::size_t>(m.build)]}, {"models", m.models},
       {"network", network},
@@ -488,6 +447,12 @@ std::string to_json(const Manifest& m) {
       {"batch", {{"rows_max", m.batch.rows_max}, {"wait_max", exact(m.batch.wait_max)}}},
       {"input", {{"bytes_max", exact(m.body_max)}}},
       {"queue", {{"max", m.queue_max}}}};
+  if (m.is_container()) {
+    auto variables = nlohmann::ordered_json::object();
+    for (const auto& [name, value] : m.image.environment) variables[name] = value;
+    json["image"] = {{"entrypoint", m.image.entrypoint}, {"command", m.image.command}, {"environment", variables},
+                     {"directory", m.image.directory}};
+  }
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

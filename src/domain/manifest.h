@@ -55,12 +55,21 @@ enum class Build : unsigned char {
   never,
 };
 
+// Of a function that is a container: what its image's configuration says of the program (docs/containers.md).
+struct Image {
+  std::vector<std::string> entrypoint, command;  // together the program and its arguments; a handler replaces the command
+  std::vector<std::pair<std::string, std::string>> environment;
+  std::string directory = "/";   // where it starts
+  friend bool operator==(const Image&, const Image&) = default;
+};
+
 struct Manifest {
   std::string name;              // see valid_function_name(); "" until a deploy names it
   std::string model;             // path of the model inside the folder: "model.onnx"
   std::string runtime;           // "python3.11", "provided": the function is code, and has no model; see kRuntimes
   std::string handler;           // of code: "app.handler" is the function `handler` of app.py
   std::vector<std::pair<std::string, std::string>> environment;  // of code, by name: what its process finds there
+  Image image;                   // of containers
   std::vector<std::string> models;  // of code: the model functions of this node that it may call
   Forks fork = Forks::auto_;
   Network network;               // of code: what it reaches beside its own loopback
@@ -73,7 +82,8 @@ struct Manifest {
   Bytes body_max = 64_MiB;       // input.bytes_max: the largest request body
   int queue_max = 10000;         // queue.max: requests waiting for an instance; more are refused at once
   bool is_code() const { return !runtime.empty(); }
-  bool serves_http() const;      // code that is a program which listens: `http`, `azure…`, functions-framework-…
+  bool serves_http() const;      // code that is a program which listens: `http`, `azure…`, functions-framework-…, `container-http`
+  bool is_container() const { return runtime.starts_with("container-"); }  // its files are the image's layers, by path the lowest first
   friend bool operator==(const Manifest&, const Manifest&) = default;
 };
 

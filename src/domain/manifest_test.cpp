@@ -129,9 +129,31 @@ TEST(Manifest, ImpossibleTogether) {
 }
 
 TEST(Manifest, WhatLaterReleasesKnowIsRefusedByName) {
-  for (const char* key : {"triggers", "async", "identity", "image"})
+  for (const char* key : {"triggers", "async", "identity"})
     EXPECT_EQ(refusal(std::string(key) + ": x"), "line 1: '" + std::string(key) + "' is not supported by this release: leave it out");
   EXPECT_EQ(refusal("input: {schema: a.json}"), "line 1: 'schema' in input is not supported by this release: leave it out");
+}
+
+TEST(Manifest, Containers) {
+  const char* text = "name: c\nruntime: container-http\nimage:\n  entrypoint: [python3, \"-c\"]\n  command: [a b]\n"
+                     "  environment: {PATH: /bin, LAMBDA_TASK_ROOT: /x}\n  directory: /app\n";
+  const auto read = parse_manifest(text);
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_TRUE(read->is_code() && read->is_container() && read->serves_http());
+  const Image image{.entrypoint = {"python3", "-c"}, .command = {"a b"}, .environment = {{"LAMBDA_TASK_ROOT", "/x"}, {"PATH", "/bin"}},
+                    .directory = "/app"};
+  EXPECT_EQ(read->image, image);
+  EXPECT_EQ(*manifest_from_json(to_json(*read)), *read);
+  const auto lambda = parse_manifest("runtime: container-lambda\nhandler: app.main x");
+  ASSERT_TRUE(lambda) << lambda.error().message;
+  EXPECT_FALSE(lambda->serves_http());
+  EXPECT_NE(refusal("runtime: container-http").find("names no program"), std::string::npos);
+  EXPECT_NE(refusal("runtime: python3.11\nhandler: a.b\nimage: {directory: /app}").find("image is for containers"), std::string::npos);
+  EXPECT_NE(refusal("runtime: container-http\nhandler: x\nimage: {directory: app}").find("absolute path"), std::string::npos);
+  EXPECT_NE(refusal("runtime: container-http\nhandler: x\nimage: {environment: {a-b: x}}").find("'a-b'"), std::string::npos);
+  const std::string long_word(40'000, 'x');
+  EXPECT_NE(refusal("runtime: container-http\nimage: {entrypoint: [" + long_word + "]}").find("32 KiB"), std::string::npos);
+  EXPECT_NE(refusal("image: oci:./x.tar"), "");
 }
 
 TEST(Manifest, Code) {

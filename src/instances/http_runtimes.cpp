@@ -104,4 +104,13 @@ Result<HttpProgram> find_http_program(const StartOrder& order, std::string_view 
   return program;
 }
 
+HttpProgram container_program(const StartOrder& order) {
+  HttpProgram program{.arguments = order.image.entrypoint};
+  const std::vector<std::string> words = words_of(order.handler);
+  const std::vector<std::string>& command = words.empty() ? order.image.command : words;
+  program.arguments.insert(program.arguments.end(), command.begin(), command.end());
+  for (const auto& [name, value] : order.image.environment) program.environment.push_back(name + "=" + value);
+  return program;
+}
+
 }  // namespace mayfly::instances

@@ -20,4 +20,8 @@ struct HttpProgram {
 // not_found: says which program is missing. `path` and `home` as for find_runtime().
 [[nodiscard]] Result<HttpProgram> find_http_program(const StartOrder& order, std::string_view path, std::string_view home);
 
+// The same of a container, whichever contract it speaks: nothing of the machine's; the program may be a name. The handler, if there is
+// one, is the arguments instead of the image's command.
+[[nodiscard]] HttpProgram container_program(const StartOrder& order);
+
 }  // namespace mayfly::instances

@@ -17,6 +17,7 @@
 #include "base/units.h"
 #include "domain/frame.h"
 #include "domain/link.h"
+#include "domain/manifest.h"
 #include "domain/network.h"
 #include "os/fd.h"
 
@@ -52,6 +53,7 @@ struct StartOrder {
   Duration time_max = std::chrono::minutes(10);  // jobs: killed after this
   std::string runtime, handler;      // role code: what runs `files`, which lie below /var/task
   std::vector<std::pair<std::string, std::string>> environment;
+  domain::Image image;               // of a container, whose only file is its whole root
   std::vector<std::string> models;   // … and which functions it may call
   domain::Network network;           // … and what it reaches beside its own loopback
   Duration timeout{};                // of one call; of a build, before it is killed

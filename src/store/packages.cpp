@@ -1,17 +1,25 @@
 #include "store/packages.h"
 
+#include <openssl/sha.h>
+
 #include <algorithm>
+#include <array>
 #include <filesystem>
 
 #include "base/assert.h"
+#include "base/hex.h"
+#include "base/units.h"
 #include "os/disk.h"
+#include "os/stack.h"
 
 namespace mayfly::store {
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kWork = "work-", kTaken = "taken-";
+constexpr std::string_view kWork = "work-", kTaken = "taken-", kLayer = "layer-", kImage = "image-";
+constexpr const char* kLayersFile = "/layers";               // of an image: its layers' SHA-256, a line each
+constexpr Bytes kLayersFileMax{64 * 1024};
 
 void remove_tree(const std::string& path) {
   std::error_code ignored;  // what stays is removed at the next start
@@ -19,6 +27,16 @@ void remove_tree(const std::string& path) {
 }
 
 }  // namespace
+
+std::string layer_name(std::string_view sha256) { return std::string(kLayer).append(sha256); }
+
+std::string image_name(const std::vector<std::string>& layers) {
+  std::string all;
+  for (const std::string& layer : layers) all += layer + "\n";
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
+  ::SHA256(reinterpret_cast<const unsigned char*>(all.data()), all.size(), digest.data());
+  return std::string(kImage) + hex_of(digest);
+}
 
 Result<std::unique_ptr<Packages>> Packages::open(const std::string& folder) {
   auto packages = std::make_unique<Packages>(folder);
@@ -67,6 +85,32 @@ Result<void> Packages::adopt(const std::string& folder, std::string_view sha256)
   return os::sync_folder(folder_);
 }
 
+Result<void> Packages::stack(const std::vector<std::string>& layers) {
+  const std::string name = image_name(layers);
+  if (has(name)) return {};
+  TRY(const std::string folder, new_folder());
+  const auto build = [&]() -> Result<void> {
+    const std::string root = folder + kImageRoot;
+    TRY_VOID(os::make_folder(root));
+    std::vector<std::string> folders;
+    std::string list;
+    for (const std::string& layer : layers) {
+      folders.push_back(path_of(layer_name(layer)));
+      list += layer + "\n";
+    }
+    TRY_VOID(os::stack_folders(folders, root));
+    for (const char* mounted : {"dev", "proc", "sys", "tmp", "run", "etc"}) TRY_VOID(os::replace_by_folder(root, mounted));
+    TRY_VOID(os::replace_by_file(root + "/etc", "hosts", "127.0.0.1 localhost mayfly\n::1 localhost ip6-localhost\n"));
+    TRY_VOID(os::replace_by_file(root + "/etc", "resolv.conf", ""));
+    TRY_VOID(os::let_all_run(root));
+    return os::replace_by_file(folder, kLayersFile + 1, list);
+  };
+  auto built = build();
+  if (built) built = adopt(folder, name);
+  else drop(folder);
+  return built;
+}
+
 void Packages::drop(const std::string& folder) {
   ASSERT(folder.starts_with(folder_ + "/"), "only what new_folder() made is dropped");
   remove_tree(folder);
@@ -77,6 +121,17 @@ std::vector<std::string> Packages::names() const {
   if (!names) return {};
   std::erase_if(*names, [](const std::string& name) { return name.starts_with(kWork) || name.starts_with(kTaken); });
   return *std::move(names);
+}
+
+// What it was unpacked from. None: nobody knows, and it is made again.
+std::vector<std::string> Packages::archives_of(const std::string& name) const {
+  if (name.starts_with(kLayer)) return {name.substr(kLayer.size())};
+  if (!name.starts_with(kImage)) return {name};
+  const auto text = os::read_file(path_of(name) + kLayersFile, kLayersFileMax);
+  std::vector<std::string> layers;
+  for (std::size_t at = 0, end = 0; text && (end = text->find('\n', at)) != text->npos; at = end + 1)
+    layers.push_back(text->substr(at, end - at));
+  return layers.empty() ? std::vector<std::string>{""} : layers;
 }
 
 void Packages::take_away(const std::string& sha256) {

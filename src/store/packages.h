@@ -1,8 +1,10 @@
 // Folders that instances see read-only, each by a SHA-256. packages/abcdef…: an unpacked archive of code, by the archive's; a cache: it
 // is an artifact, and can be unpacked again. dependencies/abcdef…: what was installed for a package, by what decides it
-// (control/node_build.cpp). A folder has its name only once it is whole and on disk.
-// adopt(), drop() and collect() block and belong on a background line.
+// (control/node_build.cpp). A container's image is here, too: each of its layers as layer-abcdef…, which images share, and their stack,
+// which its functions share, as image-abcdef… (os/stack.h). A folder has its name only once it is whole and on disk.
+// adopt(), stack(), drop() and collect() block and belong on a background line.
 #pragma once
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <string>
@@ -13,6 +15,10 @@
 #include "base/units.h"
 
 namespace mayfly::store {
+
+[[nodiscard]] std::string layer_name(std::string_view sha256);
+[[nodiscard]] std::string image_name(const std::vector<std::string>& layers);  // the same for the same layers in the same order
+constexpr const char* kImageRoot = "/root";                 // below its folder
 
 class Packages {
  public:
@@ -34,17 +40,20 @@ class Packages {
   [[nodiscard]] Result<std::string> new_folder();
   [[nodiscard]] Result<void> adopt(const std::string& folder, std::string_view sha256);  // it, or a folder in it
   void drop(const std::string& folder);
+  // Of layers that are here, by the SHA-256 of their archives, the lowest first: makes their image, with what a sandbox needs to mount.
+  [[nodiscard]] Result<void> stack(const std::vector<std::string>& layers);
 
   // Takes away those that are not to be kept. Their files stay until the next call: an instance may read them still.
   template <class Keep>
   void collect(const Keep& keep) {
     remove_taken();
-    for (const std::string& sha256 : names())
-      if (!keep(sha256)) take_away(sha256);
+    for (const std::string& name : names())
+      if (!std::ranges::all_of(archives_of(name), keep)) take_away(name);
   }
 
  private:
   std::vector<std::string> names() const;
+  std::vector<std::string> archives_of(const std::string& name) const;
   void take_away(const std::string& sha256);
   void remove_taken();
 

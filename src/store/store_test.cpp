@@ -199,5 +199,30 @@ TEST(Store, WhatLiesOutsideAPackageIsNotInIt) {
   EXPECT_FALSE(packages.has(sha)) << "its archive is gone";
 }
 
+TEST(Store, LayersBecomeOneRootForAllOfTheirImage) {
+  namespace fs = std::filesystem;
+  const TestFolder folder;
+  const auto store = *Store::open({.folder = folder});
+  Packages& packages = store->packages();
+  const std::vector<std::string> layers{std::string(64, 'a'), std::string(64, 'b')};
+  for (const std::string& layer : layers) {
+    const auto work = packages.new_folder();
+    ASSERT_TRUE(work);
+    std::ofstream(*work + "/" + layer.substr(0, 1)) << layer[0];
+    fs::create_symlink("/outside", *work + "/tmp");
+    ASSERT_TRUE(packages.adopt(*work, layer_name(layer)));
+  }
+  const std::string name = image_name(layers), root = packages.path_of(name) + kImageRoot;
+  EXPECT_NE(name, image_name({layers[1], layers[0]}));
+  ASSERT_TRUE(packages.stack(layers));
+  ASSERT_TRUE(packages.stack(layers)) << "fine where it is";
+  EXPECT_TRUE(fs::exists(root + "/a") && fs::exists(root + "/b") && fs::exists(root + "/etc/hosts"));
+  EXPECT_TRUE(fs::is_directory(fs::symlink_status(root + "/tmp"))) << "a place to mount on, whatever the layers say";
+  packages.collect([&](const std::string& sha256) { return sha256 == layers[0]; });
+  EXPECT_TRUE(packages.has(layer_name(layers[0])));
+  EXPECT_FALSE(packages.has(layer_name(layers[1])) || packages.has(name)) << "one of its layers is gone";
+  EXPECT_FALSE(packages.stack({layers[0], std::string(64, 'c')})) << "a layer that is not there";
+}
+
 }  // namespace
 }  // namespace mayfly::store

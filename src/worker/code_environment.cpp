@@ -1,5 +1,8 @@
 #include "worker/code_environment.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <map>
 #include <utility>
@@ -9,6 +12,8 @@
 namespace mayfly::worker {
 
 namespace {
+
+constexpr std::string_view kContainerPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";  // as container engines have it
 
 using Names = std::vector<std::pair<std::string, std::string>>;
 
@@ -27,9 +32,33 @@ std::vector<std::string> environment_of(const domain::CodeOrder& order, const st
 
 }  // namespace
 
+Result<void> find_program(domain::CodeOrder& order) {
+  struct stat what {};
+  if (::stat(order.folder.c_str(), &what) != 0 || !S_ISDIR(what.st_mode))
+    return fail(Code::not_found, "the working directory '" + order.folder + "' is no folder of the image");
+  std::string& program = order.arguments.at(0);
+  if (program.find('/') != program.npos) {
+    if (!program.starts_with('/')) program.insert(0, order.folder + "/");
+    if (::access(program.c_str(), X_OK) == 0) return {};
+    return fail(Code::not_found, "the image's program '" + program + "' is not in it, or can't be run: its ENTRYPOINT and CMD say what is");
+  }
+  std::string path(kContainerPath);
+  for (const std::string& entry : order.environment)
+    if (entry.starts_with("PATH=")) path = entry.substr(5);
+  for (std::size_t at = 0; at <= path.size();) {
+    const std::size_t end = std::min(path.find(':', at), path.size());
+    const std::string file = path.substr(at, end - at) + "/" + program;
+    at = end + 1;
+    if (!file.starts_with('/') || ::access(file.c_str(), X_OK) != 0 || ::stat(file.c_str(), &what) != 0 || !S_ISREG(what.st_mode)) continue;
+    program = file;
+    return {};
+  }
+  return fail(Code::not_found, "the image's program '" + program + "' is not in its PATH, " + path);
+}
+
 std::vector<std::string> code_environment(const domain::CodeOrder& order, std::string_view api, std::string_view stream) {
   const std::string version = std::to_string(order.version);
-  return environment_of(order, "/usr/local/bin:/usr/bin:/bin:/opt/bin", {
+  return environment_of(order, order.container ? std::string(kContainerPath) : "/usr/local/bin:/usr/bin:/bin:/opt/bin", {
       {"_HANDLER", order.handler},
       {"AWS_DEFAULT_REGION", std::string(domain::kAwsRegion)},
       {"AWS_EXECUTION_ENV", "AWS_Lambda_" + (order.runtime.empty() ? "provided" : order.runtime)},
@@ -73,7 +102,7 @@ std::vector<std::string> http_environment(const domain::CodeOrder& order, int po
     reserved.emplace_back("AzureWebJobsScriptRoot", order.folder);
     reserved.emplace_back("WEBSITE_SITE_NAME", order.function);
   }
-  return environment_of(order, "/usr/local/bin:/usr/bin:/bin", reserved);
+  return environment_of(order, order.container ? std::string(kContainerPath) : "/usr/local/bin:/usr/bin:/bin", reserved);
 }
 
 }  // namespace mayfly::worker

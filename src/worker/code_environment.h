@@ -5,6 +5,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/result.h"
 #include "domain/code_order.h"
 
 namespace mayfly::worker {
@@ -16,5 +17,8 @@ namespace mayfly::worker {
 [[nodiscard]] std::vector<std::string> extension_environment(const domain::CodeOrder& order, std::string_view api);
 // Of a program that serves HTTP: Knative's runtime contract, with what Azure calls its port.
 [[nodiscard]] std::vector<std::string> http_environment(const domain::CodeOrder& order, int port);
+
+// Of a container's order: the program's name to its path, as a shell finds it; says where it is not, or the folder is not.
+[[nodiscard]] Result<void> find_program(domain::CodeOrder& order);
 
 }  // namespace mayfly::worker

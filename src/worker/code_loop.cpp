@@ -392,6 +392,8 @@ Result<std::unique_ptr<CodeLoop>> prepare(int control, std::span<const os::Fd> l
 void run_code(int control, std::span<const os::Fd> link, std::string_view order_json) {
   auto order = domain::parse_code_order(order_json);
   if (!order) run(control, fail(order.error()));
+  if (order->container)
+    if (const auto found = find_program(*order); !found) run(control, fail(found.error()));
   if (order->contract != domain::Contract::lambda) run_http(control, link, std::move(*order));
   CodeOptions options;
   if (order->machine_network) options.address = "127.0.0.1:0";

@@ -333,10 +333,11 @@ TEST(Binds, Table) {
   EXPECT_EQ(read_outside("@198.18.1.1\tapi.example.com\n/usr\t/usr\n@2001:db8::1\t\n")->hosts, hosts);
   for (const char* text : {"@\t\n", "@\ta\n", "@198.18.1.1\n", "@198.18.1.1\ta b\n", "@198.18.1.1 \ta\n", "@198.18.1.1\ta\tb\n"})
     EXPECT_FALSE(read_outside(text)) << text;
-  for (const char* text : {"/a\t/b", "/a\n", "\t/b\n", "a\t/b\n", "/a\tb\n", "/a\t/\n", "/a\t\n", "/a\t/b/../c\n", "/a\t/b/\n",
+  for (const char* text : {"/a\t/b", "/a\n", "\t/b\n", "a\t/b\n", "/a\tb\n", "/a\t/\trw\n", "/a\t\n", "/a\t/b/../c\n", "/a\t/b/\n",
                            "/a\t/b//c\n", "/a\t/./b\n", "/a\t/proc\n", "/a\t/proc/1\n",
                            "/a\t/dev/sda\n", "/a\t/tmp/x\n", "/a\t/b\t/c\n", "/a\t/..\n"})
     EXPECT_FALSE(read_outside(text)) << text;
+  EXPECT_TRUE(read_outside("/a\t/\n")) << "a container's root";
   EXPECT_TRUE(read_outside("/a\t/process\n/a\t/devices\n/a\t/tmp2\n/a\t/b..c\n"));
   std::string many;
   for (std::size_t i = 0; i < kBindsMax; ++i) many += "/a\t/b\n";

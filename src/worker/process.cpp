@@ -215,7 +215,7 @@ Result<void> build(std::string_view text) {
     run_code_template(control, got.labels, std::move(outbound));
   }
   if (order.role == Role::unpack || order.role == Role::build) {
-    const UnpackLimits limits{.bytes_max = order.output_size_max};
+    const UnpackLimits limits{.bytes_max = order.output_size_max, .layer = got.labels == domain::kLayer};
     const auto done = order.role == Role::build ? build(got.labels) : unpack_archive(domain::kArchivePlace, domain::kPackagePlace, limits);
     if (!done) report_failure(control.get(), done.error());
     send_result(control.get(), "{}");

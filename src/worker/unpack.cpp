@@ -48,12 +48,13 @@ Result<void> check_path(std::string_view path, std::string_view what) {
 }
 
 // What it may be, and where it leads.
-Result<void> check_entry(archive_entry* entry, std::string_view path) {
+Result<void> check_entry(archive_entry* entry, std::string_view path, bool layer) {
   TRY_VOID(check_path(path, "the path"));
   if (const char* to = archive_entry_hardlink(entry)) return check_path(to, "the hard link " + in_quotes(path) + " to");
   const auto kind = archive_entry_filetype(entry);
   if (kind == AE_IFREG || kind == AE_IFDIR) return {};
   if (kind != AE_IFLNK) return refuse(in_quotes(path) + " is a device, a socket or a pipe: a package has files, folders and links");
+  if (layer) return {};                               // nothing is written through it, here or when layers are stacked
   const char* text = archive_entry_symlink(entry);
   const std::string_view to = text ? text : "";
   const std::size_t slash = path.rfind('/');
@@ -82,7 +83,7 @@ class Unpacker {
       if (got < ARCHIVE_WARN) return not_an_archive(reason_of(in_.get()));
       TRY_VOID(take(entry));
     }
-    if (entries_ == 0) return refuse("it is empty: put the function's files into it");
+    if (entries_ == 0 && !limits_.layer) return refuse("it is empty: put the function's files into it");
     if (archive_write_close(out_.get()) != ARCHIVE_OK) return refuse(reason_of(out_.get()));
     return {};
   }
@@ -97,7 +98,7 @@ class Unpacker {
     while (path.ends_with('/')) path.pop_back();
     if (path.empty() || path == ".") return {};
     if (++entries_ > limits_.entries_max) return refuse("it has more than " + std::to_string(limits_.entries_max) + " entries");
-    TRY_VOID(check_entry(entry, path));
+    TRY_VOID(check_entry(entry, path, limits_.layer));
     archive_entry_copy_pathname(entry, path.c_str());
     set_mode(entry, path);
     if (archive_write_header(out_.get(), entry) < ARCHIVE_WARN) return refuse(in_quotes(path) + ": " + reason_of(out_.get()));

@@ -95,6 +95,23 @@ TEST_F(Unpack, WhatLeadsOutIsRefused) {
   EXPECT_NE(unpack(), "");
 }
 
+TEST_F(Unpack, OfALayerLinksMayLeadAnywhere) {
+  const UnpackLimits layer{.bytes_max = 1 << 20, .layer = true};
+  write({{.path = "l", .kind = AE_IFLNK, .link = "/etc/passwd"}, {.path = "a/.wh.b"}, {.path = "suid", .mode = 06755}});
+  EXPECT_EQ(unpack(layer), "");
+  EXPECT_EQ(fs::read_symlink(root_ / "out/l"), "/etc/passwd");
+  EXPECT_TRUE(fs::exists(root_ / "out/a/.wh.b"));
+  EXPECT_EQ(fs::status(root_ / "out/suid").permissions(), fs::perms(0755));
+  const std::vector<Item> out[] = {{{.path = "../x"}}, {{.path = "/etc/x"}}, {{.path = "n", .kind = AE_IFCHR}},
+                                   {{.path = "p", .kind = AE_IFIFO}},
+                                   {{.path = "d", .kind = AE_IFLNK, .link = root_.string()}, {.path = "d/x", .text = "through"}}};
+  for (const auto& items : out) {
+    write(items);
+    EXPECT_NE(unpack(layer), "") << items[0].path;
+  }
+  EXPECT_FALSE(fs::exists(root_ / "x"));
+}
+
 TEST_F(Unpack, ItsLimitsHold) {
   write({{.path = "a", .text = std::string(700'000, 'a')}, {.path = "b", .text = std::string(700'000, 'b')}});
   EXPECT_NE(unpack().find("more than the 1"), std::string::npos);

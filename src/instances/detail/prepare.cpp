@@ -50,6 +50,7 @@ Result<Prepared> prepare_unpack(const StartOrder& order) {
   const std::string archive = std::filesystem::absolute(order.files[0].location), folder = std::filesystem::absolute(order.output);
   TRY_VOID(os::let_all_run(archive));  // the sandbox's own user reads it
   return Prepared{.binds = archive + "\t" + domain::kArchivePlace + "\n" + folder + "\t" + domain::kPackagePlace + "\trw\n",
+                  .order = order.runtime.starts_with("container-") ? domain::kLayer : "",
                   .output_max = std::max(kUnpackedLeast, kUnpackedFactor * order.files[0].size.count)};
 }
 
@@ -67,10 +68,13 @@ void add_to_python_path(domain::CodeOrder& code) {
 }
 
 Result<Prepared> prepare_code(const StartOrder& order, const std::string& models) {
-  const bool http = domain::Manifest{.runtime = order.runtime}.serves_http();
+  const domain::Manifest kind{.runtime = order.runtime};
+  const bool http = kind.serves_http(), container = kind.is_container();
   HttpProgram program;
   Runtime runtime;
-  if (http) {
+  if (container) {
+    program = container_program(order);
+  } else if (http) {
     TRY(program, find_http_program(order, environment_value("PATH"), environment_value("HOME")));
     runtime = {program.arguments.at(0), program.folders};
   } else {
@@ -84,7 +88,7 @@ Result<Prepared> prepare_code(const StartOrder& order, const std::string& models
   for (const ModelFile& file : order.files) {
     const std::string location = std::filesystem::absolute(file.location);
     if (file.path.empty()) {
-      bind(location, kTaskFolder);
+      bind(location, container ? "/" : kTaskFolder);
       continue;
     }
     // Artifacts are the node's alone; these are read, and `bootstrap` is run, by the sandbox's own user.
@@ -97,14 +101,21 @@ Result<Prepared> prepare_code(const StartOrder& order, const std::string& models
   else if (!dependencies.empty() && is_folder(dependencies + "/node_modules"))  // where Node.js looks
     bind(dependencies + "/node_modules", std::string(kTaskFolder) + "/node_modules");
   if (!models.empty()) bind(models, kModelSocket);
-  domain::CodeOrder code{.arguments = arguments_of(runtime, order.runtime, order.handler, order.memory_max),
-                         .handler = order.handler, .function = order.model_name,
+  domain::CodeOrder code{.handler = order.handler, .function = order.model_name,
                          .version = order.version_number, .memory_mb = static_cast<int>(order.memory_max.count >> 20),
                          .timeout_ms = std::chrono::duration_cast<std::chrono::milliseconds>(order.timeout).count(),
-                         .runtime = order.runtime};
-  if (http) {
+                         .runtime = order.runtime, .container = container};
+  if (http || container) {
     code.arguments = std::move(program.arguments);
     code.environment = std::move(program.environment);
+  } else {
+    code.arguments = arguments_of(runtime, order.runtime, order.handler, order.memory_max);
+  }
+  if (container) {
+    code.folder = order.image.directory;
+    if (code.handler.empty() && !order.image.command.empty()) code.handler = order.image.command[0];
+  }
+  if (http) {
     code.contract = order.runtime.starts_with("azure") ? domain::Contract::azure : domain::Contract::http;
     code.concurrency = order.concurrency;
   }

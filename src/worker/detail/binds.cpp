@@ -69,9 +69,9 @@ Result<Outside> read_outside(std::string_view text) {
     if (bind.writable) bind.target.resize(bind.target.size() - kWritable.size());
     if (!is_plain(bind.source))
       return fail(Code::invalid_argument, "the source of a bind is an absolute path, not '" + bind.source + "'");
-    if (!is_target(bind.target))
-      return fail(Code::invalid_argument, "the target of a bind is an absolute path without '..', and not /, /proc, /dev or /tmp nor "
-                                          "below these, not '" + bind.target + "'");
+    if (!is_target(bind.target) && (bind.target != "/" || bind.writable))
+      return fail(Code::invalid_argument, "the target of a bind is an absolute path without '..', and not a writable /, nor /proc, /dev "
+                                          "or /tmp nor below these, not '" + bind.target + "'");
     outside.binds.push_back(std::move(bind));
     text.remove_prefix(end + 1);
   }

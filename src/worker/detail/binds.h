@@ -1,6 +1,7 @@
 // What of the outside a code sandbox sees, as the node orders it: a line each, "SOURCE\tTARGET\n", behind a SandboxOrder
 // (domain/link.h); read-only, unless "\trw" follows the target. Sources are the node's own choice and only have to be absolute.
-// Targets are looked at: each is absolute and plain (no "..", no empty part), and leaves /, /proc, /dev and /tmp to the sandbox.
+// Targets are looked at: each is absolute and plain (no "..", no empty part), and leaves /proc, /dev and /tmp to the sandbox, which
+// are folders of the one whose target is /: it becomes the root itself.
 //
 // Among them, what its own network is to have, "@ADDRESS\tNAME\n": an address of its loopback, and what /etc/hosts calls it; "" for none.
 #pragma once

@@ -40,7 +40,7 @@ Result<void> close_root() {
 }
 
 Result<void> mount_memory(const char* at, unsigned long flags, std::string options, std::uint32_t owner) {
-  TRY_VOID(check(::mkdir(at, 0700), "mkdir", at));
+  if (::mkdir(at, 0700) != 0 && errno != EEXIST) return fail(os::os_error("mkdir", at));
   options += ",uid=" + std::to_string(owner) + ",gid=" + std::to_string(owner);
   return check(::mount(at, at, "tmpfs", flags, options.c_str()), "mount", at);
 }
@@ -80,15 +80,19 @@ Result<void> write_file(const std::string& path, std::string_view text) {
   return check(::write(file.get(), text.data(), text.size()), "write", path);
 }
 
+std::string hosts_text(const CodeRoot& plan) {
+  std::string hosts = "127.0.0.1 localhost mayfly sandbox.localdomain sandbox\n::1 localhost ip6-localhost\n";
+  for (const Host& host : plan.hosts)
+    if (!host.name.empty()) hosts += host.address + " " + host.name + "\n";
+  return hosts;
+}
+
 Result<void> write_etc(const CodeRoot& plan) {
   const std::string id = std::to_string(plan.owner);
   TRY_VOID(write_file("/etc/passwd", "root:x:0:0:root:/:/usr/sbin/nologin\nsbx_user1051:x:" + id + ":" + id + "::/tmp:/usr/sbin/nologin\n"
                                      "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"));
   TRY_VOID(write_file("/etc/group", "root:x:0:\nsbx_user1051:x:" + id + ":\nnogroup:x:65534:\n"));
-  std::string hosts = "127.0.0.1 localhost mayfly sandbox.localdomain sandbox\n::1 localhost ip6-localhost\n";
-  for (const Host& host : plan.hosts)
-    if (!host.name.empty()) hosts += host.address + " " + host.name + "\n";
-  TRY_VOID(write_file("/etc/hosts", hosts));
+  TRY_VOID(write_file("/etc/hosts", hosts_text(plan)));
   TRY_VOID(write_file("/etc/resolv.conf", ""));
   return write_file("/etc/nsswitch.conf", std::string("passwd: files\ngroup: files\nshadow: files\nservices: files\nprotocols: files\n") +
                                               (plan.machine_network ? "hosts: files dns\n" : "hosts: files\n"));
@@ -97,7 +101,7 @@ Result<void> write_etc(const CodeRoot& plan) {
 // A container's own /proc may have parts covered; then the kernel lets nobody in it mount a whole one.
 Result<void> mount_proc(int log) {
   constexpr unsigned long kFlags = kNothing | MS_RDONLY;
-  TRY_VOID(check(::mkdir("proc", 0555), "mkdir", "/proc"));
+  if (::mkdir("proc", 0555) != 0 && errno != EEXIST) return fail(os::os_error("mkdir", "/proc"));
   for (const char* options : {"hidepid=2", ""})
     if (::mount("proc", "proc", "proc", kFlags, options) == 0) return {};
   ::dprintf(log, "mayfly: this sandbox has no /proc: the kernel does not let one be mounted here (%s)\n", std::strerror(errno));
@@ -126,7 +130,8 @@ Result<OutsideTrees> open_outside(const std::vector<Bind>& binds) {
   OutsideTrees outside;
   for (const Bind& bind : binds) {
     TRY(os::Fd tree, open_outside_tree(bind.source, MOUNT_ATTR_NODEV, bind.writable));
-    outside.trees.push_back({std::move(tree), bind.target});
+    if (bind.target == "/") outside.root = std::move(tree);
+    else outside.trees.push_back({std::move(tree), bind.target});
   }
   for (const char* device : {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}) {
     TRY(os::Fd tree, open_outside_tree(device, MOUNT_ATTR_NOEXEC));
@@ -141,7 +146,28 @@ Result<OutsideTrees> open_outside(const std::vector<Bind>& binds) {
   return outside;
 }
 
+// A container's root has the folders for what is mounted, and /etc/hosts (store/packages.cpp). It stays read-only as it was bound.
+Result<void> build_container_root(const OutsideTrees& outside, const CodeRoot& plan) {
+  TRY_VOID(check(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), "mount", "/ private"));
+  TRY_VOID(check(::move_mount(outside.root.get(), "", AT_FDCWD, kNewRoot, MOVE_MOUNT_F_EMPTY_PATH), "move_mount", "the root"));
+  TRY_VOID(check(::chdir(kNewRoot), "chdir", kNewRoot));
+  TRY_VOID(mount_proc(plan.log));
+  TRY_VOID(enter());
+  TRY_VOID(mount_memory("/tmp", MS_NOSUID | MS_NODEV, "size=512m,nr_inodes=16384,mode=0700", plan.owner));
+  TRY_VOID(check(::mount("dev", "/dev", "tmpfs", kNothing, "size=64k,nr_inodes=64,mode=0755"), "mount", "/dev"));
+  if (std::ranges::any_of(outside.trees, [](const auto& tree) { return tree.target.starts_with("/run/"); }))
+    TRY_VOID(check(::mount("run", "/run", "tmpfs", kNothing, "size=64k,nr_inodes=64,mode=0755"), "mount", "/run"));
+  TRY_VOID(write_file("/dev/.hosts", hosts_text(plan)));
+  TRY_VOID(check(::mount("/dev/.hosts", "/etc/hosts", nullptr, MS_BIND, nullptr), "mount", "/etc/hosts"));
+  TRY_VOID(check(::mount(nullptr, "/etc/hosts", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | kNothing, nullptr), "mount", "/etc/hosts"));
+  TRY_VOID(check(::unlink("/dev/.hosts"), "unlink", "/dev/.hosts"));
+  for (const auto& tree : outside.trees) TRY_VOID(attach(tree));
+  TRY_VOID(add_to_dev(plan.owner));
+  return check(::mount(nullptr, "/dev", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | kNothing, nullptr), "mount", "/dev read-only");
+}
+
 Result<void> build_code_root(const OutsideTrees& outside, const CodeRoot& plan) {
+  if (outside.root) return build_container_root(outside, plan);
   TRY_VOID(cover("size=1m,nr_inodes=16384,mode=0755"));
   TRY_VOID(mount_proc(plan.log));  // where the outside's is seen still: the kernel compares
   TRY_VOID(enter());

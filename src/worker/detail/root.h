@@ -3,7 +3,8 @@
 //
 // blank: an empty tree with a small /tmp. code: lets a program run. It sees what is bound (read-only unless the node says
 // otherwise, without setuid and devices), a /tmp and /dev/shm of its own, the harmless devices, /proc of its own pid namespace, and
-// the few files of /etc that programs ask for. Which addresses there are is its network's (own_network.h).
+// the few files of /etc that programs ask for. Where a whole root is bound, a container's, its files are all there is beside /tmp,
+// /dev, /proc and /etc/hosts. Which addresses there are is its network's (own_network.h).
 #pragma once
 #include <cstdint>
 #include <string>
@@ -22,6 +23,7 @@ namespace mayfly::worker {
 struct OutsideTrees {
   struct Tree { os::Fd mount; std::string target; };
   struct Link { std::string path, to; };                   // "/bin", "usr/bin"
+  os::Fd root;                                             // the container's, if it is one
   std::vector<Tree> trees;
   std::vector<Link> links;
 };

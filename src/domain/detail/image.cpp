@@ -1,0 +1,65 @@
+#include "domain/detail/image.h"
+
+#include <algorithm>
+
+#include "domain/code_order.h"
+#include "domain/detail/text.h"
+
+namespace mayfly::domain {
+
+Result<std::size_t> read_variables(const Tree& value, const std::string& what,
+                                   std::vector<std::pair<std::string, std::string>>& into) {
+  if (value.kind != Tree::Kind::map) return fail(Code::invalid_argument, "a list of NAME: value is wanted");
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < value.keys.size(); ++i) {
+    const std::string& name = value.keys[i];
+    const Tree& item = value.items[i];
+    if (!valid_environment_name(name))
+      return refuse(value.key_lines[i], what + ": " + in_quotes(name) + " is not a name: use letters, digits and '_'");
+    if (item.kind == Tree::Kind::list || item.kind == Tree::Kind::map || item.text.find('\0') != item.text.npos)
+      return refuse(item.line, what + ": " + name + " is a single text; quote it: \"null\", \"a: b\"");
+    size += name.size() + item.text.size();
+    into.emplace_back(name, item.text);
+  }
+  std::ranges::sort(into);
+  return size;
+}
+
+Result<void> read_words(const Tree& value, std::vector<std::string>& into) {
+  if (value.kind != Tree::Kind::list) return fail(Code::invalid_argument, "a list of words is wanted: [python3, app.py]");
+  for (const Tree& item : value.items) {
+    if (item.kind != Tree::Kind::scalar || item.text.find('\0') != item.text.npos)
+      return refuse(item.line, "image: each word is a single text; quote it: \"null\", \"a: b\"");
+    into.push_back(item.text);
+  }
+  return {};
+}
+
+Result<void> read_image_environment(const Tree& value, Image& into) {
+  const auto size = read_variables(value, "image.environment", into.environment);
+  return size ? Result<void>() : fail(size.error());
+}
+
+Result<void> read_directory(const Tree& value, Image& into) {
+  if (value.kind != Tree::Kind::scalar) return fail(Code::invalid_argument, "a single path is wanted");
+  into.directory = value.text;
+  if (into.directory.starts_with('/') && into.directory.size() < 4096 && is_printable_utf8(into.directory)) return {};
+  return fail(Code::invalid_argument, in_quotes(into.directory) + " is no folder of the image: write its absolute path");
+}
+
+Result<void> check_container(const Manifest& m, int line) {
+  constexpr std::size_t kWordsMax = 64, kVariablesMax = 200, kSizeMax = 32 * 1024;
+  const std::size_t words = m.image.entrypoint.size() + m.image.command.size();
+  if (words == 0 && m.handler.find_first_not_of(' ') == m.handler.npos)
+    return refuse(line, "the image names no program, neither as ENTRYPOINT nor as CMD: write its command as handler");
+  std::size_t size = m.image.directory.size();
+  for (const auto* list : {&m.image.entrypoint, &m.image.command}) for (const std::string& word : *list) size += word.size() + 1;
+  for (const auto& [name, value] : m.image.environment) size += name.size() + value.size() + 2;
+  if (words > kWordsMax || m.image.environment.size() > kVariablesMax || size > kSizeMax)
+    return refuse(line, "the image's configuration has " + std::to_string(words) + " words and " +
+                            std::to_string(m.image.environment.size()) + " variables in " + std::to_string(size) +
+                            " bytes: at most 64, 200 and 32 KiB are taken");
+  return {};
+}
+
+}  // namespace mayfly::domain
