@@ -95,7 +95,7 @@ TEST(Config, ErrorsNameLineKeyValueAndWhatToDo) {
   const std::pair<const char*, std::vector<const char*>> table[] = {
       {"\n\npoll: 3\n", {"node.yaml, line 3: ", "unknown key 'poll'", "did you mean 'pool'?"}},
       {"http:\n  idle: 3s\n", {"line 2: ", "'http.idle'", "did you mean 'http.idle_max'?"}},
-      {"something: 3\n", {"unknown key 'something'", "known are cores, data,"}},
+      {"something: 3\n", {"unknown key 'something'", "known are build.memory, build.time_max,"}},
       {"something: {else: 3}\n", {"unknown key 'something'"}},
       {"cores: 2.5\n", {"line 1: cores: '2.5' does not fit: write a whole number from 0 to 1024"}},
       {"cores: -1\n", {"'-1'", "from 0 to 1024"}},

@@ -329,7 +329,7 @@ TEST(Binds, Table) {
   const std::vector<Bind> two{{"/usr", "/usr"}, {"/a b", "/opt/x"}};
   EXPECT_EQ(read_outside("/usr\t/usr\n/a b\t/opt/x\n")->binds, two);
   EXPECT_TRUE(read_outside("")->binds.empty());
-  const std::vector<Host> hosts{{"198.18.1.1", "api.example.com"}, {"2001:db8::1", ""}};
+  const std::vector<NamedAddress> hosts{{"198.18.1.1", "api.example.com"}, {"2001:db8::1", ""}};
   EXPECT_EQ(read_outside("@198.18.1.1\tapi.example.com\n/usr\t/usr\n@2001:db8::1\t\n")->hosts, hosts);
   for (const char* text : {"@\t\n", "@\ta\n", "@198.18.1.1\n", "@198.18.1.1\ta b\n", "@198.18.1.1 \ta\n", "@198.18.1.1\ta\tb\n"})
     EXPECT_FALSE(read_outside(text)) << text;

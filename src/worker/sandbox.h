@@ -28,7 +28,7 @@ struct SandboxPlan {
   std::uint64_t memory_max = 0;     // bytes of private memory (RLIMIT_DATA); 0: a cgroup limits it
   os::Fd control, status, log;      // of the blank process, of init, and its stdout and stderr
   std::vector<Bind> binds;          // what a program in it sees of the outside; none: a blank sandbox, in which none can run
-  std::vector<Host> hosts;          // addresses of its own network beside 127.0.0.1, and their names
+  std::vector<NamedAddress> hosts;          // addresses of its own network beside 127.0.0.1, and their names
   bool machine_network = false;     // it has no network of its own
 };
 

@@ -33,7 +33,7 @@ bool is_target(std::string_view path) {
 }
 
 // What goes into /etc/hosts as it is.
-bool is_host(const Host& host) {
+bool is_host(const NamedAddress& host) {
   const auto plain = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == ':';
   };

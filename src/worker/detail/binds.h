@@ -23,14 +23,14 @@ struct Bind {
   bool operator==(const Bind&) const = default;
 };
 
-struct Host {
+struct NamedAddress {
   std::string address, name;
-  bool operator==(const Host&) const = default;
+  bool operator==(const NamedAddress&) const = default;
 };
 
 struct Outside {
   std::vector<Bind> binds;
-  std::vector<Host> hosts;
+  std::vector<NamedAddress> hosts;
 };
 
 [[nodiscard]] Result<Outside> read_outside(std::string_view text);

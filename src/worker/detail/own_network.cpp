@@ -78,14 +78,14 @@ Result<void> open_low_ports() {
 
 }  // namespace
 
-Result<void> raise_loopback(const std::vector<Host>& hosts) {
+Result<void> raise_loopback(const std::vector<NamedAddress>& hosts) {
   TRY_VOID(raise_device());
   if (hosts.empty()) return {};
   TRY_VOID(open_low_ports());
   const os::Fd netlink(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
   if (!netlink) return fail(os::os_error("socket", "netlink"));
   const unsigned device = ::if_nametoindex("lo");
-  for (const Host& host : hosts)
+  for (const NamedAddress& host : hosts)
     if (!host.address.starts_with("127.") && host.address != "::1") TRY_VOID(add_address(netlink, device, host.address));
   return {};
 }

@@ -9,7 +9,7 @@
 namespace mayfly::worker {
 
 // Where the outside's /proc is seen still. With hosts, any process in it may listen at any port, below 1024 too.
-[[nodiscard]] Result<void> raise_loopback(const std::vector<Host>& hosts);
+[[nodiscard]] Result<void> raise_loopback(const std::vector<NamedAddress>& hosts);
 
 // For a process that shares the machine's network, on which abstract unix sockets live: it and what it starts reach only their own.
 // Where the kernel can't, `log` (a descriptor) says so.

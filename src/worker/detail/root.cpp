@@ -82,7 +82,7 @@ Result<void> write_file(const std::string& path, std::string_view text) {
 
 std::string hosts_text(const CodeRoot& plan) {
   std::string hosts = "127.0.0.1 localhost mayfly sandbox.localdomain sandbox\n::1 localhost ip6-localhost\n";
-  for (const Host& host : plan.hosts)
+  for (const NamedAddress& host : plan.hosts)
     if (!host.name.empty()) hosts += host.address + " " + host.name + "\n";
   return hosts;
 }

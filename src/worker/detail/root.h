@@ -32,7 +32,7 @@ struct OutsideTrees {
 struct CodeRoot {
   std::uint32_t owner = 0;
   int log = -1;                    // a descriptor, for what the sandbox has to do without
-  const std::vector<Host>& hosts;  // for /etc/hosts
+  const std::vector<NamedAddress>& hosts;  // for /etc/hosts
   bool machine_network = false;    // names are looked up as the machine does
 };
 [[nodiscard]] Result<void> build_code_root(const OutsideTrees& outside, const CodeRoot& plan);
