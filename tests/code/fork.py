@@ -146,9 +146,13 @@ def test_what_is_not_forked(world):
 
 
 def test_beside_others(world):
-    warmed(world, "alone", manifest="scaling: {min: 2}\n")
-    world.node.command("scale", "alone", "2")
-    seen = world.node.wait(lambda: world.processes("alone", False), lambda all_: sum(p["state"] == "ready" for p in all_) >= 2, 20)
+    world.deploy("alone", PLAIN, "scaling: {min: 2}\n")
+    world.call("alone")
+    world.template("alone")
+    before = {p["process"] for p in world.processes("alone", False)}
+    world.node.command("scale", "alone", "0")  # at once there are two again
+    seen = world.node.wait(lambda: [p for p in world.processes("alone", False) if p["process"] not in before],
+                           lambda all_: sum(p["state"] == "ready" for p in all_) >= 2, 20)
     check(sum(p["origin"] == "fork" for p in seen) == 1, "one fork at a time: they would share /tmp", seen)
     warmed(world, "shared", manifest="fork: always\n")
     world.node.command("scale", "shared", "3")
