@@ -145,6 +145,8 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   Result<Process*> make_code(const StartOrder& order);
   void make_ahead(std::unique_ptr<StartOrder> order);
   Process* take_ahead(const StartOrder& order);
+  void end_ahead(Process& process, std::string reason);
+  void spare_soon();
   void adopt(Process& process, ProcessId id, const StartOrder& order, int attempts);
   void begin(Process& process, Duration ready_max);
   void fail_later(ProcessId id, Error error);

@@ -225,6 +225,10 @@ def sandboxes_wait(world):
     check(world.call("first")["calls"] == 1, "the next start takes it")
     check(starts("first")[0]["sandbox_ms"] > 0 and starts("first")[-1]["sandbox_ms"] == 0, "and has no sandbox to wait for", starts("first"))
     world.to_zero("first")
+    world.node.wait(lambda: waits(world), lambda all_: len(all_) == 2, 10)
+    world.node.send("POST", "/api/functions/first/scale", '{"instances": 0, "evict": true}', {"Content-Type": "application/json"})
+    check(world.call("first")["calls"] == 1, "what an eviction ends is not taken by a call right behind it")
+    world.to_zero("first")
     folder = world.folder / "first"
     (folder / "app.py").write_text(PLAIN.replace('"calls": calls', '"calls": -calls'))
     world.node.command("deploy", str(folder))

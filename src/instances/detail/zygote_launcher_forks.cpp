@@ -71,21 +71,33 @@ void ZygoteLauncher::fork(ProcessId id, ProcessId from) {
 
 void ZygoteLauncher::want_spare(const Process& parent) {
   if (std::ranges::find(spares_due_, parent.id) == spares_due_.end()) spares_due_.push_back(parent.id);
+  spare_soon();
+}
+
+void ZygoteLauncher::spare_soon() {
   if (sparing_.number == 0) sparing_ = loop_.after(kSpareWait, [this] { make_spares(); });
 }
 
 void ZygoteLauncher::make_ahead(std::unique_ptr<StartOrder> order) {
   if (ahead_due_.size() < options_.ahead_max) ahead_due_.push_back(std::move(order));
-  if (sparing_.number == 0) sparing_ = loop_.after(kSpareWait, [this] { make_spares(); });
+  spare_soon();
+}
+
+// Taken by no start from here on, though it takes a moment to end.
+void ZygoteLauncher::end_ahead(Process& process, std::string reason) {
+  std::erase(ahead_, &process);
+  end(process, std::move(reason));
 }
 
 ZygoteLauncher::Process* ZygoteLauncher::take_ahead(const StartOrder& order) {
   const auto found = std::ranges::find_if(ahead_, [&](const Process* process) { return *process->next == order; });
   if (found == ahead_.end()) return nullptr;
   Process* process = *found;
-  ahead_.erase(found);
-  if (process->stage == Stage::blank && !(process->pidfd && os::has_ended(process->pidfd))) return process;
-  end(*process, "ended before it began");
+  if (process->stage == Stage::blank && !(process->pidfd && os::has_ended(process->pidfd))) {
+    ahead_.erase(found);
+    return process;
+  }
+  end_ahead(*process, "ended before it began");
   return nullptr;
 }
 
@@ -95,7 +107,7 @@ void ZygoteLauncher::forget(const StartOrder& order) {
   };
   std::erase_if(ahead_due_, [&](const auto& due) { return is_of(*due); });
   for (Process* process : std::vector(ahead_.begin(), ahead_.end()))
-    if (is_of(*process->next)) end(*process, "its version is gone");
+    if (is_of(*process->next)) end_ahead(*process, "it was made for a start that will not be");
 }
 
 void ZygoteLauncher::make_spares() {
@@ -115,10 +127,7 @@ void ZygoteLauncher::make_spares() {
     if (!made) continue;
     (*made)->next = std::move(order);
     ahead_.push_back(*made);
-    if (ahead_.size() <= options_.ahead_max) continue;
-    Process* oldest = ahead_.front();
-    ahead_.pop_front();
-    end(*oldest, "others are needed more");
+    if (ahead_.size() > options_.ahead_max) end_ahead(*ahead_.front(), "others are needed more");
   }
 }
 
