@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-from measure import BENCH, ROOT, cpu_seconds, node_on, private_memory, to_zero, tree, wrk
+from measure import BENCH, ROOT, cpu_seconds, main, node_on, say, to_zero, tree, wrk
 
 sys.path.insert(0, str(ROOT / "tests/code"))
 import languages  # noqa: E402
@@ -42,12 +42,6 @@ func echo(event map[string]any) (map[string]any, error) { return event, nil }
 
 func main() { lambda.Start(echo) }
 """
-RESULTS = []
-
-
-def say(bar, value, limit, holds, detail=""):
-    RESULTS.append(holds)
-    print(f"{'holds' if holds else 'MISSED':7} {bar}: {value} (bar: {limit}){'; ' + detail if detail else ''}", flush=True)
 
 
 def packages():
@@ -178,11 +172,7 @@ def first_answer(node, name, rounds):
     for _ in range(rounds):
         to_zero(node, name, evict=False)  # that would take the sandbox away, too, that waits ahead
         time.sleep(0.3)
-        begun = time.perf_counter()
-        reply = node.post(f"/functions/{name}", BODY.decode())
-        times.append((time.perf_counter() - begun) * 1e3)
-        if reply.status != 200:
-            raise RuntimeError(repr(reply))
+        times.append(node.post(f"/functions/{name}", BODY.decode()).milliseconds)
     return times
 
 
@@ -241,9 +231,7 @@ def java():
                 client.getresponse().read()
                 bare.append(floor.start_ms + (time.perf_counter() - begun) * 1e3)
             to_zero(node, "java")
-            begun = time.perf_counter()
-            node.post("/functions/java", event)
-            ours.append((time.perf_counter() - begun) * 1e3)
+            ours.append(node.post("/functions/java", event).milliseconds)
     ratio = median(ours) / median(bare)
     say("cold start, Java: first answer from zero", f"{ratio:.2f} x the plain JVM's", "0.5 x", ratio <= 0.5, f"ms: {median(ours):.0f}, plain {median(bare):.0f}")
 
@@ -278,12 +266,5 @@ def resident(pid):
         return 0
 
 
-ALL = {f.__name__: f for f in (warm, throughput, go, rust, java, idle)}
-
 if __name__ == "__main__":
-    names = sys.argv[1:] or list(ALL)
-    if unknown := [name for name in names if name not in ALL]:
-        sys.exit(f"bench: no measurement is called {unknown[0]!r}; there are: {', '.join(ALL)}")
-    for chosen in names:
-        ALL[chosen]()
-    print(f"{sum(RESULTS)} hold, {len(RESULTS) - sum(RESULTS)} missed")
+    main((warm, throughput, go, rust, java, idle))

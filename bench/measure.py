@@ -18,6 +18,25 @@ MAYFLY, BENCH, ENGINE = ROOT / "build/mayfly", ROOT / "build/bench", ROOT / "bui
 SIZE = {"fraud": 30, "sentences": 32, "sentences-int8": 32, "detector": 320}  # of free dimensions
 
 
+RESULTS = []
+
+
+def say(bar, value, limit, holds, detail=""):
+    RESULTS.append(holds)
+    print(f"{'holds' if holds else 'MISSED':7} {bar}: {value} (bar: {limit}){'; ' + detail if detail else ''}", flush=True)
+
+
+def main(measurements):
+    """Runs those that the command line names, or all, and counts what held."""
+    known = {each.__name__: each for each in measurements}
+    names = sys.argv[1:] or list(known)
+    if unknown := [name for name in names if name not in known]:
+        sys.exit(f"bench: no measurement is called {unknown[0]!r}; there are: {', '.join(known)}")
+    for chosen in names:
+        known[chosen]()
+    print(f"{sum(RESULTS)} hold, {len(RESULTS) - sum(RESULTS)} missed")
+
+
 def bare(core, model, *arguments):
     command = ["taskset", "-c", str(core), BENCH / "bench/bare_loop", ENGINE, model, *map(str, arguments)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

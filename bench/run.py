@@ -7,22 +7,14 @@ than wall time on a machine that others use too. Prints one line for each bar, a
 import asyncio
 import json
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 from statistics import median
 
-from measure import BENCH, ROOT, SIZE, Client, artifact, bare, cpu_seconds, deploy, node_on, private_memory, request_for, to_zero, tree, \
-    v2_json, wait_ready, wrk
+from measure import BENCH, ROOT, SIZE, Client, artifact, bare, cpu_seconds, deploy, main, node_on, private_memory, request_for, say, \
+    to_zero, tree, v2_json, wait_ready, wrk
 from node import rss, zygote_of
-
-RESULTS = []
-
-
-def say(bar, value, limit, holds, detail=""):
-    RESULTS.append(holds)
-    print(f"{'holds' if holds else 'MISSED':7} {bar}: {value} (bar: {limit}){'; ' + detail if detail else ''}", flush=True)
 
 
 def tabular():
@@ -244,12 +236,5 @@ def deploys():
                 f"first answer, by the model as uploaded while it is compiled: {first * 1e3:.0f} ms more")
 
 
-ALL = {f.__name__: f for f in (tabular, sentences, cold, kept, growth, burst, hundred, shared, idle, cycles, deploys)}
-
 if __name__ == "__main__":
-    names = sys.argv[1:] or list(ALL)
-    if unknown := [name for name in names if name not in ALL]:
-        sys.exit(f"bench: no measurement is called {unknown[0]!r}; there are: {', '.join(ALL)}")
-    for chosen in names:
-        ALL[chosen]()
-    print(f"{sum(RESULTS)} hold, {len(RESULTS) - sum(RESULTS)} missed")
+    main((tabular, sentences, cold, kept, growth, burst, hundred, shared, idle, cycles, deploys))

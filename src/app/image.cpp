@@ -18,6 +18,7 @@
 #include "base/hex.h"
 #include "domain/manifest.h"
 #include "os/disk.h"
+#include "store/artifacts.h"
 #include "worker/archive.h"
 
 namespace mayfly::app {
@@ -232,17 +233,16 @@ Result<void> check_digest(std::string_view found, std::string_view said, const s
                ": it was damaged or changed");
 }
 
-Result<std::string> hash_text(const std::string& text) {
-  TRY(const os::Fd file, nameless_file());
-  TRY_VOID(os::write_all(file.get(), std::as_bytes(std::span(text)), "a temporary file"));
-  return hash_file(file.get(), [](std::uint64_t) {});
+std::string hash_text(const std::string& text) {
+  store::Hash hash;
+  hash.update(std::as_bytes(std::span(text)));
+  return hash.finish();
 }
 
 Result<Json> read_blob(Source& source, const Descriptor& said, const std::string& what) {
   TRY(const std::string text, source.text(said.path()));
   TRY_VOID(check_size(text.size(), said, what));
-  TRY(const std::string found, hash_text(text));
-  TRY_VOID(check_digest(found, said.sha256, what));
+  TRY_VOID(check_digest(hash_text(text), said.sha256, what));
   return parse(text, what);
 }
 
@@ -383,8 +383,7 @@ Result<Read> read_docker(Source& source, const std::string& tag) {
   Read read;
   const std::string config = text_in(fit[0], "Config"), name = fs::path(config).stem().string();
   TRY(const std::string text, source.text(config));
-  TRY(const std::string found, hash_text(text));
-  if (is_sha256(name)) TRY_VOID(check_digest(found, name, "the configuration"));
+  if (is_sha256(name)) TRY_VOID(check_digest(hash_text(text), name, "the configuration"));
   TRY(read.config, parse(text, "the configuration"));
   const std::vector<std::string> paths = words_in(fit[0], "Layers");
   const auto said = read.config.is_object() && read.config.contains("rootfs") ? words_in(read.config["rootfs"], "diff_ids")

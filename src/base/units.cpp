@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <ctime>
 #include <span>
 
 namespace mayfly {
@@ -75,6 +76,16 @@ std::string to_text(Duration duration) {
   if (ns < 1e3) return std::to_string(duration.count()) + " ns";
   if (ns < 119.5e9) return print(ns, kShort);
   return print(ns, ns < 119.5 * 60e9 ? std::span<const Unit>(kMinutes) : std::span<const Unit>(kHours));
+}
+
+std::string rfc3339(WallTime time) {
+  const std::time_t seconds = time.since_epoch.count() / 1'000'000;
+  std::tm parts{};
+  ::gmtime_r(&seconds, &parts);
+  char text[80];
+  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
+                parts.tm_hour, parts.tm_min, parts.tm_sec, static_cast<int>(time.since_epoch.count() / 1000 % 1000));
+  return text;
 }
 
 }  // namespace mayfly

@@ -25,5 +25,6 @@ constexpr Bytes operator""_GiB(unsigned long long n) { return {n << 30}; }
 
 [[nodiscard]] std::string to_text(Bytes bytes);        // "90.4 MB"
 [[nodiscard]] std::string to_text(Duration duration);  // "12.3 ms"
+[[nodiscard]] std::string rfc3339(WallTime time);      // "2026-11-24T05:46:03.120Z"
 
 }  // namespace mayfly

@@ -1,11 +1,10 @@
 #include "control/books.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "base/hex.h"
+#include "base/units.h"
 
 namespace mayfly::control {
 namespace {
@@ -25,16 +24,6 @@ std::vector<T> copied(const std::unordered_map<VersionId, std::deque<T>>& lists,
 std::string_view cold_name(std::uint8_t cold) { return cold == 0 ? "warm" : cold == 1 ? "forked" : "artifact"; }
 
 }  // namespace
-
-std::string rfc3339(WallTime time) {
-  const std::time_t seconds = time.since_epoch.count() / 1'000'000;
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  char text[80];
-  std::snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday,
-                parts.tm_hour, parts.tm_min, parts.tm_sec, static_cast<int>(time.since_epoch.count() / 1000 % 1000));
-  return text;
-}
 
 Books::Entry& Books::add() {
   if (entries_.size() >= kEntriesMax) entries_.pop_front();

@@ -76,6 +76,4 @@ class Books {
   std::unordered_map<VersionId, std::deque<ColdStartView>> cold_starts_;
 };
 
-[[nodiscard]] std::string rfc3339(WallTime time);
-
 }  // namespace mayfly::control

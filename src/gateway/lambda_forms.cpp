@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 
 #include "base/hex.h"
 #include "base/units.h"
@@ -115,14 +114,8 @@ std::string arn_of(std::string_view function, std::string_view qualifier) {
 }
 
 std::string date_of(WallTime time) {
-  const std::int64_t ms = time.since_epoch.count() / 1000;
-  const auto seconds = static_cast<std::time_t>(ms / 1000);
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  char text[64];
-  const std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-  std::snprintf(text + size, sizeof text - size, ".%03d+0000", static_cast<int>(ms % 1000));
-  return text;
+  std::string text = rfc3339(time);
+  return text.replace(text.size() - 1, 1, "+0000");
 }
 
 std::string revision_of(std::string_view text) {

@@ -1,8 +1,6 @@
 #include "jobs/event_queue.h"
 
 #include <algorithm>
-#include <cstdio>
-#include <ctime>
 #include <memory>
 
 #include <nlohmann/json.hpp>
@@ -23,16 +21,6 @@ constexpr Duration kDiskWait = 1s;                // after a write that failed
 constexpr std::uint64_t kToldMax = 256 << 10;     // bytes of an answer that a destination is told
 
 std::chrono::microseconds us(Duration d) { return std::chrono::duration_cast<std::chrono::microseconds>(d); }
-
-std::string time_text(WallTime time) {
-  const auto seconds = static_cast<std::time_t>(time.since_epoch / 1s);
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  char text[40], whole[48];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-  std::snprintf(whole, sizeof whole, "%s.%03dZ", text, static_cast<int>(time.since_epoch / 1ms % 1000));
-  return whole;
-}
 
 // As JSON where it is some.
 Json payload_of(std::string_view text) {
@@ -128,7 +116,7 @@ bool EventQueue::start_next(Lane& lane) {
   ++lane.running;
   const domain::EventPolicy policy = policy_(item.event.function, item.event.qualifier);
   if (item.event.queued.since_epoch + us(policy.age_max) <= turn_.wall.since_epoch) {
-    finish(item, {.kind = Kind::failed}, "EventAgeExceeded");
+    finish(item, policy, {.kind = Kind::failed}, "EventAgeExceeded");
   } else if (item.held) {
     run(item);
   } else {
@@ -138,7 +126,6 @@ bool EventQueue::start_next(Lane& lane) {
 }
 
 void EventQueue::read_body(Item& item) {
-  item.step = Step::reading;
   auto read = std::make_shared<Result<std::string>>(std::string());
   const std::uint64_t id = item.event.id;
   const bool taken = background_([this, read, id] { *read = events_.body(id); }, [this, read, id] {
@@ -153,7 +140,6 @@ void EventQueue::read_body(Item& item) {
 }
 
 void EventQueue::run(Item& item) {
-  item.step = Step::running;
   const store::Event& event = item.event;
   const std::uint64_t id = event.id;
   const std::string function = event.function, qualifier = event.qualifier;  // an answer from inside may be the event's end
@@ -185,18 +171,18 @@ void EventQueue::settle(Item& item, const Outcome& outcome) {
     return item.event.queued.since_epoch + us(policy.age_max) <= turn_.wall.since_epoch + us(wait);
   };
   switch (outcome.kind) {
-    case Kind::succeeded: return finish(item, outcome, "Success");
-    case Kind::refused: ++item.event.attempts; return finish(item, outcome, "RetriesExhausted");
+    case Kind::succeeded: return finish(item, policy, outcome, "Success");
+    case Kind::refused: ++item.event.attempts; return finish(item, policy, outcome, "RetriesExhausted");
     case Kind::failed: {
       const Duration wait = options_.retry_wait * ++item.event.attempts;
-      if (item.event.attempts > policy.retries) return finish(item, outcome, "RetriesExhausted");
-      if (expired(wait)) return finish(item, outcome, "EventAgeExceeded");
+      if (item.event.attempts > policy.retries) return finish(item, policy, outcome, "RetriesExhausted");
+      if (expired(wait)) return finish(item, policy, outcome, "EventAgeExceeded");
       ++counts_.retried;
       return again(item, wait);
     }
     case Kind::no_room: {
       const Duration wait = std::min(options_.room_wait_max, options_.room_wait * (1 << std::min(item.event.waits++, 16)));
-      if (expired(wait)) return finish(item, outcome, "EventAgeExceeded");
+      if (expired(wait)) return finish(item, policy, outcome, "EventAgeExceeded");
       return again(item, wait);
     }
   }
@@ -209,7 +195,6 @@ void EventQueue::leave(Item& item) {
 
 void EventQueue::again(Item& item, Duration wait) {
   leave(item);
-  item.step = Step::waiting;
   item.event.due = {turn_.wall.since_epoch + us(wait)};
   lanes_.at(item.event.function).due.emplace(item.event.due.since_epoch, item.event.id);
   pending_.changed.push_back({.id = item.event.id, .due = item.event.due, .attempts = item.event.attempts, .waits = item.event.waits});
@@ -219,9 +204,8 @@ void EventQueue::again(Item& item, Duration wait) {
   std::string().swap(item.event.body);
 }
 
-void EventQueue::finish(Item& item, const Outcome& outcome, std::string_view condition) {
+void EventQueue::finish(Item& item, const domain::EventPolicy& policy, const Outcome& outcome, std::string_view condition) {
   leave(item);
-  const domain::EventPolicy policy = policy_(item.event.function, item.event.qualifier);
   const bool good = outcome.kind == Kind::succeeded;
   ++(good ? counts_.succeeded : counts_.failed);
   if (const std::string& target = good ? policy.on_success : policy.on_failure; !target.empty()) tell(item, outcome, condition, target);
@@ -237,7 +221,7 @@ void EventQueue::tell(const Item& item, const Outcome& outcome, std::string_view
   if (event.hops >= kHopsMax) return;
   const std::string qualifier = event.qualifier.empty() ? "$LATEST" : event.qualifier;
   Json record{{"version", "1.0"},
-              {"timestamp", time_text(turn_.wall)},
+              {"timestamp", rfc3339(turn_.wall)},
               {"requestContext", {{"requestId", uuid_text(event.request_id_high, event.request_id_low)},
                                   {"functionArn", domain::function_arn(event.function) + ":" + qualifier},
                                   {"condition", condition},

@@ -60,10 +60,8 @@ class EventQueue final : public serve::ReplySink {
   void on_reply(Ticket ticket, serve::InvocationReply&& reply) override;
 
  private:
-  enum class Step : std::uint8_t { waiting, reading, running };
   struct Item {
     store::Event event;                                   // its body may be on disk alone
-    Step step = Step::waiting;
     bool held = false;                                    // … or here
   };
   struct Lane {                                           // of one function
@@ -79,7 +77,7 @@ class EventQueue final : public serve::ReplySink {
   void run(Item& item);
   void settle(Item& item, const Outcome& outcome);
   void again(Item& item, Duration wait);
-  void finish(Item& item, const Outcome& outcome, std::string_view condition);
+  void finish(Item& item, const domain::EventPolicy& policy, const Outcome& outcome, std::string_view condition);
   void leave(Item& item);                                 // it runs no more
   void tell(const Item& item, const Outcome& outcome, std::string_view condition, const std::string& target);
   void write();

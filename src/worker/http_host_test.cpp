@@ -31,7 +31,7 @@ server.serve_forever()
 )";
 
 // As Host of test_code_host.h; the port is one that was free a moment ago.
-class ServingHost {
+class ServingHost final : public ForkedHost {
  public:
   explicit ServingHost(const std::string& program, domain::CodeOrder order = {}, HttpHostOptions options = {},
                        const std::map<std::string, std::string>& files = {}) {
@@ -44,27 +44,8 @@ class ServingHost {
     order.function = "serve";
     order.folder = folder_.path();
     order.concurrency = 4;
-    pid_ = ::fork();
-    if (pid_ != 0) {
-      link_.instance_socket.reset();
-      return;
-    }
-    link_.node_socket.reset();
-    const int log = ::open(folder_.path("log").c_str(), O_CREAT | O_WRONLY | O_APPEND, 0600);
-    ::dup2(log, 1);
-    ::dup2(log, 2);
-    ::signal(SIGPIPE, SIG_IGN);
-    HttpHost host(os::Loop::create().value(),
-                  FrameLink(link_.instance_socket.get(), os::open_ring(link_.memory.get(), 0, link_.request_bell.get()).value(),
-                            os::open_ring(link_.memory.get(), 1, link_.reply_bell.get()).value()),
-                  order, options);
-    ::_exit(static_cast<int>(host.run()));
+    fork([&](os::Loop loop, FrameLink link) { return HttpHost(std::move(loop), std::move(link), order, options).run(); });
   }
-  ~ServingHost() {
-    link_.node_socket.reset();
-    if (pid_ > 0) static_cast<void>(end());
-  }
-  ServingHost(const ServingHost&) = delete;
 
   // "ready", or why it is not.
   std::string start() {
@@ -92,21 +73,7 @@ class ServingHost {
     EXPECT_TRUE(reply) << log();
     return reply.value_or(TestReply{});
   }
-  HttpHost::End end() {
-    int status = 0;
-    ::waitpid(pid_, &status, 0);
-    pid_ = 0;
-    EXPECT_TRUE(WIFEXITED(status)) << status << log();
-    return static_cast<HttpHost::End>(WEXITSTATUS(status));
-  }
-  TestNode& node() { return node_; }
-  std::string log() const { return folder_.read("log"); }
-
- private:
-  Folder folder_;
-  TestLink link_;
-  TestNode node_{link_};
-  int pid_ = 0;
+  HttpHost::End end() { return static_cast<HttpHost::End>(exit_status()); }
 };
 
 using HostEnd = HttpHost::End;

@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
-#include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "base/units.h"
 #include "os/clock.h"
 #include "os/process.h"
 #include "worker/http_forward.h"
@@ -24,20 +23,8 @@ constexpr std::string_view kTypes[] = {"platform", "function", "extension"};  //
 
 std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
-// "2026-11-24T05:46:03.120Z"
-std::string now_text() {
-  const std::int64_t us = os::wall_now().since_epoch.count();
-  const std::time_t seconds = us / 1'000'000;
-  std::tm parts{};
-  ::gmtime_r(&seconds, &parts);
-  char text[40];
-  const std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &parts);
-  std::snprintf(text + size, sizeof text - size, ".%03dZ", static_cast<int>(us / 1000 % 1000));
-  return text;
-}
-
 std::string event_text(std::string_view type, const std::string& record) {
-  return "{\"time\":\"" + now_text() + "\",\"type\":\"" + std::string(type) + "\",\"record\":" + record + "}";
+  return "{\"time\":\"" + rfc3339(os::wall_now()) + "\",\"type\":\"" + std::string(type) + "\",\"record\":" + record + "}";
 }
 
 double ms(Duration d) { return std::round(static_cast<double>(d.count()) / 1e3) / 1e3; }

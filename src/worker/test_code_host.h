@@ -58,7 +58,55 @@ struct Start {  // what the node is told of a start
   std::string failure;
 };
 
-class Host {
+// A host process in a forked child, with its folder, its log, and the node's end of its link.
+class ForkedHost {
+ public:
+  ~ForkedHost() {
+    link_.node_socket.reset();
+    if (pid_ > 0) static_cast<void>(exit_status());
+  }
+  ForkedHost(const ForkedHost&) = delete;
+  TestNode& node() { return node_; }
+  const Folder& folder() const { return folder_; }
+  std::string log() const { return folder_.read("log"); }
+
+ protected:
+  ForkedHost() = default;
+  // `run` makes it of its loop and its link, in the child, and says how it ended.
+  template <class Run>
+  void fork(const Run& run) {
+    pid_ = ::fork();
+    if (pid_ != 0) {
+      link_.instance_socket.reset();
+      return;
+    }
+    link_.node_socket.reset();
+    const int log = ::open(folder_.path("log").c_str(), O_CREAT | O_WRONLY | O_APPEND, 0600);
+    ::dup2(log, 1);
+    ::dup2(log, 2);
+    ::signal(SIGPIPE, SIG_IGN);
+    ::_exit(static_cast<int>(run(os::Loop::create().value(),
+                                 FrameLink(link_.instance_socket.get(),
+                                           os::open_ring(link_.memory.get(), 0, link_.request_bell.get()).value(),
+                                           os::open_ring(link_.memory.get(), 1, link_.reply_bell.get()).value()))));
+  }
+  int exit_status() {
+    int status = 0;
+    ::waitpid(pid_, &status, 0);
+    pid_ = 0;
+    EXPECT_TRUE(WIFEXITED(status)) << status << log();
+    return WEXITSTATUS(status);
+  }
+
+  Folder folder_;
+  TestLink link_;
+  TestNode node_{link_};
+
+ private:
+  int pid_ = 0;
+};
+
+class Host final : public ForkedHost {
  public:
   explicit Host(const std::string& app, domain::CodeOrder order = {}, CodeOptions options = {},
                 const std::map<std::string, std::string>& files = {}) {
@@ -71,31 +119,14 @@ class Host {
     if (order.handler.empty()) order.handler = "app.handler";
     order.function = "greet";
     order.folder = folder_.path();
-    pid_ = ::fork();
-    if (pid_ != 0) {
-      link_.instance_socket.reset();
-      return;
-    }
-    link_.node_socket.reset();
-    const int log = ::open(folder_.path("log").c_str(), O_CREAT | O_WRONLY | O_APPEND, 0600);
-    ::dup2(log, 1);
-    ::dup2(log, 2);
-    sigset_t some;  // a mask that the program must not inherit
-    ::sigemptyset(&some);
-    ::sigaddset(&some, SIGUSR1);
-    ::sigprocmask(SIG_BLOCK, &some, nullptr);
-    ::signal(SIGPIPE, SIG_IGN);
-    CodeLoop loop(os::Loop::create().value(),
-                  FrameLink(link_.instance_socket.get(), os::open_ring(link_.memory.get(), 0, link_.request_bell.get()).value(),
-                            os::open_ring(link_.memory.get(), 1, link_.reply_bell.get()).value()),
-                  order, options);
-    ::_exit(static_cast<int>(loop.run()));
+    fork([&](os::Loop loop, FrameLink link) {
+      sigset_t some;  // a mask that the program must not inherit
+      ::sigemptyset(&some);
+      ::sigaddset(&some, SIGUSR1);
+      ::sigprocmask(SIG_BLOCK, &some, nullptr);
+      return CodeLoop(std::move(loop), std::move(link), order, options).run();
+    });
   }
-  ~Host() {
-    link_.node_socket.reset();
-    if (pid_ > 0) static_cast<void>(end());
-  }
-  Host(const Host&) = delete;
 
   std::optional<Start> start(Duration wait = 30s) {
     std::vector<std::byte> bytes(65536);
@@ -134,22 +165,7 @@ class Host {
     link_.node_socket.reset();
     return end();
   }
-  End end() {
-    int status = 0;
-    ::waitpid(pid_, &status, 0);
-    pid_ = 0;
-    EXPECT_TRUE(WIFEXITED(status)) << status << log();
-    return static_cast<End>(WEXITSTATUS(status));
-  }
-  TestNode& node() { return node_; }
-  const Folder& folder() const { return folder_; }
-  std::string log() const { return folder_.read("log"); }
-
- private:
-  Folder folder_;
-  TestLink link_;
-  TestNode node_{link_};
-  int pid_ = 0;
+  End end() { return static_cast<End>(exit_status()); }
 };
 
 }  // namespace mayfly::worker

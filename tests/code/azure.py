@@ -117,14 +117,20 @@ def test_the_node_example_as_it_is(world):
     check_example(world, "node")
 
 
+def echoed(world, name, path):
+    """Bodies of several sizes go and come back; the last answer."""
+    for size in (0, 1, 70_000, 1 << 20):
+        body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+        reply = world.send(name, "POST", path, body, {"Content-Type": "image/x", "X-Request-Id": "call-7"})
+        check(reply.status == 200 and reply.body == body and reply.headers["Content-Type"] == "image/x", f"{size} bytes go and come back", reply)
+    return reply
+
+
 def test_python_requests_and_answers(world):
     if not world.checks("python"):
         return
     name = "checks-python"
-    for size in (0, 1, 70_000, 1 << 20):
-        body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
-        reply = world.send(name, "POST", "/v1/echo/a%20b", body, {"Content-Type": "image/x", "X-Request-Id": "call-7"})
-        check(reply.status == 200 and reply.body == body and reply.headers["Content-Type"] == "image/x", f"{size} bytes go and come back", reply)
+    reply = echoed(world, name, "/v1/echo/a%20b")
     check(reply.headers["X-Name"] == "a b" and reply.headers["X-Id"] == "call-7" and reply.headers["X-Method"] == "POST", "the call's own words")
     check(reply.headers.get_all("Set-Cookie") == ["a=1", "b=2"], "two cookies are two lines", reply.headers.items())
     check(world.send(name, "GET", "/v1/echo").headers["X-Name"] == "nobody", "a parameter's default")
@@ -235,10 +241,7 @@ def test_node_requests_and_answers(world):
     if not world.checks("node"):
         return
     name = "checks-node"
-    for size in (0, 1, 70_000, 1 << 20):
-        body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
-        reply = world.send(name, "POST", "/echo/a%20b", body, {"Content-Type": "image/x", "X-Request-Id": "call-7"})
-        check(reply.status == 200 and reply.body == body and reply.headers["Content-Type"] == "image/x", f"{size} bytes go and come back", reply)
+    reply = echoed(world, name, "/echo/a%20b")
     check(reply.headers["x-name"] == "a b" and reply.headers["x-id"] == "call-7" and reply.headers["x-url"] == "/echo/a%20b", "the call's own words")
     check(world.send(name, "GET", "/json", headers={"X-Long": "x" * 15_900}).status == 200, "a long head")
     check(reply.headers.get_all("Set-Cookie") == ["a=1; Path=/; HttpOnly", "b=2%203; SameSite=Lax"], "its cookies", reply.headers.items())

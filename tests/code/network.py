@@ -376,6 +376,14 @@ http.server.HTTPServer(("", int(os.environ["PORT"])), H).serve_forever()
     check(reply.status == 200 and reply.body == b"hello from outside to /served", "a program that serves HTTP reaches it, too", reply)
 
 
+def check_fetches(world, name, title, refusal):
+    """A program that fetches ?url= gets what is listed, and is told of what is not."""
+    reply = world.node.send("GET", f"/functions/{name}?url=http://{world.name}:{world.port}/{name}")
+    check(reply.body == f"hello from outside to /{name}".encode(), title, reply)
+    reply = world.node.send("GET", f"/functions/{name}?url=http://192.0.2.1/")
+    check(refusal in reply.body, "and is told what it can't", reply)
+
+
 def test_go(world):
     if not shutil.which("go"):
         return languages.without("go")
@@ -395,10 +403,7 @@ func main() {
 """)
     subprocess.run(["go", "build", "-o", "server", "main.go"], cwd=source, check=True, env={**os.environ, "GO111MODULE": "off", "CGO_ENABLED": "0"})
     world.deploy_network("go", [f"{world.name}:{world.port}"], runtime="http", source=source, handler="./server")
-    reply = world.node.send("GET", f"/functions/go?url=http://{world.name}:{world.port}/go")
-    check(reply.body == b"hello from outside to /go", "Go's net/http, with its own resolver, reaches it", reply)
-    reply = world.node.send("GET", "/functions/go?url=http://192.0.2.1/")
-    check(b"network is unreachable" in reply.body, "and is told what it can't", reply)
+    check_fetches(world, "go", "Go's net/http, with its own resolver, reaches it", b"network is unreachable")
 
 
 def test_java(world):
@@ -429,10 +434,7 @@ public class Server {
 """)
     subprocess.run(["javac", "Server.java"], cwd=source, check=True)
     world.deploy_network("java", [f"{world.name}:{world.port}"], runtime="http", source=source, handler="java -cp . Server")
-    reply = world.node.send("GET", f"/functions/java?url=http://{world.name}:{world.port}/java")
-    check(reply.body == b"hello from outside to /java", "Java's HttpClient, which doesn't block, reaches it", reply)
-    reply = world.node.send("GET", "/functions/java?url=http://192.0.2.1/")
-    check(b"ConnectException" in reply.body, "and is told what it can't", reply)
+    check_fetches(world, "java", "Java's HttpClient, which doesn't block, reaches it", b"ConnectException")
 
 
 def test_what_it_costs(world):
