@@ -136,7 +136,12 @@ Result<void> CodeLoop::start_program() {
     order.environment.push_back("MAYFLY_MODEL_URL=http://" + models_->address());
     order.environment.push_back("MAYFLY_MODEL_SOCKET=" + order.model_socket);
   }
-  const auto begun = program_.start(order, port_->address(), output_->far());
+  std::pair<os::Fd, os::Fd> connection;
+  if (takes_connection(order)) {
+    TRY(connection, os::make_stream_pair());
+    TRY_VOID(port_->adopt(std::move(connection.first)));
+  }
+  const auto begun = program_.start(order, port_->address(), output_->far(), connection.second);
   output_->forget_far();
   if (!begun) return fail(begun.error().code, "Runtime.InvalidEntrypoint: " + begun.error().message + " (in " + order_.folder + ")");
   return loop_.watch(program_.pidfd().get(), os::kReadable, exit_port_);

@@ -227,11 +227,16 @@ void CodePort::accept_all() {
   for (;;) {
     auto socket = listener_.accept();
     if (!socket || !*socket) return;
-    if (connections_.size() >= kConnectionsMax) continue;  // and it is closed
-    const ConnectionId id = ++connections_made_;
-    auto connection = std::make_unique<Connection>(*this, std::move(*socket), id);
-    if (loop_.watch(connection->socket.get(), os::kReadable, *connection)) connections_.emplace(id, std::move(connection));
+    if (connections_.size() < kConnectionsMax) static_cast<void>(adopt(std::move(*socket)));  // else it is closed
   }
+}
+
+Result<void> CodePort::adopt(os::Fd connected) {
+  const ConnectionId id = ++connections_made_;
+  auto connection = std::make_unique<Connection>(*this, std::move(connected), id);
+  TRY_VOID(loop_.watch(connection->socket.get(), os::kReadable, *connection));
+  connections_.emplace(id, std::move(connection));
+  return {};
 }
 
 void CodePort::read_all() {

@@ -1,4 +1,5 @@
-// The Runtime API's HTTP/1.1 on a loopback socket: connections of the one program that this process hosts. Reads requests with
+// The Runtime API's HTTP/1.1 on a loopback socket, and on one that our own runtimes are started with, which costs less a call:
+// connections of the one program that this process hosts. Reads requests with
 // base/http_parser.h, a whole body each, and hands them to whoever drives it (worker/code_loop.h); writes what is answered.
 //
 // Promises: requests of one connection are handed on one at a time, in order; a body over the limit is read and dropped, so
@@ -35,6 +36,7 @@ class CodePort final : os::Watcher {
   CodePort& operator=(const CodePort&) = delete;
 
   const std::string& address() const { return listener_.address(); }
+  [[nodiscard]] Result<void> adopt(os::Fd connected);   // a socket that doesn't block, as if it had been accepted
   void answer(ConnectionId to, RuntimeReply&& reply);  // nothing where it is gone
   // What has arrived, now: its sender is dead and there will be no more.
   void read_all();

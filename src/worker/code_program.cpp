@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <span>
@@ -28,6 +29,12 @@ bool readable(int fd, Duration within) {
 }
 
 }  // namespace
+
+bool takes_connection(const domain::CodeOrder& order) {
+  return std::ranges::any_of(order.arguments, [](const std::string& argument) {
+    return argument == domain::kPythonRuntime || argument == domain::kNodeRuntime;
+  });
+}
 
 std::string argument_text(const std::string& argument) {
   if (argument == domain::kPythonRuntime) return std::string(kPythonRuntimeText);
@@ -62,15 +69,15 @@ Result<CodeProgram> CodeProgram::fork(int template_socket) {
   return program;
 }
 
-Result<void> CodeProgram::start(const domain::CodeOrder& order, std::string_view api, const os::Fd& output) {
+Result<void> CodeProgram::start(const domain::CodeOrder& order, std::string_view api, const os::Fd& output, const os::Fd& connection) {
   const os::Command command = command_of(order, api);
   if (!socket_) {
-    TRY(child_, os::spawn_in_group(command, order.folder, output));
+    TRY(child_, os::spawn_in_group(command, order.folder, output, connection ? &connection : nullptr));
     return {};
   }
   std::string environment;  // ended by zeros, as in /proc/self/environ; at most a CodeOrder's, which fits a packet
   for (const std::string& entry : command.environment) environment.append(entry).push_back('\0');
-  const std::array descriptors{output.get()};
+  const std::array descriptors{output.get(), connection.get()};
   return os::send_packet(socket_.get(), std::as_bytes(std::span(environment)), descriptors);
 }
 

@@ -22,8 +22,8 @@ class CodeProgram {
   // Has the template at the other end of this socket fork one. It waits then, and has touched nothing.
   [[nodiscard]] static Result<CodeProgram> fork(int template_socket);
 
-  // `api`: where its Runtime API listens. `output`: what it prints to.
-  [[nodiscard]] Result<void> start(const domain::CodeOrder& order, std::string_view api, const os::Fd& output);
+  // `api`: where its Runtime API listens. `output`: what it prints to. `connection`, for our own runtimes: connected to the Runtime API.
+  [[nodiscard]] Result<void> start(const domain::CodeOrder& order, std::string_view api, const os::Fd& output, const os::Fd& connection);
   std::optional<int> end();  // wait status: its own where it had ended already; none: nobody knows
 
   int pid() const { return child_.pid; }
@@ -34,6 +34,8 @@ class CodeProgram {
   os::Fd socket_;            // of a forked one: to it, and to its template
 };
 
+// Whether it is a runtime of ours that the order runs, which takes a connection.
+[[nodiscard]] bool takes_connection(const domain::CodeOrder& order);
 // The argument, or the text of our runtime that it stands for.
 [[nodiscard]] std::string argument_text(const std::string& argument);
 [[nodiscard]] os::Command command_of(const domain::CodeOrder& order, std::string_view api);

@@ -2,17 +2,19 @@
 // `node --input-type=module -e`. What it answers and the names of its errors are those of AWS's own client, aws-lambda-ric.
 import fs from "node:fs";
 import http from "node:http";
+import net from "node:net";
 import path from "node:path";
 import util from "node:util";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 import { Writable } from "node:stream";
 
-const API = process.env.AWS_LAMBDA_RUNTIME_API, ROOT = "/2018-06-01/runtime/", TASK = process.env.LAMBDA_TASK_ROOT;
+const ROOT = "/2018-06-01/runtime/", TASK = process.env.LAMBDA_TASK_ROOT;
 const STREAMING = Symbol.for("mayfly.streaming");
-// One connection, which doesn't keep the process alive while nothing is asked on it: so "the event loop is empty" means the handler's.
+// One connection to the Runtime API, which this process was given: descriptor 3. It doesn't keep the process alive while nothing is asked
+// on it, so "the event loop is empty" means the handler's.
 const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
-const host = API.slice(0, API.lastIndexOf(":")), port = Number(API.slice(API.lastIndexOf(":") + 1));
+agent.createConnection = () => new net.Socket({ fd: 3 });
 
 class Fault extends Error {
   constructor(name, message, trace) {
@@ -25,7 +27,7 @@ class Fault extends Error {
 function ask(method, what, body, more = {}) {
   return new Promise((resolve, reject) => {
     const headers = method === "POST" ? { "Content-Type": "application/json", "Content-Length": Buffer.byteLength(body), ...more } : more;
-    const request = http.request({ agent, host, port, method, path: ROOT + what, headers }, (reply) => {
+    const request = http.request({ agent, host: "runtime", method, path: ROOT + what, headers }, (reply) => {
       const parts = [];
       reply.on("data", (part) => parts.push(part));
       reply.on("end", () => resolve({ status: reply.statusCode, headers: reply.headers, text: Buffer.concat(parts).toString("utf8") }));
