@@ -35,6 +35,18 @@ TEST(CodeLoop, CallsAreAnsweredInTurnAndAStopEndsIt) {
   EXPECT_EQ(host.stop(), End::stopped);
 }
 
+TEST(CodeLoop, WhatItsCodeStartsHasNoConnectionToTheRuntimeApi) {
+  SKIP_WITHOUT_PYTHON();
+  Host host("import os, subprocess\n"
+            "def handler(event, context):\n"
+            "    held = [os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{fd}')]\n"
+            "    started = subprocess.run(['/bin/ls', '-l', '/proc/self/fd'], close_fds=False, capture_output=True, text=True).stdout\n"
+            "    return [sum(what.startswith('socket:') for what in held), 'socket:' in started]\n");
+  ASSERT_TRUE(host.start() && true) << host.log();
+  EXPECT_EQ(host.call({.ticket = 1, .body = "1"}).body, "[1, false]");
+  EXPECT_EQ(host.stop(), End::stopped);
+}
+
 TEST(CodeLoop, WhatWaitsIsAnsweredBeforeAStop) {
   SKIP_WITHOUT_PYTHON();
   Host host(kEcho);

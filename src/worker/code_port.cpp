@@ -48,7 +48,7 @@ struct CodePort::Connection final : os::Watcher {
     if (events & ~os::kWritable) read();
   }
 
-  // Until nothing more is there.
+  // Until nothing more is there: a read that was not filled says so. An end behind it is told by the loop's next turn.
   void read() {
     while (!broken) {
       std::array<char, kReadMax> bytes;
@@ -58,6 +58,7 @@ struct CodePort::Connection final : os::Watcher {
       in.append(bytes.data(), static_cast<std::size_t>(got));
       use_input();
       if (in.size() > kAheadMax) return lose();
+      if (static_cast<std::size_t>(got) < bytes.size()) break;
     }
   }
 

@@ -100,8 +100,8 @@ class Host:
         while (end := read.find(b"\r\n\r\n")) < 0:
             read += self.more()
         head = read[:end].decode("latin-1")
-        size = head.index("Content-Length: ") + 16
-        body, whole = end + 4, end + 4 + int(head[size:head.find("\r", size)] if "\r" in head[size:] else head[size:])
+        body = end + 4
+        whole = body + int(head[head.index("Content-Length: ") + 16:].split("\r\n", 1)[0])
         if len(read) < whole:
             pieces, missing = [read], whole - len(read)
             while missing > 0:

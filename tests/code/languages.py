@@ -100,6 +100,7 @@ CASES = """\
         case "circle": { const circle = {}; circle.circle = circle; return Promise.resolve(circle); }
         case "undefined": return Promise.resolve(undefined);
         case "loop": for (;;) {}
+        case "beside": return Promise.resolve(require("child_process").execFileSync("/bin/ls", ["-l", "/proc/self/fd"]).toString());
         case "heap": { const all = []; for (;;) all.push(new Array(100000).fill(Math.random())); }
       }
     };
@@ -133,6 +134,7 @@ def test_node_common_js(world):
             "nothing": None, "async": {"by": "promise"}, "undefined": None}
     for what, answer in good.items():
         check(world.call({"do": what}, "cases") == answer, f"{what}: {json.dumps(answer)}")
+    check("socket:" not in world.call({"do": "beside"}, "cases"), "what it starts has no connection to the Runtime API")
     bad = {"error": ("Odd", "by callback"), "text": ("string", "just words"), "fail": ("Odd", "by fail"), "throw": ("Odd", "thrown"),
            "reject": ("Odd", "rejected"), "circle": ("Runtime.MarshalError", "circular"), "never": ("Runtime.NodeJsExit", "settle"),
            "loose": ("Runtime.UnhandledPromiseRejection", "loose"), "uncaught": ("Odd", "uncaught")}
