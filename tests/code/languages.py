@@ -134,7 +134,9 @@ def test_node_common_js(world):
             "nothing": None, "async": {"by": "promise"}, "undefined": None}
     for what, answer in good.items():
         check(world.call({"do": what}, "cases") == answer, f"{what}: {json.dumps(answer)}")
-    check("socket:" not in world.call({"do": "beside"}, "cases"), "what it starts has no connection to the Runtime API")
+    # Node.js makes its child's own three of socket pairs.
+    others = [line for line in world.call({"do": "beside"}, "cases").splitlines() if "socket:" in line and line.split()[-3] not in ("0", "1", "2")]
+    check(not others, "what it starts has no connection to the Runtime API", others)
     bad = {"error": ("Odd", "by callback"), "text": ("string", "just words"), "fail": ("Odd", "by fail"), "throw": ("Odd", "thrown"),
            "reject": ("Odd", "rejected"), "circle": ("Runtime.MarshalError", "circular"), "never": ("Runtime.NodeJsExit", "settle"),
            "loose": ("Runtime.UnhandledPromiseRejection", "loose"), "uncaught": ("Odd", "uncaught")}
