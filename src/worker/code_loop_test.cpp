@@ -39,7 +39,8 @@ TEST(CodeLoop, WhatItsCodeStartsHasNoConnectionToTheRuntimeApi) {
   SKIP_WITHOUT_PYTHON();
   Host host("import os, subprocess\n"
             "def handler(event, context):\n"
-            "    held = [os.readlink(f'/proc/self/fd/{fd}') for fd in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{fd}')]\n"
+            "    names = ['/proc/self/fd/' + fd for fd in os.listdir('/proc/self/fd')]\n"
+            "    held = [os.readlink(name) for name in names if os.path.exists(name)]\n"
             "    started = subprocess.run(['/bin/ls', '-l', '/proc/self/fd'], close_fds=False, capture_output=True, text=True).stdout\n"
             "    return [sum(what.startswith('socket:') for what in held), 'socket:' in started]\n");
   ASSERT_TRUE(host.start() && true) << host.log();
