@@ -40,11 +40,16 @@ test: all venv
 	@$(PYTHON) tests/faults/run.py --mayfly build/mayfly a_call_that_allocates
 	@echo "make: forks of code with numpy and onnxruntime"
 	@python3 tests/code/fork.py --packages --mayfly build/mayfly numpy
+	@echo "make: an image classifier in Python, with numpy and onnxruntime installed at deploy, on real photographs"
+	@$(PYTHON) examples/get_models.py photos
+	@$(PYTHON) tests/code/classifier.py --mayfly build/mayfly
 	@echo "make: tritonclient and boto3 as the real clients, against the release build"
 	@$(PYTHON) tests/clients/test_tritonclient.py --mayfly build/mayfly
 	@$(PYTHON) tests/clients/test_boto3.py --mayfly build/mayfly
-	@echo "make: the aws command line, the SDK for JavaScript and a SAM template, against the release build"
+	@echo "make: the aws command line, the SDKs for JavaScript and Go and a SAM template, against the release build"
 	@$(PYTHON) tests/clients/test_lambda_clients.py --mayfly build/mayfly
+	@echo "make: layers by boto3, and code from a store of objects, against the release build"
+	@$(PYTHON) tests/clients/test_layers.py --mayfly build/mayfly
 
 # What `make test` runs with sanitizers as the test `faults`, and a model whose check ends at its limit; four minutes.
 faults: all venv

@@ -222,6 +222,7 @@ def java():
         node.command("deploy", str(package), "--name", "java", "--runtime", "java17", "--handler", "example.Fraud::score", "--memory", "512MiB",
                      timeout=300)
         node.post("/functions/java", event)
+        node.wait(lambda: node.get("/api/functions/java")["versions"][-1].get("start_cache"), lambda seen: seen and seen["state"] != "making", 120)
         for _ in range(5):
             with Floor(["java", "-cp", classpath, "com.amazonaws.services.lambda.runtime.api.client.AWSLambda", "example.Fraud::score"], package,
                        _HANDLER="example.Fraud::score", AWS_LAMBDA_FUNCTION_NAME="java", AWS_LAMBDA_FUNCTION_MEMORY_SIZE="512") as floor:

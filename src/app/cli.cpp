@@ -34,6 +34,7 @@ struct Typed {
   BenchOptions bench;
   NewOptions scaffold;
   DevOptions dev;
+  LayerOptions layer;
   std::string function, rollback_alias = "live";
 };
 
@@ -50,6 +51,7 @@ class Commands {
     declare_calls();
     declare_views();
     declare_changes();
+    declare_layers();
     declare_bench();
   }
 
@@ -83,6 +85,7 @@ class Commands {
     c.add_option("--max", o.overrides.max, "Instances at most")->check(CLI::Range(1, 1000));
     c.add_option("--memory", o.overrides.memory, "Limit of one instance's own memory, like 512MiB");
     c.add_option("--timeout", o.overrides.timeout, "Limit of one call, like 30s");
+    c.add_option("--layer", o.overrides.layers, "A layer of code, NAME:VERSION or NAME for the newest; may be said five times");
     auto* alias = c.add_option("--alias", o.alias, "The alias that is moved to the new version")->capture_default_str();
     c.add_flag("--no-alias", o.no_alias, "Move no alias: the version takes no traffic until one names it")->excludes(alias);
     c.add_flag("--force", o.force, "Make a new version even where nothing is new");
@@ -102,6 +105,8 @@ class Commands {
     e.add_option("FOLDER", d.folder, "A folder with function.yaml or code")->required();
     auto* node = e.add_option("--node", d.node, "A node that runs; one of its own if not given, with its data in FOLDER/.mayfly-dev");
     e.add_option("--listen", d.listen, "Where its own node listens; a free port if not given")->excludes(node);
+    e.add_option("--debug", d.debug, "Start code with a debugger, which is reached at this port of 127.0.0.1; any free one if not given")
+        ->expected(0, 1)->default_str("")->check(CLI::Range(0, 65535))->excludes(node);
     e.add_option("--name", d.name, "The function's name, as deploy has it");
     e.add_option("--runtime", d.overrides.runtime, "What runs the folder's code, like python3.11");
     e.add_option("--handler", d.overrides.handler, "The function that the runtime calls, like app.handler");
@@ -125,6 +130,10 @@ class Commands {
         [&l](const Context& context) { return logs(context, l); }, &l.function);
     d.add_option("FUNCTION", l.function, "NAME; all functions if not given");
     d.add_flag("-f,--follow", l.follow, "Go on with new lines until interrupted");
+    d.add_option("--request", l.request, "Of this call alone: its X-Request-Id");
+    d.add_option("--level", l.level, "At least as grave: trace, debug, info, warn, error, fatal");
+    d.add_option("--version", l.version, "Of this version alone")->check(CLI::Range(1, 1000000000));
+    d.add_option("--since", l.since, "Not older: 5m, or a time like 2026-11-24T05:46:03Z");
     d.add_option("--count", l.count, "Lines at most")->capture_default_str()->check(CLI::Range(0, 10000));
   }
 
@@ -186,6 +195,28 @@ class Commands {
     z.add_option("FUNCTION", s.function, "NAME")->required();
     z.add_option("INSTANCES", s.instances, "How many; 0 stops them all")->required()->check(CLI::Range(0, 1000));
     z.add_flag("--evict", s.evict, "With 0: drop the template too, so that the next call starts cold");
+  }
+
+  void declare_layers() {
+    add("layers", "List the layers of code", "mayfly layers", [](const Context& context) { return layers(context); });
+    auto& o = typed_.layer;
+    auto& c = *app_.add_subcommand("layer", "Publish or delete a layer: files that functions of code have below /opt");
+    c.require_subcommand(1);
+    c.footer("Example:\n  mayfly layer publish tools ./tools-layer");
+    auto& p = *c.add_subcommand("publish", "Make a new version of a layer");
+    p.footer("Example:\n  mayfly layer publish tools ./tools-layer");
+    p.add_option("NAME", o.name, "The layer")->required();
+    p.add_option("PATH", o.path, "A folder, a zip or a tar; what is in it lies below /opt")->required();
+    p.add_option("--description", o.description, "What it is, for people");
+    p.callback([this, &o] { chosen = [&o](const Context& context) { return layer(context, o); }; });
+    auto& d = *c.add_subcommand("delete", "Delete a version of a layer; functions that have it keep it");
+    d.footer("Example:\n  mayfly layer delete tools 1");
+    d.add_option("NAME", o.name, "The layer")->required();
+    d.add_option("VERSION", o.version, "Its number")->required()->check(CLI::Range(1, 1'000'000'000));
+    d.callback([this, &o] {
+      o.remove = true;
+      chosen = [&o](const Context& context) { return layer(context, o); };
+    });
   }
 
   void declare_bench() {
@@ -290,6 +321,7 @@ int run_cli(int argc, char** argv) {
                             "Where it listens: ADDRESS:PORT of this machine's loopback; 127.0.0.1:8080 if not given");
   serve_command->add_option("--data", typed.serve.data, "Where it keeps everything; ./mayfly-data if not given");
   serve_command->add_option("--config", typed.serve.config, "Its configuration, a YAML file (docs/configuration.md)");
+  serve_command->add_option("--debug", typed.serve.debug)->group("");  // of `mayfly dev --debug`
   serve_command->add_flag("--with-parent", typed.serve.with_parent, "End when the process that started it does");
   serve_command->callback([&] { serves = true; });
   Commands commands(app, typed);

@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <cstring>
 
+#include "gateway/lambda_forms.h"
+
 namespace mayfly::app {
 namespace {
 
@@ -38,9 +40,10 @@ std::string us_text(const Json& line, const char* key) { return to_text(Duration
 
 }  // namespace
 
-Result<std::vector<Json>> log_lines(const Context& context, const std::string& function, std::uint64_t after, int count) {
+Result<std::vector<Json>> log_lines(const Context& context, const std::string& function, std::uint64_t after, int count,
+                                    const std::string& more) {
   TRY(const HttpReply reply, context.client.call({.path = "/api/functions/" + encode(function) + "/logs?after=" + std::to_string(after) +
-                                                          "&count=" + std::to_string(count)}));
+                                                          "&count=" + std::to_string(count) + more}));
   TRY_VOID(check(reply));
   std::vector<Json> lines;
   for (std::size_t at = 0; at < reply.body.size();) {
@@ -136,7 +139,8 @@ std::string log_text(const Terminal& terminal, const std::string& line) {
             us_text(json, "queue_us") + ", run " + us_text(json, "run_us") + ")  " + plural(json.value("rows", std::uint64_t{0}), "row") +
             "  " + json.value("start", "");
   } else {
-    text += terminal.paint(level == "error" ? Tone::bad : level == "warn" ? Tone::warn : Tone::plain, level);
+    text += terminal.paint(level == "error" || level == "fatal" ? Tone::bad : level == "warn" ? Tone::warn : Tone::plain, level);
+    if (json.contains("request_id")) text += "  " + terminal.paint(Tone::faint, printable(json.value("request_id", "").substr(0, 8)));
   }
   if (json.contains("message")) text += "  " + printable(json.value("message", ""));
   return text;
@@ -144,28 +148,51 @@ std::string log_text(const Terminal& terminal, const std::string& line) {
 
 namespace {
 
-// Of one call, on stderr: between START and END what the instance printed that had it. What is printed travels beside the answer and
-// may come a little later; lines that other calls in the same instance printed meanwhile are among them.
-void print_tail(const Context& context, const std::string& function, std::uint64_t before, const std::string& id) {
+// What the code printed last in this call, or why nothing started; "" where the node doesn't say.
+std::string lines_of(const HttpReply& reply) {
+  const auto told = gateway::lambda::from_base64(reply.head.header("X-Mayfly-Log"), "X-Mayfly-Log");
+  if (told && !told->empty()) return *told;
+  std::string text;
+  const Json json = reply.ok() ? Json() : Json::parse(reply.body, nullptr, false);
+  const Json::json_pointer where("/error/details/log");
+  if (!json.is_object() || !json.contains(where) || !json.at(where).is_array()) return text;
+  for (const Json& line : json.at(where))
+    if (line.is_string()) text += line.get<std::string>() + "\n";
+  return text;
+}
+
+std::string printable_lines(const std::string& text, const std::string& before) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    out += before + printable(text.substr(at, end - at)) + "\n";
+    at = end + 1;
+  }
+  return out;
+}
+
+// Of one call, on stderr: between START and END what it printed. Its record is written when its answer has left.
+void print_tail(const Context& context, const std::string& function, const HttpReply& reply) {
   constexpr int kLooks = 20;
-  std::vector<Json> lines;
+  constexpr std::size_t kAlmostAll = 3500;  // of the 4 KiB that come with an answer
+  const std::string id(reply.head.header("X-Request-Id"));
   Json record;
-  for (int look = 0, quiet = 0; look < kLooks && quiet < 3; ++look) {
-    pause(std::chrono::milliseconds(50));
-    const auto now = log_lines(context, function, before, 10'000);
+  std::string lines = lines_of(reply), written;
+  for (int look = 0; look < kLooks && !record.is_object(); ++look) {
+    const auto now = log_lines(context, function, 0, 10'000, "&request=" + encode(id));
     if (!now) break;
-    quiet = record.is_object() && now->size() == lines.size() ? quiet + 1 : 0;
-    lines = *now;
-    for (const Json& line : lines)
-      if (line.value("request_id", "") == id && line.contains("outcome")) record = line;
+    written.clear();
+    for (const Json& line : *now) {
+      if (line.contains("outcome")) record = line;
+      else written += line.value("message", "") + "\n";
+    }
+    if (!record.is_object()) pause(std::chrono::milliseconds(50));
   }
+  if (lines.empty()) lines = written;       // of a program that serves HTTP
   std::string text = "START RequestId: " + printable(id) + "\n";
-  for (const Json& line : lines) {
-    // A call that no instance took: whatever was said of starting one.
-    const bool its = !record.is_object() || !record.contains("instance") || line.value("instance", 0) == record.value("instance", 0);
-    if (its && !line.contains("outcome")) text += printable(line.value("message", "")) + "\n";
-  }
-  text += "END RequestId: " + printable(id) + "\n";
+  if (lines.size() > kAlmostAll)
+    text += "(the last lines; all that are kept: mayfly logs " + printable(function) + " --request " + printable(id) + ")\n";
+  text += printable_lines(lines, "") + "END RequestId: " + printable(id) + "\n";
   if (record.is_object())
     text += "REPORT RequestId: " + printable(id) + "  " + record.value("outcome", "") + ", run " + us_text(record, "run_us") + ", total " +
             us_text(record, "total_us") + ", billed " + us_text(record, "billed_us") + "\n";
@@ -194,17 +221,15 @@ Result<void> invoke(const Context& context, const InvokeOptions& options) {
     return {};
   }
   const std::string function = options.function.substr(0, options.function.find(':'));
-  std::uint64_t before = 0;
-  if (options.tail) {
-    TRY(const auto lines, log_lines(context, function, 0, 1));
-    before = lines.empty() ? 0 : lines.back().value("sequence", std::uint64_t{0});
-  }
+  if (options.tail) call.headers.push_back("X-Mayfly-Log: tail");
   TRY(const HttpReply reply, context.client.call(call));
   const bool own_error = !reply.head.header("X-Mayfly-Function-Error").empty();  // what the code raised is its answer
   if (reply.ok() || own_error) print(reply.body + (reply.body.ends_with('\n') ? "" : "\n"));
   if (options.tail) {
     std::fflush(stdout);  // the answer first, where both go to one place
-    print_tail(context, function, before, std::string(reply.head.header("X-Request-Id")));
+    print_tail(context, function, reply);
+  } else if (const std::string lines = own_error ? std::string() : lines_of(reply); !lines.empty()) {
+    std::fputs(("what it printed last:\n" + printable_lines(lines, "  ")).c_str(), stderr);
   }
   if (own_error) return fail(Code::internal, "'" + options.function + "' failed: " + function_error_text(reply.body));
   TRY_VOID(check(reply));
@@ -220,7 +245,10 @@ Result<void> invoke(const Context& context, const InvokeOptions& options) {
 
 Result<void> logs(const Context& context, const LogsOptions& options) {
   const std::string base = options.function.empty() ? "/api/logs" : "/api/functions/" + encode(options.function) + "/logs";
-  const std::string path = base + "?count=" + std::to_string(options.count) + (options.follow ? "&follow=1" : "");
+  std::string path = base + "?count=" + std::to_string(options.count) + (options.follow ? "&follow=1" : "");
+  for (const auto& [name, value] : {std::pair{"request", &options.request}, {"level", &options.level}, {"since", &options.since}})
+    if (!value->empty()) path += std::string("&") + name + "=" + encode(*value);
+  if (options.version > 0) path += "&version=" + std::to_string(options.version);
   TRY(const HttpReply reply, context.client.follow(path, [&](std::string_view line) {
     if (line.empty()) return true;
     print((context.json ? std::string(line) : log_text(context.terminal, std::string(line))) + "\n");

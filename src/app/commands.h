@@ -46,6 +46,8 @@ struct LogsOptions {
   std::string function;  // "": of all
   std::uint64_t count = 100;
   bool follow = false;
+  std::string request, level, since;  // "": all
+  int version = 0;                    // 0: all
 };
 [[nodiscard]] Result<void> logs(const Context& context, const LogsOptions& options);
 
@@ -59,6 +61,7 @@ struct NewOptions {
 struct DevOptions {
   std::string folder, node;  // "": a node of its own
   std::string listen = "127.0.0.1:0";
+  std::string debug = "no";      // a port for debuggers; "": any free one; "no": no debugger
   Overrides overrides;
   std::string name;
 };
@@ -85,6 +88,16 @@ struct AliasOptions {
   bool remove = false;
 };
 [[nodiscard]] Result<void> alias(const Context& context, const AliasOptions& options);
+struct LayerOptions {
+  std::string name, path, description;
+  int version = 0;     // of the one to delete
+  bool remove = false;
+};
+[[nodiscard]] Result<void> layer(const Context& context, const LayerOptions& options);
+[[nodiscard]] Result<void> layers(const Context& context);
+// Its newest version where that is the same already ("unchanged"). `path`: a folder or an archive.
+[[nodiscard]] Result<Json> publish_layer_version(const Context& context, const std::string& name, const std::string& path,
+                                                 const std::string& description);
 [[nodiscard]] Result<void> rollback(const Context& context, const std::string& function, const std::string& alias);
 struct DeleteOptions {
   std::string function;
@@ -114,8 +127,9 @@ struct BenchOptions {
 [[nodiscard]] std::string weights_text(const Json& weights);                                             // "1 90%, 2 10%"
 [[nodiscard]] std::string tensors_text(const Json& tensors);                                             // "input FP32[?,30]"
 [[nodiscard]] Result<std::string> sample_body(const Json& signature, const std::string& format);         // zeros that fit
-// The lines of a function's log after this number; the newest `count` where it is 0.
-[[nodiscard]] Result<std::vector<Json>> log_lines(const Context& context, const std::string& function, std::uint64_t after, int count);
+// The lines of a function's log after this number; the newest `count` where it is 0. `more`: of the query, "&request=ID".
+[[nodiscard]] Result<std::vector<Json>> log_lines(const Context& context, const std::string& function, std::uint64_t after, int count,
+                                                  const std::string& more = {});
 [[nodiscard]] std::string log_text(const Terminal& terminal, const std::string& line);                   // of one JSON line
 void pause(Duration wait);
 void print(std::string_view text);                                                                       // to stdout

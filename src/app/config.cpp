@@ -79,6 +79,33 @@ Setter secrets(gateway::sigv4::Keys& into) {
   };
 }
 
+Setter one_secret(store::ObjectStore& into) {
+  return [&into](const std::string& text) -> Result<void> {
+    TRY(const auto keys, gateway::sigv4::parse_keys(text));
+    if (keys.size() != 1) return fail(Code::invalid_argument, "one key is wanted: write ID:SECRET");
+    into.key_id = keys.begin()->first;
+    into.secret = keys.begin()->second;
+    return {};
+  };
+}
+
+Setter endpoint(std::string& into) {
+  return [&into](const std::string& text) -> Result<void> {
+    TRY_VOID(store::parse_endpoint(text));
+    into = text;
+    return {};
+  };
+}
+
+Setter list_of_words(std::vector<std::string>& into) {
+  return [&into](const std::string& text) -> Result<void> {
+    std::istringstream from(text);
+    for (std::string word; from >> word;) into.push_back(word);
+    if (into.empty()) return fail(Code::invalid_argument, "it is empty: write names with blanks between, or leave the key out");
+    return {};
+  };
+}
+
 // The keys and their limits, as docs/configuration.md has them.
 Setters setters(Config& c) {
   return {
@@ -108,6 +135,12 @@ Setters setters(Config& c) {
       {"code.network_host", yes_or_no(c.code_network_host)},
       {"code.network_loopback", yes_or_no(c.code_network_loopback)},
       {"lambda.keys", secrets(c.lambda_keys)},
+      {"objects.endpoint", endpoint(c.objects.endpoint)},
+      {"objects.region", words(c.objects.region)},
+      {"objects.path_style", yes_or_no(c.objects.path_style)},
+      {"objects.key", one_secret(c.objects)},
+      {"objects.buckets", list_of_words(c.objects.buckets)},
+      {"objects.size_max", size(c.objects.size_max, 1_MiB, 1024_GiB)},
       {"prices.currency", words(c.currency)},
       {"prices.per_gb_second", number(c.price_per_gb_second, 0.0, kPriceMax)},
       {"prices.per_million_requests", number(c.price_per_million_requests, 0.0, kPriceMax)},

@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "gateway/http_server.h"
 #include "gateway/sigv4.h"
+#include "store/objects.h"
 
 namespace mayfly::app {
 
@@ -27,6 +28,7 @@ struct Config {
   gateway::HttpLimits http;
   bool code_network_host = false, code_network_loopback = false;
   gateway::sigv4::Keys lambda_keys;                          // none: Lambda's API is open, like all others
+  store::ObjectStore objects;                                // where S3Bucket and S3Key are fetched from; no endpoint: nowhere
   std::string currency = "USD";
   double price_per_gb_second = 0.0000166667, price_per_million_requests = 0.20, price_always_on_per_gb_hour = 0.0126;
 };

@@ -46,6 +46,13 @@ code:
   network_loopback: true
 lambda:
   keys: one:0123456789abcdef two:fedcba:9876543210
+objects:
+  endpoint: https://s3.example.com
+  region: eu-central-1
+  path_style: false
+  key: id:0123456789abcdef
+  buckets: one two
+  size_max: 2GiB
 prices:
   currency: EUR
   per_gb_second: 0.00002
@@ -76,6 +83,11 @@ prices:
   EXPECT_EQ(c.http.untaken_max, std::uint64_t{2} << 20);
   EXPECT_EQ(c.http.unsent_max, std::uint64_t{16} << 20);
   EXPECT_EQ(c.lambda_keys, (gateway::sigv4::Keys{{"one", "0123456789abcdef"}, {"two", "fedcba:9876543210"}}));
+  EXPECT_EQ(c.objects.endpoint + " " + c.objects.region, "https://s3.example.com eu-central-1");
+  EXPECT_FALSE(c.objects.path_style);
+  EXPECT_EQ(c.objects.key_id + " " + c.objects.secret, "id 0123456789abcdef");
+  EXPECT_EQ(c.objects.buckets, (std::vector<std::string>{"one", "two"}));
+  EXPECT_EQ(c.objects.size_max, 2_GiB);
   EXPECT_EQ(c.currency, "EUR");
   EXPECT_DOUBLE_EQ(c.price_per_gb_second, 0.00002);
   EXPECT_DOUBLE_EQ(c.price_per_million_requests, 0.5);

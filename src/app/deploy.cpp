@@ -3,19 +3,18 @@
 #include <cctype>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 
 #include "app/commands.h"
 #include "app/image.h"
 #include "app/pack.h"
 #include "app/sam.h"
+#include "app/upload.h"
 #include "domain/manifest.h"
 #include "os/clock.h"
 
 namespace mayfly::app {
 namespace {
-
-constexpr Duration kFollowMax = std::chrono::minutes(15);
-constexpr Duration kDeployMax = std::chrono::hours(2);  // builds wait for one another, and take as long as the node lets them
 
 Result<void> hash_package(const Context& context, Package& package) {
   Progress progress(context.terminal, "reading", os::monotonic_now());
@@ -34,6 +33,8 @@ Result<void> hash_package(const Context& context, Package& package) {
   return {};
 }
 
+}  // namespace
+
 Result<void> upload_file(const Context& context, const PackageFile& file) {
   TRY(const HttpReply known, context.client.call({.method = "HEAD", .path = "/api/artifacts/" + file.file.sha256}));
   if (known.ok()) return {};
@@ -49,6 +50,18 @@ Result<void> upload_file(const Context& context, const PackageFile& file) {
     return fail(Code::internal, "'" + file.location + "' changed while it was uploaded: deploy again once nothing writes it");
   return {};
 }
+
+Result<void> hash_and_upload(const Context& context, PackageFile& file) {
+  Package one{.manifest = {}, .files = {file}, .size = file.file.size};
+  TRY_VOID(hash_package(context, one));
+  file = one.files[0];
+  return upload_file(context, file);
+}
+
+namespace {
+
+constexpr Duration kFollowMax = std::chrono::minutes(15);
+constexpr Duration kDeployMax = std::chrono::hours(2);  // builds wait for one another, and take as long as the node lets them
 
 // Code has no file that could name it: its folder does.
 std::string name_of(const DeployOptions& options, const std::string& manifest) {
@@ -226,12 +239,20 @@ Result<void> deploy_template(const Context& context, const DeployOptions& option
   TRY(const SamTemplate whole, read_sam(file));
   for (const std::string& note : whole.notes)
     std::fprintf(stderr, "%s: %s\n", context.terminal.paint(Tone::warn, "note").c_str(), printable(note).c_str());
+  std::map<std::string, std::string> published;          // by their logical ids
+  for (const SamLayer& layer : whole.layers) {
+    TRY(const Json version, publish_layer_version(context, layer.name, layer.path, layer.description));
+    published[layer.resource] = layer.name + ":" + std::to_string(version.value("version", 0));
+    if (!context.json) std::fprintf(stderr, "layer %s\n", published[layer.resource].c_str());
+  }
   for (const SamFunction& function : whole.functions) {
     DeployOptions one = options;
     one.path = function.path;
     one.name = function.name;
     one.overrides = {.memory = function.memory, .timeout = function.timeout, .runtime = function.runtime, .handler = function.handler,
                      .environment = function.environment};
+    for (const SamLayerRef& layer : function.layers)
+      one.overrides.layers.push_back(layer.resource.empty() ? layer.text : published.at(layer.resource));
     if (const auto done = deploy(context, one); !done) return fail(done.error().code, function.resource + ": " + done.error().message);
   }
   return {};

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "app/attach.h"
 #include "app/commands.h"
 #include "os/clock.h"
 #include "os/folder_watch.h"
@@ -26,6 +27,8 @@ constexpr Duration kLogEvery = 100ms;
 constexpr Duration kTryEvery = 20ms, kTryMax = 30s;  // of a version, to start
 constexpr Duration kNodeStart = 30s, kNodeEnd = 35s;
 constexpr int kLinesAtOnce = 1000;
+constexpr std::string_view kNoDebugger = "no";
+constexpr const char* kDebugTimeout = "15m";  // the longest that a manifest may say
 
 void say(const std::string& text) {
   print(text + "\n");
@@ -37,10 +40,14 @@ class OwnNode {
  public:
   ~OwnNode() { os::end_group(child_); }
 
-  Result<std::string> start(const std::string& folder, const std::string& listen) {
+  Result<std::string> start(const std::string& folder, const DevOptions& options) {
     TRY(auto pipe, os::make_pipe());
     os::Command command{.program = "/proc/self/exe",
-                        .arguments = {"serve", "--with-parent", "--listen", listen, "--data", folder + "/.mayfly-dev"}};
+                        .arguments = {"serve", "--with-parent", "--listen", options.listen, "--data", folder + "/.mayfly-dev"}};
+    if (options.debug != kNoDebugger) {
+      command.arguments.emplace_back("--debug");
+      command.arguments.push_back("127.0.0.1:" + (options.debug.empty() ? "0" : options.debug));
+    }
     for (const char* name : {"PATH", "HOME", "TMPDIR"})
       if (const char* value = std::getenv(name)) command.environment.push_back(std::string(name) + "=" + value);
     TRY(child_, os::spawn_in_group(command, folder, pipe.second));
@@ -48,14 +55,14 @@ class OwnNode {
     output_ = std::move(pipe.first);
     for (Duration waited{}; waited < kNodeStart; waited += kTryEvery) {
       const bool ended = read();
-      constexpr std::string_view kMark = "listening on ";
-      if (const std::size_t at = text_.find(kMark), end = text_.find('\n', at); at != text_.npos && end != text_.npos)
-        return text_.substr(at + kMark.size(), end - at - kMark.size());
+      debug_ = behind("debuggers come in at ");
+      if (const std::string at = behind("listening on "); !at.empty()) return at;
       if (ended) break;
       pause(kTryEvery);
     }
     return fail(Code::internal, "its own node did not start: " + printable(text_));
   }
+  const std::string& debug() const { return debug_; }  // where debuggers come in; "": nowhere
   int output() const { return output_.get(); }
   // True once it has ended.
   bool read() {
@@ -71,9 +78,15 @@ class OwnNode {
   }
 
  private:
+  // The rest of the line that has this; "": none yet.
+  std::string behind(std::string_view mark) const {
+    const std::size_t at = text_.find(mark), end = text_.find('\n', at);
+    return at == text_.npos || end == text_.npos ? "" : text_.substr(at + mark.size(), end - at - mark.size());
+  }
+
   os::Child child_;
   os::Fd output_;
-  std::string text_;
+  std::string text_, debug_;
 };
 
 class Dev {
@@ -123,6 +136,9 @@ class Dev {
     serving_ = number;
     say(context_.terminal.paint(Tone::good, "→") + " " + function_ + ", version " + std::to_string(number) + " serves at " +
         context_.client.address().url() + "/functions/" + function_ + ", after " + to_text(os::monotonic_now() - begun));
+    if (node_ && !node_->debug().empty() && !std::exchange(attached_, true))
+      print(attach_text(version.at("manifest").value("runtime", ""), node_->debug(), options_.folder));
+    std::fflush(stdout);
     return {};
   }
 
@@ -208,6 +224,7 @@ class Dev {
        }};
   os::Loop::TimerId settling_;
   OwnNode* node_ = nullptr;
+  bool attached_ = false;                 // it was said how a debugger is
   int serving_ = 0, trying_ = 0;
   std::string function_, failure_;
   std::uint64_t seen_ = 0;
@@ -226,10 +243,14 @@ Result<void> dev(const Context& context, const DevOptions& options) {
   TRY(os::Loop loop, os::Loop::create());
   OwnNode own;
   std::string url = options.node;
-  if (url.empty()) { TRY(url, own.start(folder, options.listen)); }
+  if (url.empty()) { TRY(url, own.start(folder, options)); }
   TRY(Address address, parse_url(url));
   DevOptions plain = options;
   plain.folder = folder;
+  if (options.debug != kNoDebugger) {     // who stands at a breakpoint keeps its call waiting, and its instance is the only one
+    plain.overrides.min = plain.overrides.max = 1;
+    plain.overrides.timeout = kDebugTimeout;
+  }
   say("mayfly: " + std::string(options.node.empty() ? "a node of its own" : "the node") + " at " + url + "; watching " + folder +
       "; Ctrl-C ends it");
   Dev dev({.client = Client(std::move(address)), .terminal = context.terminal, .json = false}, std::move(plain), std::move(loop),

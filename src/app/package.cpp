@@ -175,6 +175,7 @@ Result<std::string> with_overrides(const std::string& manifest, const Overrides&
     if (!overrides.target.empty()) root["handler"] = overrides.target;
     if (!overrides.signature.empty()) root["environment"]["FUNCTION_SIGNATURE_TYPE"] = overrides.signature;
     for (const auto& [name, value] : overrides.environment) root["environment"][name] = value;
+    if (!overrides.layers.empty()) root["layers"] = overrides.layers;
     YAML::Emitter out;
     out << root;
     return std::string(out.c_str()) + "\n";

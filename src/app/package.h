@@ -47,9 +47,10 @@ struct Overrides {
   std::string memory, timeout, runtime, handler;  // "" : not said
   std::string target, signature;                   // of a functions framework: the handler, and FUNCTION_SIGNATURE_TYPE
   std::vector<std::pair<std::string, std::string>> environment;
+  std::vector<std::string> layers;
   bool any() const {
     return min || max || !memory.empty() || !timeout.empty() || !runtime.empty() || !handler.empty() || !target.empty() ||
-           !signature.empty() || !environment.empty();
+           !signature.empty() || !environment.empty() || !layers.empty();
   }
 };
 // The manifest with these put in; comments and the order of keys may be lost. "" is an empty manifest.

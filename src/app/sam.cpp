@@ -19,9 +19,10 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t kTemplateMax = 1 << 20;
 constexpr const char* kSign = "AWS::Serverless";           // of the transform, or of a resource
+constexpr const char* kLayers[] = {"AWS::Serverless::LayerVersion", "AWS::Lambda::LayerVersion"};
 constexpr const char* kFunctions[] = {"AWS::Serverless::Function", "AWS::Lambda::Function"};
 // What changes what a function does, and is not done here.
-constexpr const char* kRefused[] = {"Layers", "InlineCode", "ImageUri", "ImageConfig", "FileSystemConfigs", "VpcConfig",
+constexpr const char* kRefused[] = {"InlineCode", "ImageUri", "ImageConfig", "FileSystemConfigs", "VpcConfig",
                                     "DeadLetterQueue", "CodeSigningConfigArn", "SnapStart", "DurableConfig"};
 
 std::unexpected<Error> wrong(std::string message) { return fail(Code::invalid_argument, std::move(message)); }
@@ -59,8 +60,15 @@ class Template {
     if (!resources || !resources.IsMap()) return wrong(file_.string() + ": it has no Resources");
     for (const auto& [id, resource] : pairs(resources)) TRY_VOID(name_function(id, resource));
     SamTemplate all;
+    for (const auto& [id, resource] : pairs(resources))
+      if (std::ranges::find(kLayers, text(resource["Type"])) != std::end(kLayers)) {
+        TRY(SamLayer layer, read_layer(id, text(resource["Type"]), resource["Properties"]));
+        layers_.push_back(id);
+        all.layers.push_back(std::move(layer));
+      }
     for (const auto& [id, resource] : pairs(resources)) {
       const std::string type = text(resource["Type"]);
+      if (std::ranges::find(layers_, id) != layers_.end()) continue;
       if (std::ranges::find(kFunctions, type) == std::end(kFunctions)) {
         all.notes.push_back(id + " (" + type + ") is not made here");
         continue;
@@ -106,8 +114,7 @@ class Template {
       return wrong(id + ": PackageType Image is not taken from a template: deploy the image itself");
     SamFunction function{.resource = id, .name = names_.at(id)};
     TRY(const std::string code, code_of(id, type, properties));
-    function.path = (file_.parent_path() / code).lexically_normal().string();
-    while (function.path.size() > 1 && function.path.ends_with('/')) function.path.pop_back();
+    function.path = beside(code);
     TRY(function.runtime, value_of(property(properties, "Runtime"), id + ".Runtime"));
     TRY(function.handler, value_of(property(properties, "Handler"), id + ".Handler"));
     if (function.runtime.starts_with("provided")) function.handler.clear();
@@ -117,10 +124,48 @@ class Template {
     function.timeout = (timeout.empty() ? "3" : timeout) + "s";
     TRY_VOID(add_variables(root_["Globals"] ? root_["Globals"]["Function"] : YAML::Node(), id, function));
     TRY_VOID(add_variables(properties, id, function));
+    TRY_VOID(add_layers(root_["Globals"] ? root_["Globals"]["Function"] : YAML::Node(), id, function));
+    TRY_VOID(add_layers(properties, id, function));
     for (const auto& [event, what] : pairs(property(properties, "Events")))
       notes.push_back(id + ".Events." + event + " (" + text(what["Type"]) + ") is not made here: the function is called at /functions/" +
                       function.name);
     return function;
+  }
+
+  Result<SamLayer> read_layer(const std::string& id, const std::string& type, const YAML::Node& properties) {
+    const char* const key = type == kLayers[0] ? "ContentUri" : "Content";
+    SamLayer layer{.resource = id, .name = id, .description = {}, .path = {}};
+    if (!properties || !properties[key]) return wrong(id + ": " + key + " is missing: name the layer's folder");
+    TRY(const std::string path, value_of(properties[key], id + "." + key));
+    if (path.empty() || path.find("://") != path.npos)
+      return wrong(id + ": " + key + " '" + path + "' is no folder or archive beside the template");
+    layer.path = beside(path);
+    TRY(const std::string name, value_of(properties["LayerName"], id + ".LayerName"));
+    TRY(layer.description, value_of(properties["Description"], id + ".Description"));
+    if (!name.empty()) layer.name = name;
+    return layer;
+  }
+
+  // Those of Globals first, as SAM has it.
+  Result<void> add_layers(const YAML::Node& properties, const std::string& id, SamFunction& into) {
+    if (!properties || !properties["Layers"]) return {};
+    if (!properties["Layers"].IsSequence()) return wrong(id + ".Layers: a list is wanted");
+    for (const YAML::Node& item : properties["Layers"]) {
+      const auto [function, argument] = intrinsic(item);
+      if (function == "Ref" && std::ranges::find(layers_, text(argument)) != layers_.end()) {
+        into.layers.push_back({text(argument), ""});
+        continue;
+      }
+      TRY(std::string arn, value_of(item, id + ".Layers"));
+      into.layers.push_back({"", std::move(arn)});
+    }
+    return {};
+  }
+
+  std::string beside(const std::string& path) const {
+    std::string full = (file_.parent_path() / path).lexically_normal().string();
+    while (full.size() > 1 && full.ends_with('/')) full.pop_back();
+    return full;
   }
 
   Result<std::string> code_of(const std::string& id, const std::string& type, const YAML::Node& properties) {
@@ -197,6 +242,7 @@ class Template {
 
   const YAML::Node root_;
   const fs::path file_;
+  std::vector<std::string> layers_;                        // their logical ids
   std::map<std::string, std::string> names_;               // of functions, by their logical ids
 };
 

@@ -2,8 +2,9 @@
 // here. Reads the disk; sends nothing.
 //
 // Taken: AWS::Serverless::Function and AWS::Lambda::Function whose code is a folder or an archive beside the template, with Globals; !Ref
-// and !Sub of parameters with a default, of pseudo parameters, and of functions; !GetAtt FUNCTION.Arn. What a function needs and can't have
-// here, like a layer, is an error that names it; other resources and events are notes.
+// and !Sub of parameters with a default, of pseudo parameters, and of functions; !GetAtt FUNCTION.Arn; and layers
+// (LayerVersion of both kinds) with their content beside it. What a function needs and can't have here, like a file system, is an error
+// that names it; other resources and events are notes.
 #pragma once
 #include <string>
 #include <utility>
@@ -13,6 +14,14 @@
 
 namespace mayfly::app {
 
+struct SamLayer {
+  std::string resource, name, description;
+  std::string path;                  // a folder or an archive
+};
+struct SamLayerRef {                 // one of the template, by its logical id; else a text, as a manifest has it
+  std::string resource, text;
+};
+
 struct SamFunction {
   std::string resource;              // its logical id
   std::string name;                  // FunctionName, or of the logical id: HelloWorldFunction is hello-world-function
@@ -20,9 +29,11 @@ struct SamFunction {
   std::string runtime, handler;
   std::string memory, timeout;       // as a manifest has them: "128MiB", "3s"
   std::vector<std::pair<std::string, std::string>> environment;
+  std::vector<SamLayerRef> layers;
 };
 
 struct SamTemplate {
+  std::vector<SamLayer> layers;
   std::vector<SamFunction> functions;
   std::vector<std::string> notes;    // what is in it and is not made
 };

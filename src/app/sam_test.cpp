@@ -80,11 +80,35 @@ Resources:
   EXPECT_NE(read->notes[1].find("Table (AWS::DynamoDB::Table)"), std::string::npos);
 }
 
+TEST_F(SamTest, LayersArePublishedFirst) {
+  const auto read = read_sam(write(R"(Transform: AWS::Serverless-2016-10-31
+Globals: {Function: {Runtime: python3.11, Handler: app.handler, Layers: [!Ref Tools]}}
+Resources:
+  Fn:
+    Type: AWS::Serverless::Function
+    Properties: {CodeUri: code, Layers: ['arn:aws:lambda:us-east-1:000000000000:layer:other:3', {Ref: Named}]}
+  Tools: {Type: AWS::Serverless::LayerVersion, Properties: {ContentUri: layers/tools/}}
+  Named: {Type: AWS::Lambda::LayerVersion, Properties: {Content: named.zip, LayerName: own, Description: it}}
+)"));
+  ASSERT_TRUE(read) << read.error().message;
+  ASSERT_EQ(read->layers.size(), 2U);
+  EXPECT_EQ(read->layers[0].name + " " + read->layers[0].path, "Tools " + (root_ / "layers/tools").string());
+  EXPECT_EQ(read->layers[1].name + " " + read->layers[1].description + " " + read->layers[1].path,
+            "own it " + (root_ / "named.zip").string());
+  ASSERT_EQ(read->functions.size(), 1U);
+  ASSERT_EQ(read->functions[0].layers.size(), 3U);
+  EXPECT_EQ(read->functions[0].layers[0].resource, "Tools");
+  EXPECT_EQ(read->functions[0].layers[1].text, "arn:aws:lambda:us-east-1:000000000000:layer:other:3");
+  EXPECT_EQ(read->functions[0].layers[2].resource, "Named");
+  EXPECT_TRUE(read->notes.empty());
+}
+
 TEST_F(SamTest, WhatCanNotBeHadIsNamed) {
   EXPECT_EQ(refusal(", CodeUri: x"), "it was read");
   EXPECT_NE(refusal("").find("F: CodeUri is missing"), std::string::npos);
   EXPECT_NE(refusal(", CodeUri: s3://bucket/key").find("beside the template"), std::string::npos);
-  EXPECT_NE(refusal(", CodeUri: x, Layers: [a]").find("F: Layers"), std::string::npos);
+  EXPECT_NE(refusal(", CodeUri: x, Layers: a").find("F.Layers: a list is wanted"), std::string::npos);
+  EXPECT_NE(refusal(", CodeUri: x, Layers: [!Ref Absent]").find("F.Layers: Absent is neither"), std::string::npos);
   EXPECT_NE(refusal(", CodeUri: x, Environment: {Variables: {T: !Ref Table}}").find("F.Environment.Variables.T: Table is neither"),
             std::string::npos);
   EXPECT_NE(refusal(", CodeUri: x, Environment: {Variables: {T: !ImportValue v}}").find("ImportValue is not resolved"), std::string::npos);

@@ -1,8 +1,10 @@
 #include "app/serve.h"
 
+#include <atomic>
 #include <cstdio>
 
 #include "app/config.h"
+#include "app/debug_door.h"
 #include "app/version.h"
 #include "control/node.h"
 #include "domain/compile_key.h"
@@ -39,13 +41,14 @@ control::NodeOptions node_options(const Config& config) {
 // Everything the node is made of, in the order in which it is built; members die in reverse.
 class Served {
  public:
-  Served(os::Loop loop, os::Fd signals, std::unique_ptr<store::Store> store, const Config& config)
-      : config_(config), loop_(std::move(loop)), signals_(std::move(signals)), turn_{.now = loop_.now(), .wall = os::wall_now()},
-        store_(std::move(store)), catalog_line_(loop_, 1), bulk_line_(loop_, 1), event_line_(loop_, 1),
-        node_(turn_, *store_, background(catalog_line_), background(bulk_line_), node_options(config)),
+  Served(os::Loop loop, os::Fd signals, std::unique_ptr<store::Store> store, const Config& config, std::string debug)
+      : config_(config), debug_(std::move(debug)), loop_(std::move(loop)), signals_(std::move(signals)),
+        turn_{.now = loop_.now(), .wall = os::wall_now()},
+        store_(std::move(store)), catalog_line_(loop_, 1), bulk_line_(loop_, 1), event_line_(loop_, 1), fetch_line_(loop_, 2, 16),
+        node_(turn_, *store_, background(catalog_line_), background(bulk_line_), with_fetch(node_options(config), config.objects)),
         launcher_(loop_, node_.launcher_events(), {.engine_library = config.engine, .blanks = config.pool,
                    .open_models = [this](const instances::StartOrder& order) { return open_models(order); },
-                   .network = [this] { return network_rules(); }}),
+                   .debug = !debug_.empty(), .network = [this] { return network_rules(); }}),
         events_(turn_, store_->events(), background(event_line_), node_.invoker(),
                 [this](std::string_view function, std::string_view qualifier) { return node_.event_policy(function, qualifier); },
                 {.retry_wait = config.event_retry_wait}),
@@ -55,6 +58,8 @@ class Served {
     node_.attach(launcher_);
   }
 
+  ~Served() { ending_ = true; }
+
   Result<void> start() {
     TRY_VOID(node_.open());
     TRY_VOID(events_.open());
@@ -63,7 +68,10 @@ class Served {
     loop_.before_sleep([this] { end_turn(); });
     TRY_VOID(loop_.watch(signals_.get(), os::kReadable, on_signal_));
     TRY_VOID(gateway_.start());
+    const auto let_in = [this](os::Fd debugger) { return launcher_.let_in(std::move(debugger)); };
+    if (!debug_.empty()) { TRY(debug_door_, DebugDoor::create(loop_, debug_, let_in)); }
     const std::string address = gateway_.address();
+    if (debug_door_) std::printf("mayfly: debuggers come in at %s\n", debug_door_->address().c_str());
     std::printf("mayfly: listening on http://%s\n", address.c_str());
     std::printf("mayfly: next: mayfly deploy model.onnx; mayfly list; curl http://%s/v2\n", address.c_str());
     std::fflush(stdout);
@@ -90,6 +98,16 @@ class Served {
     const auto listens = domain::parse_destination(gateway_.address());
     return {.host = config_.code_network_host, .loopback = config_.code_network_loopback,
             .node_port = listens ? listens->port : std::uint16_t{0}};
+  }
+
+  // Objects of the configured store, on a line of their own: a slow store holds up nothing else.
+  control::NodeOptions with_fetch(control::NodeOptions options, const store::ObjectStore& objects) {
+    if (objects.endpoint.empty()) return options;
+    options.fetch_work = background(fetch_line_);
+    options.fetch = [this, objects](const control::ObjectName& object, const control::TakeBytes& take) {
+      return store::fetch_object(objects, object.bucket, object.key, object.version, os::wall_now(), ending_, take);
+    };
+    return options;
   }
 
   // After the handlers of a turn: timers that are due, then what was given to instances leaves at once.
@@ -122,15 +140,18 @@ class Served {
   }
 
   Config config_;
+  const std::string debug_;
   os::Loop loop_;
   os::Fd signals_;
   Turn turn_;
   std::unique_ptr<store::Store> store_;
-  os::Pool catalog_line_, bulk_line_, event_line_;
+  std::atomic<bool> ending_ = false;              // what is being fetched is given up
+  os::Pool catalog_line_, bulk_line_, event_line_, fetch_line_;
   control::Node node_;
   instances::ZygoteLauncher launcher_;
   jobs::EventQueue events_;
   gateway::Gateway gateway_;
+  std::unique_ptr<DebugDoor> debug_door_;
   OnSignal on_signal_{*this};
   os::Loop::TimerId wake_;
   bool draining_ = false;
@@ -146,7 +167,7 @@ Result<void> run_node(const ServeOptions& options) {
   if (options.with_parent) TRY_VOID(os::end_with_parent());
   TRY(auto store, store::Store::open({.folder = config.data}));
   TRY(os::Loop loop, os::Loop::create());
-  Served served(std::move(loop), std::move(signals), std::move(store), config);
+  Served served(std::move(loop), std::move(signals), std::move(store), config, options.debug);
   TRY_VOID(served.start());
   served.run();
   return {};

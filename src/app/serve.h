@@ -10,6 +10,7 @@ struct ServeOptions {
   std::string listen;  // "127.0.0.1:8080"; "": the configuration's, else that default
   std::string data;    // the data directory; "": the configuration's, else "./mayfly-data"
   std::string config;  // a YAML file; "": none
+  std::string debug;   // 127.0.0.1:PORT: where debuggers come in to code (app/debug_door.h), for `mayfly dev --debug`; "": nowhere
   bool with_parent = false;  // end when the process that started this one does: for `mayfly dev`
 };
 

@@ -1,5 +1,7 @@
 // The commands that show: list, describe, versions, instances, node, usage.
+#include <algorithm>
 #include <cstdio>
+#include <sstream>
 
 #include "app/commands.h"
 
@@ -50,6 +52,13 @@ std::string named_by(const Json& aliases, int version) {
   return text;
 }
 
+std::string start_cache_text(const Json& cache) {
+  const std::string kind = cache.value("kind", "") == "class-data" ? "class-data archive" : "compile cache";
+  const std::string state = cache.value("state", "");
+  if (state == "failed") return "it has no " + kind + ": " + printable(cache.value("error", ""));
+  return kind + (state == "ready" ? ", " + size_at(cache, "size") : " is being made");
+}
+
 void print_versions(const Context& context, const Json& versions, const Json& aliases) {
   Table table({"VERSION", "STAGE", "CREATED", "SIZE", "COMPILED", "FIRST RUN", "FORKED", "STEADY RUN", "ALIASES"});
   for (auto at = versions.rbegin(); at != versions.rend(); ++at) {
@@ -64,12 +73,32 @@ void print_versions(const Context& context, const Json& versions, const Json& al
   print(table.text(context.terminal));
   for (const Json& version : versions) {
     const std::string which = "version " + std::to_string(version.value("version", 0));
+    if (const Json cache = version.value("start_cache", Json()); cache.is_object()) print(which + ": " + start_cache_text(cache) + "\n");
     if (version.contains("compile_error")) print(which + " is not compiled: " + printable(version.value("compile_error", "")) + "\n");
     for (const Json& note : version.value("notes", Json::array())) print(which + ": " + printable(note.get<std::string>()) + "\n");
   }
 }
 
 void print_heading(const Context& context, const std::string& text) { print("\n" + context.terminal.paint(Tone::strong, text) + "\n"); }
+
+// The newest, each with what its program printed last.
+void print_failures(const Context& context, const Json& failures) {
+  constexpr std::size_t kShown = 5, kLinesMax = 10;
+  if (failures.empty()) return;
+  print_heading(context, "latest failures");
+  for (std::size_t i = 0; i < std::min(kShown, failures.size()); ++i) {
+    const Json& failure = failures[i];
+    const auto process = failure.value("process", std::uint64_t{0});
+    const std::string who = process ? "instance " + std::to_string(process) : "a start";
+    print(clock_of(failure.value("at", "")) + "  version " + std::to_string(failure.value("version", 0)) + ", " + who + ": " +
+          context.terminal.paint(Tone::bad, printable(failure.value("reason", ""))) + "\n");
+    std::vector<std::string> lines;
+    std::istringstream log(failure.value("log", ""));
+    for (std::string line; std::getline(log, line);) lines.push_back(std::move(line));
+    if (lines.size() > kLinesMax) lines.erase(lines.begin(), lines.end() - kLinesMax);
+    for (const std::string& line : lines) print("    " + printable(line) + "\n");
+  }
+}
 
 Result<void> show_dependencies(const Context& context, const Json& function) {
   const std::string name = function.value("name", "");
@@ -131,6 +160,7 @@ Result<void> describe(const Context& context, const DescribeOptions& options) {
     print_heading(context, "versions");
     print_versions(context, versions, aliases);
   }
+  print_failures(context, f.value("failures", Json::array()));
   if (const Json starts = f.value("cold_starts", Json::array()); !starts.empty()) {
     print_heading(context, "latest starts");
     Table table({"AT", "VERSION", "FROM", "SANDBOX", "MAP", "LOAD", "WARM", "TOTAL", "FIRST ANSWER"});

@@ -44,15 +44,18 @@ class Books {
 
   void record(const domain::UsageRecord& record, const serve::TraceId& trace, const Error* error);
   void log(FunctionId function, int version, std::uint64_t process, std::string_view level, std::string_view text);
+  void printed(FunctionId function, int version, std::uint64_t process, const domain::Printed& line);
   void decided(VersionId version, DecisionView view);
   void started(VersionId version, ColdStartView view);
+  void failed(VersionId version, FailureView view);
   void first_answer(VersionId version, std::uint64_t process, Duration since_decision);
   void forget(VersionId version);
 
   Counters& counters(VersionId version) { return counters_[version]; }
-  std::vector<LogLine> lines(FunctionId function, std::uint64_t after, std::size_t count, const NameOf& name_of) const;
+  std::vector<LogLine> lines(FunctionId function, const LogQuery& query, const NameOf& name_of) const;
   std::vector<DecisionView> decisions(VersionId version) const;
   std::vector<ColdStartView> cold_starts(VersionId version) const;
+  std::vector<FailureView> failures(VersionId version) const;
   const std::unordered_map<VersionId, Counters>& all() const { return counters_; }
 
   static constexpr std::size_t kEntriesMax = 10'000;
@@ -62,11 +65,16 @@ class Books {
   struct Entry {
     std::uint64_t sequence = 0;
     serve::TraceId trace;
-    domain::UsageRecord record;       // of an invocation; or, where `level` is set, a line: function and version of it count
+    domain::UsageRecord record;       // of an invocation; or, where it is a line, what there is of it: function, version, process, call
     std::string text;                 // the error, or the line
-    std::string level;
+    bool is_line = false;
+    domain::Level level{};
+    domain::Stream stream{};          // of a line
   };
   Entry& add();
+  Entry& add_line(FunctionId function, int version, std::uint64_t process, std::string_view text);
+  static bool fits(const Entry& entry, FunctionId function, const LogQuery& query);
+  static std::string json_of(const Entry& entry, const NameOf& name_of);
 
   const Turn& turn_;
   std::uint64_t sequence_ = 0;
@@ -74,6 +82,7 @@ class Books {
   std::unordered_map<VersionId, Counters> counters_;
   std::unordered_map<VersionId, std::deque<DecisionView>> decisions_;
   std::unordered_map<VersionId, std::deque<ColdStartView>> cold_starts_;
+  std::unordered_map<VersionId, std::deque<FailureView>> failures_;
 };
 
 }  // namespace mayfly::control

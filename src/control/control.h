@@ -3,6 +3,7 @@
 // answers through a callback on the same thread, exactly once.
 #pragma once
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include "base/time.h"
 #include "base/units.h"
 #include "domain/function.h"
+#include "domain/printed.h"
 #include "domain/usage.h"
 
 namespace mayfly::control {
@@ -26,6 +28,19 @@ struct DeployOrder {
   std::optional<domain::FileRef> archive;  // in place of files: a zip or tar with all of them
   std::optional<std::string> alias = "live";  // moved to the new version once it can serve; absent: none is
   bool force = false;                  // a new version even where the files and the manifest are the newest version's
+};
+
+// An object of the S3-compatible store that the node's configuration names.
+struct ObjectName {
+  std::string bucket, key;
+  std::string version;                 // "": the newest
+};
+
+struct LayerOrder {
+  std::string name;
+  domain::FileRef archive;             // whose artifact has been uploaded: a zip or tar
+  std::string description, license;
+  std::vector<std::string> runtimes, architectures;
 };
 
 // Where a version stands. A version that can serve is `serving` (as uploaded) or `ready` (compiled and tuned).
@@ -68,6 +83,14 @@ struct ColdStartView {                 // the phases of one start
   std::uint64_t process = 0;
 };
 
+struct FailureView {                   // an instance that ended by itself, or did not start
+  WallTime at;
+  int version = 0;
+  std::uint64_t process = 0;           // 0: of a start
+  std::string reason;
+  std::string log;                     // what its program printed last, at most 4 KiB; "": nothing, or nobody knows
+};
+
 struct BuildView {                     // dependencies that are being installed
   std::string function;                // who asked first
   std::string kind, key;               // as domain::Dependencies
@@ -75,13 +98,23 @@ struct BuildView {                     // dependencies that are being installed
   std::string line;                    // what its tool printed last; "" while it waits for its turn
 };
 
+struct StartCacheView {                // what makes a version's starts quicker (domain/start_cache.h)
+  enum class State : std::uint8_t { making, ready, failed };
+  std::string kind;
+  State state{};
+  Bytes size;                          // once it is ready
+  std::string error;                   // why there is none
+};
+
 struct FunctionView {
   domain::Function function;
   std::vector<Stage> stages;           // of function.versions, in their order
+  std::map<int, StartCacheView> start_caches;  // by version number; of those that may have one
   int instances = 0, templates = 0, waiting = 0, in_flight = 0;
   Bytes memory;
   std::vector<DecisionView> decisions;      // newest first, at most 20
   std::vector<ColdStartView> cold_starts;   // newest first, at most 20
+  std::vector<FailureView> failures;        // newest first, at most 20
 };
 
 struct UsageSum {                      // of one function and version over a span
@@ -99,6 +132,15 @@ struct UsageReport {
   std::string currency;
   std::vector<UsageSum> sums;
   std::uint64_t unknown_calls = 0;     // named no function, version or alias that there was; they cost nothing
+};
+
+struct LogQuery {                      // which lines of a log
+  std::uint64_t after = 0;             // above this sequence
+  std::size_t count = 100;             // the newest so many
+  std::uint64_t request_high = 0, request_low = 0;  // of this call alone; zeros: of all
+  domain::Level least = domain::Level::none;        // at least as grave
+  int version = 0;                     // 0: all
+  WallTime since{};
 };
 
 struct LogLine {
@@ -137,8 +179,12 @@ class Control {
   [[nodiscard]] virtual Result<std::uint64_t> begin_upload() = 0;
   // `done` says that the bytes are in the file: send no more than a few MiB ahead of it.
   virtual void append_upload(std::uint64_t upload, std::string bytes, Done<void> done) = 0;
+  // The same of bytes that are made on a background line, where that takes a while.
+  virtual void append_made(std::uint64_t upload, std::function<Result<std::string>()> make, Done<void> done) = 0;
   virtual void finish_upload(std::uint64_t upload, Done<domain::FileRef> done) = 0;  // path is ""
   virtual void abort_upload(std::uint64_t upload) = 0;
+  // As an artifact. unimplemented where no store is configured.
+  virtual void fetch_object(ObjectName object, Done<domain::FileRef> done) = 0;
 
   // `done` once the version is durable, checked and serving (as uploaded); compiling goes on behind it.
   virtual void deploy(DeployOrder order, Done<VersionView> done) = 0;
@@ -152,6 +198,14 @@ class Control {
   virtual void rollback(std::string_view function, std::string_view alias, Done<domain::Alias> done) = 0;
   // Changes what is set of a function, all of it or nothing; `updated` becomes now. Durable when `done` is called.
   virtual void set_settings(std::string_view function, std::vector<domain::Setting> settings, Done<void> done) = 0;
+
+  // Layers (domain/layer.h). `done` once its archive is unpacked and the version is durable.
+  virtual void publish_layer(LayerOrder order, Done<domain::LayerVersion> done) = 0;
+  [[nodiscard]] virtual std::vector<domain::LayerVersion> layers(std::string_view name) = 0;  // by name and number; "": all
+  // Functions that have it keep it.
+  virtual void remove_layer(std::string_view name, int number, Done<void> done) = 0;
+  virtual void set_layer_statement(std::string_view name, int number, domain::LayerStatement statement, Done<void> done) = 0;
+
   // Instances of the live versions now: 0 stops them (evict: their templates too); n keeps n until the next decision.
   [[nodiscard]] virtual Result<void> scale(std::string_view function, int instances, bool evict) = 0;
 
@@ -159,7 +213,7 @@ class Control {
   [[nodiscard]] virtual NodeView node() = 0;
   virtual void usage(std::string_view function, WallTime since, WallTime until, Done<UsageReport> done) = 0;  // "": all
   // The newest lines at most `count`, oldest first, with a sequence above `after`. "": of all functions.
-  [[nodiscard]] virtual Result<std::vector<LogLine>> logs(std::string_view function, std::uint64_t after, std::size_t count) = 0;
+  [[nodiscard]] virtual Result<std::vector<LogLine>> logs(std::string_view function, const LogQuery& query) = 0;
 
   [[nodiscard]] virtual std::vector<BuildView> builds() = 0;   // the longest first
 

@@ -7,6 +7,7 @@
 #include "control/detail/entry.h"
 #include "control/metrics.h"
 #include "domain/settings.h"
+#include "instances/start_caches.h"
 
 namespace mayfly::control {
 
@@ -53,8 +54,11 @@ Result<void> Node::open() {
     if (!entry->function.versions.empty()) routes_.set(name, route_of(entry->function));
     Entry& kept = *functions_.emplace(name, std::move(entry)).first->second;
     for (const Version& v : kept.function.versions)
-      if (v.files[0].archive || v.dependencies) prepare(v.id);  // what is unpacked is a cache: somebody may have emptied it
+      if (v.files[0].archive || v.dependencies || !v.layers.empty() || instances::may_have_start_cache(v.manifest.runtime))
+        prepare(v.id);  // what is unpacked is a cache: somebody may have emptied it
   }
+  TRY(std::vector<domain::LayerVersion> layers, store_.catalog().load_layers());
+  for (domain::LayerVersion& layer : layers) layers_[{layer.name, layer.number}] = std::move(layer);
   return {};
 }
 
@@ -135,6 +139,33 @@ void Node::append_upload(std::uint64_t upload, std::string bytes, Done<void> don
          std::move(done));
 }
 
+void Node::append_made(std::uint64_t upload, std::function<Result<std::string>()> make, Done<void> done) {
+  const auto at = uploads_.find(upload);
+  if (at == uploads_.end()) return done(fail(Code::not_found, "this upload has ended"));
+  auto work = [file = at->second, make = std::move(make)]() -> Result<void> {
+    TRY(const std::string bytes, make());
+    return file->append(std::as_bytes(std::span(bytes)));
+  };
+  behind(bulk_work_, kDiskBusy, std::move(work), std::move(done));
+}
+
+void Node::fetch_object(ObjectName object, Done<domain::FileRef> done) {
+  if (!options_.fetch)
+    return done(fail(Code::unimplemented, "S3Bucket '" + object.bucket.substr(0, 63) + "' is not supported: this node's configuration "
+                                              "names no store of objects (objects: {endpoint: …}); send the zip itself"));
+  const auto upload = begin_upload();
+  if (!upload) return done(fail(upload.error()));
+  auto work = [fetch = options_.fetch, file = uploads_.at(*upload), object]() -> Result<domain::FileRef> {
+    TRY_VOID(fetch(object, [&file](std::span<const std::byte> bytes) { return file->append(bytes); }));
+    return file->finish();
+  };
+  behind(options_.fetch_work, "too many objects are being fetched already: try again", std::move(work),
+         [this, upload = *upload, done = std::move(done)](Result<domain::FileRef> file) {
+    uploads_.erase(upload);
+    done(std::move(file));
+  });
+}
+
 void Node::finish_upload(std::uint64_t upload, Done<domain::FileRef> done) {
   const auto at = uploads_.find(upload);
   if (at == uploads_.end()) return done(fail(Code::not_found, "this upload has ended"));
@@ -195,13 +226,17 @@ void Node::forget_version(const Version& version) {
   scale_.forget(version.id);
   books_.forget(version.id);
   versions_.erase(version.id);
+  start_caches_.erase(version.id);
   const auto same = same_source_.find(source_of(version));
   same->second.erase(version.id);
   if (same->second.empty()) same_source_.erase(same);
 }
 
 void Node::collect_garbage() {
-  if (!bulk_work_([this] { store_.collect_garbage(); }, nullptr))
+  if (!bulk_work_([this, kept = kept_start_caches()] {
+        store_.collect_garbage();
+        store_.start_caches().collect(kept);
+      }, nullptr))
     note("the disk is too busy to remove old artifacts; the next delete does it");
 }
 
@@ -375,23 +410,28 @@ void Node::on_first_answer(const instances::Process& process) {
   books_.first_answer(process.group->plan.version, process.id.number, turn_.now - process.asked);
 }
 
-void Node::on_start_error(const instances::Group& group, bool is_template, const Error& error) {
+void Node::on_start_error(const instances::Group& group, bool is_template, const Error& error, std::string_view log) {
   if (is_template && error.code == Code::unimplemented)
     return books_.log(group.plan.function, group.plan.number, 0, "info", "each instance starts afresh: " + error.message);
   books_.log(group.plan.function, group.plan.number, 0, "error",
              (is_template ? "the template did not start: " : "an instance did not start: ") + error.message);
+  books_.failed(group.plan.version, {.at = turn_.wall, .version = group.plan.number, .reason = error.message, .log = std::string(log)});
 }
 
 void Node::on_ended(const instances::Process& process, const instances::Death& death) {
   if (death.asked) return;
   const instances::VersionPlan& plan = process.group->plan;
   ++books_.counters(plan.version).ended_badly;
+  // Its host ends well when the program has ended badly, and says how.
+  const std::string& reason = process.failure.empty() || death.out_of_memory ? death.reason : process.failure;
   books_.log(plan.function, plan.number, process.id.number, "error",
-             std::string(process.is_template ? "the template" : "the instance") + " ended: " + death.reason);
+             std::string(process.is_template ? "the template" : "the instance") + " ended: " + reason);
+  books_.failed(plan.version, {.at = turn_.wall, .version = plan.number, .process = process.id.number, .reason = reason,
+                               .log = process.failure_log});
 }
 
-void Node::on_log(const instances::Group* group, ProcessId process, std::string_view line) {
-  books_.log(group ? group->plan.function : FunctionId{}, group ? group->plan.number : 0, process.number, "info", line);
+void Node::on_log(const instances::Group* group, ProcessId process, const domain::Printed& line) {
+  books_.printed(group ? group->plan.function : FunctionId{}, group ? group->plan.number : 0, process.number, line);
 }
 
 void Node::on_overhead(const instances::Process& process, Duration cpu) {

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -34,6 +35,10 @@ struct BuildLimits {                     // of one installation of dependencies
   Duration time_max = std::chrono::minutes(15);
 };
 
+// Fetches an object, and gives its bytes in pieces; blocks. Runs on a line of its own.
+using TakeBytes = std::function<Result<void>(std::span<const std::byte>)>;
+using FetchObject = std::function<Result<void>(const ObjectName& object, const TakeBytes& take)>;
+
 struct NodeOptions {
   ScaleOptions scale;
   BuildLimits build;
@@ -43,6 +48,8 @@ struct NodeOptions {
   std::string cpu_features;              // for people
   std::uint64_t seed = 1;                // of alias choices
   domain::NetworkRules network;          // of code; what is not allowed is refused at deploy
+  FetchObject fetch;                     // null: no store is configured
+  Background fetch_work;                 // where it runs
 };
 
 class Node final : public Control, public serve::DispatcherEvents, public instances::FleetObserver {
@@ -68,6 +75,8 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   bool has_artifact(std::string_view sha256) override;
   Result<std::uint64_t> begin_upload() override;
   void append_upload(std::uint64_t upload, std::string bytes, Done<void> done) override;
+  void append_made(std::uint64_t upload, std::function<Result<std::string>()> make, Done<void> done) override;
+  void fetch_object(ObjectName object, Done<domain::FileRef> done) override;
   void finish_upload(std::uint64_t upload, Done<domain::FileRef> done) override;
   void abort_upload(std::uint64_t upload) override;
   void deploy(DeployOrder order, Done<VersionView> done) override;
@@ -79,11 +88,15 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   void remove_alias(std::string_view function, std::string_view alias, Done<void> done) override;
   void rollback(std::string_view function, std::string_view alias, Done<domain::Alias> done) override;
   void set_settings(std::string_view function, std::vector<domain::Setting> settings, Done<void> done) override;
+  void publish_layer(LayerOrder order, Done<domain::LayerVersion> done) override;
+  std::vector<domain::LayerVersion> layers(std::string_view name) override;
+  void remove_layer(std::string_view name, int number, Done<void> done) override;
+  void set_layer_statement(std::string_view name, int number, domain::LayerStatement statement, Done<void> done) override;
   Result<void> scale(std::string_view function, int instances, bool evict) override;
   std::vector<InstanceView> instances() override;
   NodeView node() override;
   void usage(std::string_view function, WallTime since, WallTime until, Done<UsageReport> done) override;
-  Result<std::vector<LogLine>> logs(std::string_view function, std::uint64_t after, std::size_t count) override;
+  Result<std::vector<LogLine>> logs(std::string_view function, const LogQuery& query) override;
   std::vector<BuildView> builds() override;
   Result<domain::Version> resolve(std::string_view function, std::string_view qualifier) override;
   Result<std::vector<VersionStats>> stats(std::string_view function) override;
@@ -97,9 +110,9 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   // FleetObserver
   void on_started(const instances::Process& process) override;
   void on_first_answer(const instances::Process& process) override;
-  void on_start_error(const instances::Group& group, bool is_template, const Error& error) override;
+  void on_start_error(const instances::Group& group, bool is_template, const Error& error, std::string_view log) override;
   void on_ended(const instances::Process& process, const instances::Death& death) override;
-  void on_log(const instances::Group* group, ProcessId process, std::string_view line) override;
+  void on_log(const instances::Group* group, ProcessId process, const domain::Printed& line) override;
   void on_overhead(const instances::Process& process, Duration cpu) override;
 
  private:
@@ -114,7 +127,11 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   // What another version of the same model has: what its check said; its compiled file, as measured if the limits are the same.
   const domain::Version* checked_elsewhere(const domain::Version& version);
   std::optional<domain::Compiled> compiled_elsewhere(const domain::Version& version);
-  void unpack(const domain::Version& version, Done<void> done);  // at once where it has been; one at a time of each
+  void unpack(const domain::Version& version, Done<void> done);  // with its layers; at once where it has been; one at a time of each
+  void unpack_layers_of(std::vector<domain::LayerRef> layers, std::size_t next, Done<void> done);
+  void merge_layers(const std::vector<domain::LayerRef>& layers, Done<void> done);
+  [[nodiscard]] Result<void> choose_layers(domain::Version& version);  // what its manifest names, as it is published now
+  [[nodiscard]] std::string folder_of_layers(const domain::Version& version);
   void unpack_archive(const domain::FileRef& archive, bool layer, Done<void> done);
   void unpack_layers(std::vector<domain::FileRef> layers, std::size_t next, Done<void> done);
   void stack_layers(const std::vector<domain::FileRef>& layers, Done<void> done);
@@ -125,6 +142,10 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   void build(const domain::Version& version, Done<Built> done);     // what the package wants and lacks; nothing where it lacks nothing
   void install(const domain::Version& version, const WantedBuild& wanted, Done<Built> done);
   void restore(const domain::Version& version);                     // what was installed for it and is gone from the disk
+  void want_start_cache(VersionId version);                         // behind a deploy, once in this node's life
+  void make_start_cache(VersionId version, std::string key);
+  void end_start_cache(const std::string& key, Result<Bytes> made);
+  std::function<bool(const std::string&)> kept_start_caches() const;
   instances::VersionPlan plan(const std::string& function, const domain::Version& version);
   void commit_code(DeployOrder order, domain::Version version, Done<VersionView> done);
   void compile(VersionId version);
@@ -159,6 +180,7 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   struct Place { Entry* entry; int number; };
   std::unordered_map<VersionId, Place> versions_;
   std::unordered_map<std::string, std::unordered_set<VersionId>> same_source_;
+  std::map<std::pair<std::string, int>, domain::LayerVersion> layers_;
   Joined compiling_, tuning_;
   std::map<std::string, std::vector<Done<void>>> unpacking_;  // by archive: who waits
   struct Building {
@@ -166,6 +188,11 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
     std::vector<Done<Built>> waiting;
   };
   std::map<std::string, Building> building_;  // by key
+  struct StartCache {
+    std::string key;
+    StartCacheView view;
+  };
+  std::unordered_map<VersionId, StartCache> start_caches_;
   std::unordered_map<std::uint64_t, std::shared_ptr<store::Upload>> uploads_;
   std::uint64_t uploads_made_ = 0;
 };

@@ -32,6 +32,8 @@ std::optional<BuildKind> kind_of(const domain::Manifest& manifest) {
   const std::string_view program = std::string_view(manifest.handler).substr(0, manifest.handler.find(' '));
   if (runtime.starts_with("python") || runtime.starts_with("functions-framework-python")) return BuildKind::pip;
   if (runtime.starts_with("nodejs") || runtime == "functions-framework-nodejs") return BuildKind::npm;
+  if (runtime.starts_with("java") || runtime == "functions-framework-java") return BuildKind::maven;
+  if (runtime.starts_with("provided") || runtime == "functions-framework-go") return BuildKind::go;
   if (runtime == "http" && program.starts_with("python3")) return BuildKind::pip;
   if (runtime == "http" && program == "node") return BuildKind::npm;
   return std::nullopt;
@@ -103,12 +105,22 @@ PipLines read_pip(std::string_view text) {
   return seen;
 }
 
-Result<std::optional<Requirements>> pip_of(const Source& source) {
-  const auto text = source.read("requirements.txt");
+// A pyproject.toml is there for much else, too. What it lists is read in the sandbox; here it is enough that it may list something.
+Result<std::optional<Requirements>> project_of(const Source& source) {
+  const auto text = source.read("pyproject.toml");
   if (!text && text.error().code == Code::not_found) return std::nullopt;
   if (!text) return fail(text.error());
+  const auto says = [&](std::string_view word) { return text->find(word) != text->npos; };
+  if (!(says("[project]") && says("dependencies")) && !says("[tool.poetry.dependencies]")) return std::nullopt;
+  return Requirements{"pyproject.toml\n" + *text, true};
+}
+
+Result<std::optional<Requirements>> pip_of(const Source& source) {
   const auto installed = [](const std::string& name) { return name.ends_with(".dist-info") || name.ends_with(".egg-info"); };
   if (std::ranges::any_of(source.names("."), installed)) return std::nullopt;  // pip install -t has been here
+  const auto text = source.read("requirements.txt");
+  if (!text && text.error().code == Code::not_found) return project_of(source);
+  if (!text) return fail(text.error());
   const PipLines lines = read_pip(*text);
   if (!lines.any) return std::nullopt;
   return Requirements{*text, lines.alone};
@@ -129,8 +141,26 @@ Result<std::optional<Requirements>> npm_of(const Source& source) {
   return wanted;
 }
 
-Result<std::optional<Requirements>> requirements_of(BuildKind kind, const Source& source) {
-  return kind == BuildKind::pip ? pip_of(source) : npm_of(source);
+// The sources are built, so all of them decide.
+Result<std::optional<Requirements>> program_of(const Source& source, const char* file, bool built) {
+  if (built) return std::nullopt;
+  const auto text = source.read(file);
+  if (!text && text.error().code == Code::not_found) return std::nullopt;
+  if (!text) return fail(text.error());
+  return Requirements{*text, false};
+}
+
+Result<std::optional<Requirements>> requirements_of(BuildKind kind, const domain::Manifest& manifest, const Source& source) {
+  switch (kind) {
+    case BuildKind::pip: return pip_of(source);
+    case BuildKind::npm: return npm_of(source);
+    case BuildKind::maven: {
+      const auto is_jar = [](const std::string& name) { return name.ends_with(".jar"); };
+      return program_of(source, "pom.xml", std::ranges::any_of(source.names("lib"), is_jar));
+    }
+    case BuildKind::go: return program_of(source, "go.mod", source.has(manifest.serves_http() ? "main" : "bootstrap"));
+  }
+  return std::nullopt;
 }
 
 instances::StartOrder order_of(const Version& version, store::Store& store) {
@@ -155,7 +185,7 @@ void Node::build(const Version& version, Done<Built> done) {
   if (version.manifest.build == domain::Build::never || !kind_of(version.manifest)) return done(Built{});
   auto look = [this, version]() -> Result<std::optional<WantedBuild>> {
     const BuildKind kind = *kind_of(version.manifest);
-    TRY(const auto wanted, requirements_of(kind, Source(version, store_)));
+    TRY(const auto wanted, requirements_of(kind, version.manifest, Source(version, store_)));
     if (!wanted) return std::nullopt;
     instances::StartOrder order = order_of(version, store_);
     order.build = kind;
@@ -241,9 +271,14 @@ std::vector<BuildView> Node::builds() {
   return views;
 }
 
-// … with where its dependencies are.
+// … with where its layers and its dependencies are.
 instances::VersionPlan Node::plan(const std::string& function, const Version& version) {
   instances::VersionPlan plan = plan_of(function, version, options_.compile_key, locate());
+  const auto cache = start_caches_.find(version.id);
+  if (cache != start_caches_.end() && cache->second.view.state == StartCacheView::State::ready)
+    plan.instance.start_cache = store_.start_caches().path_of(cache->second.key);
+  plan.instance.layers = folder_of_layers(version);
+  if (plan.template_) plan.template_->layers = plan.instance.layers;
   if (!version.dependencies) return plan;
   plan.instance.dependencies = store_.dependencies().path_of(version.dependencies->key) + "/" + domain::kBuiltTree;
   if (plan.template_) plan.template_->dependencies = plan.instance.dependencies;

@@ -3,6 +3,7 @@
 
 #include "control/detail/behind.h"
 #include "control/detail/entry.h"
+#include "domain/build.h"
 
 namespace mayfly::control {
 namespace {
@@ -13,13 +14,25 @@ using domain::Version;
 // Whether a version has the file, in its list or in what was unpacked of it. Links are not followed: the folder is a stranger's.
 using HasFile = std::function<bool(const std::string& path)>;
 
-// … or in what was installed for it.
+// Where a layer has what the runtime looks for: what Lambda's runtimes are told to search (instances/detail/layer_paths.h).
+bool in_layers(const Version& version, store::Store& store, const std::string& path) {
+  std::vector<std::string> paths;
+  const std::string& runtime = version.manifest.runtime;
+  if (path.starts_with("/opt/")) paths = {path.substr(5)};
+  else if (runtime.starts_with("python")) paths = {"python/" + path, "python/lib/" + runtime + "/site-packages/" + path};
+  else if (runtime.starts_with("provided")) paths = {path};
+  return std::ranges::any_of(version.layers, [&](const domain::LayerRef& layer) {
+    return std::ranges::any_of(paths, [&](const std::string& each) { return store.packages().holds(layer.sha256, each); });
+  });
+}
+
+// … or in its layers, or in what was installed for it.
 HasFile files_of(const Version& version, store::Store& store) {
   return [&version, &store](const std::string& path) {
     const FileRef& first = version.files[0];
     const bool own = first.archive ? store.packages().holds(first.sha256, path)
                                    : std::ranges::count(version.files, path, &FileRef::path) > 0;
-    if (own) return true;
+    if (own || in_layers(version, store, path)) return true;
     return version.dependencies && store.dependencies().holds(version.dependencies->key, "tree/" + path);
   };
 }
@@ -49,9 +62,15 @@ Result<void> check_java(const Version& version, store::Store& store, const std::
   const auto is_wanted = [&](const std::string& name) { return name.starts_with(jar); };
   if (version.files[0].archive && std::ranges::any_of(store.packages().names_in(version.files[0].sha256, "lib"), is_wanted)) return {};
   if (std::ranges::any_of(version.files, [&](const FileRef& f) { return f.path.starts_with("lib/" + jar); })) return {};
+  for (const char* folder : {domain::kBuiltLib, domain::kBuiltRuntime}) {
+    const std::string place = std::string(domain::kBuiltTree) + "/" + folder;
+    if (version.dependencies && std::ranges::any_of(store.dependencies().names_in(version.dependencies->key, place), is_wanted)) return {};
+  }
+  for (const domain::LayerRef& layer : version.layers)
+    if (std::ranges::any_of(store.packages().names_in(layer.sha256, "java/lib"), is_wanted)) return {};
   return fail(Code::invalid_argument,
               "runtime " + version.manifest.runtime + " wants lib/" + jar + "-VERSION.jar, which is not there: add " + group + ":" + jar +
-                  " to the dependencies, and bring all of them: "
+                  " to the dependencies, and bring all of them: deploy the folder with pom.xml, or "
                   "mvn dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory=lib");
 }
 
@@ -111,7 +130,6 @@ Result<void> check_code(const Version& version, store::Store& store) {
 }  // namespace
 
 void Node::commit_code(DeployOrder order, Version version, Done<VersionView> done) {
-  const bool packed = version.files[0].archive;
   const Version wanted = version;
   auto then = [this, order = std::move(order), version = std::move(version), done = std::move(done)](const Result<void>& unpacked) mutable {
     if (!unpacked) return done(fail(unpacked.error()));
@@ -125,12 +143,17 @@ void Node::commit_code(DeployOrder order, Version version, Done<VersionView> don
       commit_version(std::move(order), std::move(version), std::move(done));
     });
   };
-  if (!packed) return then({});
   unpack(wanted, std::move(then));
 }
 
 void Node::unpack(const Version& version, Done<void> done) {
-  if (!version.manifest.is_container()) return unpack_archive(version.files[0], false, std::move(done));
+  if (!version.manifest.is_container()) {
+    auto layers = [this, layers = version.layers, done = std::move(done)](const Result<void>& unpacked) mutable {
+      if (!unpacked) return done(fail(unpacked.error()));
+      unpack_layers_of(std::move(layers), 0, std::move(done));
+    };
+    return version.files[0].archive ? unpack_archive(version.files[0], false, std::move(layers)) : layers({});
+  }
   if (store_.packages().has(store::image_name(hashes_of(version.files)))) return done({});
   unpack_layers(version.files, 0, std::move(done));
 }

@@ -39,7 +39,7 @@ std::string name_from(const std::string& model) {
 }
 
 bool same_content(const Version& a, const Version& b) {
-  return a.files == b.files && domain::to_json(a.manifest) == domain::to_json(b.manifest);
+  return a.files == b.files && a.layers == b.layers && domain::to_json(a.manifest) == domain::to_json(b.manifest);
 }
 
 }  // namespace
@@ -87,6 +87,7 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
                                               "' is not a function name: use 1 to 63 of a-z, 0-9, '-', '_' and '.', starting with a "
                                               "letter or digit (--name)");
     if (order.alias && !domain::valid_alias_name(*order.alias)) return fail(not_an_alias(*order.alias));
+    TRY_VOID(choose_layers(version));
     version.files = order.files;
     return version;
   }();
@@ -98,7 +99,6 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
     if (same_content(newest, version)) {
       prepare(newest.id);
       VersionView view{newest, stage_of(*entry, newest), true};
-      if (!newest.files[0].archive) return done(std::move(view));
       return unpack(newest, [view = std::move(view), done = std::move(done)](const Result<void>& unpacked) {
         done(unpacked ? Result<VersionView>(view) : fail(unpacked.error()));
       });
@@ -161,9 +161,12 @@ void Node::prepare(VersionId id) {
     const auto then = [this, id](const Result<void>& unpacked) {
       const Version* v = find(id);
       if (v && !unpacked) books_.log(v->function, v->number, 0, "error", unpacked.error().message);
-      if (v && unpacked) restore(*v);
+      if (v && unpacked) {
+        restore(*v);
+        want_start_cache(id);
+      }
     };
-    return version.files[0].archive ? unpack(version, then) : then({});
+    return unpack(version, then);
   }
   if (is_compiled_for(version, options_.compile_key)) {
     if (version.compiled->tuning.cold_first_ns == 0) tune(id);

@@ -254,7 +254,7 @@ TEST_F(NodeTest, CallsOfWhatIsNotThereAreCountedApartAndCostNothing) {
   EXPECT_EQ(report.sums[0].errors, 0u);
   EXPECT_EQ(node->usage("fraud").unknown_calls, 0u);
 
-  const auto lines = (*node)->logs("", 0, 10);
+  const auto lines = (*node)->logs("", {.count = 10});
   ASSERT_EQ(lines->size(), 3u);
   EXPECT_EQ((*lines)[0].json.find("\"function\""), std::string::npos) << (*lines)[0].json;
   EXPECT_NE((*lines)[0].json.find("no function 'fraud'"), std::string::npos);
@@ -294,7 +294,7 @@ TEST_F(NodeTest, TheLogNamesTheTraceOfACall) {
   ASSERT_TRUE(node->deploy(order("fraud")));
   ASSERT_TRUE(node->call("fraud", "", trace).ok);
   ASSERT_TRUE(node->call("fraud").ok);
-  const auto lines = (*node)->logs("", 0, 10);
+  const auto lines = (*node)->logs("", {.count = 10});
   ASSERT_EQ(lines->size(), 3u);
   EXPECT_NE((*lines)[0].json.find(written), std::string::npos) << (*lines)[0].json;
   EXPECT_NE((*lines)[1].json.find(written), std::string::npos) << (*lines)[1].json;
@@ -309,7 +309,7 @@ TEST_F(NodeTest, TheLogSaysWhyAnInstanceEnded) {
   node->launcher().fake.set(dying);
   const auto answer = node->call("fraud");
   ASSERT_FALSE(answer.ok);
-  const auto lines = (*node)->logs("fraud", 0, 10);
+  const auto lines = (*node)->logs("fraud", {.count = 10});
   const auto said = std::ranges::find_if(*lines, [](const LogLine& line) { return line.json.contains("the instance ended: "); });
   ASSERT_NE(said, lines->end());
   const std::size_t at = said->json.find("ended: ") + 7;
@@ -335,12 +335,12 @@ TEST_F(NodeTest, UploadsAtATimeHaveALimit) {
 }
 
 TEST_F(NodeTest, TheLastTenThousandLinesAreRemembered) {
-  for (int i = 1; i <= 10'050; ++i) (*node)->on_log(nullptr, {}, "line " + std::to_string(i));
-  const auto all = (*node)->logs("", 0, 20'000);
+  for (int i = 1; i <= 10'050; ++i) (*node)->on_log(nullptr, {}, {.text = "line " + std::to_string(i)});
+  const auto all = (*node)->logs("", {.count = 20'000});
   ASSERT_EQ(all->size(), 10'000u);
   EXPECT_NE(all->front().json.find("\"line 51\""), std::string::npos) << all->front().json;
   EXPECT_NE(all->back().json.find("\"line 10050\""), std::string::npos) << all->back().json;
-  const auto some = (*node)->logs("", 0, 3);
+  const auto some = (*node)->logs("", {.count = 3});
   ASSERT_EQ(some->size(), 3u);
   EXPECT_EQ(some->back().json, all->back().json);
 }

@@ -41,6 +41,7 @@ FunctionView Node::view_of(const Entry& entry) {
   FunctionView view{.function = entry.function};
   for (const Version& v : entry.function.versions) {
     view.stages.push_back(stage_of(entry, v));
+    if (const auto cache = start_caches_.find(v.id); cache != start_caches_.end()) view.start_caches.emplace(v.number, cache->second.view);
     if (const instances::Group* group = fleet_.find(v.id)) {
       view.instances += static_cast<int>(group->instances.size());
       view.templates += group->template_ ? 1 : 0;
@@ -67,9 +68,11 @@ Result<FunctionView> Node::describe(std::string_view function) {
   for (const Version& v : entry->function.versions) {
     append(view.decisions, books_.decisions(v.id));
     append(view.cold_starts, books_.cold_starts(v.id));
+    append(view.failures, books_.failures(v.id));
   }
   keep_newest(view.decisions);
   keep_newest(view.cold_starts);
+  keep_newest(view.failures);
   return view;
 }
 
@@ -114,13 +117,13 @@ Result<std::vector<VersionStats>> Node::stats(std::string_view function) {
   return all;
 }
 
-Result<std::vector<LogLine>> Node::logs(std::string_view function, std::uint64_t after, std::size_t count) {
+Result<std::vector<LogLine>> Node::logs(std::string_view function, const LogQuery& query) {
   FunctionId id;
   if (!function.empty()) {
     TRY(const Entry* entry, need(function));
     id = entry->function.id;
   }
-  return books_.lines(id, after, count, [this](const domain::UsageRecord& r) -> Books::Name {
+  return books_.lines(id, query, [this](const domain::UsageRecord& r) -> Books::Name {
     if (const auto name = name_of(VersionId{r.version})) return *name;
     for (const auto& [name, entry] : functions_)
       if (entry->function.id.number == r.function) return {name, static_cast<int>(r.version_number)};

@@ -21,25 +21,26 @@ std::string text_at(const Json& item, const char* key, std::size_t most) {
 }  // namespace
 
 std::string_view name(BuildKind kind) {
-  constexpr std::string_view kNames[] = {"pip", "npm"};
+  constexpr std::string_view kNames[] = {"pip", "npm", "maven", "go"};
   return kNames[static_cast<std::size_t>(kind)];
 }
 
 std::string to_json(const BuildOrder& o) {
-  return dump({{"kind", static_cast<int>(o.kind)}, {"program", o.program}, {"script", o.script}, {"environment", o.environment},
-               {"home", o.home}, {"alone", o.alone}, {"time_ms", o.time_ms}, {"memory", o.memory}});
+  return dump({{"kind", static_cast<int>(o.kind)}, {"program", o.program}, {"script", o.script}, {"runtime", o.runtime},
+               {"environment", o.environment}, {"home", o.home}, {"alone", o.alone}, {"time_ms", o.time_ms}, {"memory_mb", o.memory_mb},
+               {"memory", o.memory}});
 }
 
 Result<BuildOrder> parse_build_order(std::string_view text) {
   try {
     const Json json = Json::parse(text);
     const int kind = json.at("kind").get<int>();
-    if (kind < 0 || kind > static_cast<int>(BuildKind::npm)) return fail(Code::internal, "a build of an unknown kind");
+    if (kind < 0 || kind > static_cast<int>(BuildKind::go)) return fail(Code::internal, "a build of an unknown kind");
     return BuildOrder{.kind = static_cast<BuildKind>(kind), .program = json.at("program"), .script = json.at("script"),
-                      .environment = json.at("environment").get<std::vector<std::string>>(),
+                      .runtime = json.at("runtime"), .environment = json.at("environment").get<std::vector<std::string>>(),
                       .home = json.at("home").get<std::vector<std::pair<std::string, std::string>>>(),
                       .alone = json.at("alone").get<bool>(), .time_ms = json.at("time_ms").get<std::int64_t>(),
-                      .memory = json.at("memory")};
+                      .memory_mb = json.at("memory_mb").get<std::int64_t>(), .memory = json.at("memory")};
   } catch (const Json::exception& error) {
     return fail(Code::internal, std::string("an order to build can't be read: ") + error.what());
   }

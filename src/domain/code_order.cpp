@@ -50,7 +50,7 @@ std::string to_json(const CodeOrder& o) {
               {"version", o.version}, {"memory_mb", o.memory_mb}, {"timeout_ms", o.timeout_ms}, {"folder", o.folder},
               {"model_socket", o.model_socket}, {"runtime", o.runtime},
               {"contract", static_cast<int>(o.contract)}, {"concurrency", o.concurrency}, {"outbound", o.outbound},
-              {"machine_network", o.machine_network}, {"container", o.container}}
+              {"machine_network", o.machine_network}, {"container", o.container}, {"debug_port", o.debug_port}}
       .dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -69,6 +69,9 @@ Result<CodeOrder> parse_code_order(std::string_view text) {
     order.model_socket = json.value("model_socket", "");
     order.runtime = json.at("runtime").get<std::string>();
     order.container = json.value("container", false);
+    const std::int64_t debug_port = json.contains("debug_port") ? integer(json.at("debug_port")) : 0;
+    if (debug_port < 0 || debug_port > 65535) return wrong("debug_port is out of range");
+    order.debug_port = static_cast<int>(debug_port);
     const std::int64_t version = integer(json.at("version")), memory = integer(json.at("memory_mb"));
     order.timeout_ms = integer(json.at("timeout_ms"));
     if (version < 1 || version > 1'000'000'000 || memory < 1 || memory > 1'000'000'000 || order.timeout_ms < 1)

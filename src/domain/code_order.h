@@ -42,10 +42,12 @@ struct CodeOrder {
   bool machine_network = false;          // its loopback is the machine's: no port is its own for sure
   Contract contract = Contract::lambda;
   int concurrency = 1;                   // calls at a time, of http and azure
+  int debug_port = 0;                    // of its loopback: where its debugger listens, told to it as MAYFLY_DEBUG_PORT; 0: none does
   bool container = false;                // the program may be a name that is looked for in PATH, or lie below `folder`
   friend bool operator==(const CodeOrder&, const CodeOrder&) = default;
 };
 
+constexpr int kDebugPort = 5678;
 constexpr std::size_t kCodeOrderMax = 48 * 1024;  // bytes of its JSON: it travels in one packet
 
 [[nodiscard]] std::string to_json(const CodeOrder& order);

@@ -29,7 +29,8 @@ struct RequestHead {
   std::uint8_t in_memfd = 0;      // 1: the body is in the next BodyMessage's memfd, not behind this head
   std::uint8_t cancelled = 0;     // 1: no body; drop the waiting request `ticket`; one that runs: kCancelSignal (domain/link.h)
   std::uint8_t request_id[16] = {};  // a UUID's bytes, told to a function's own code; all zero: it gets one made of the ticket
-  std::uint8_t reserved[13] = {};
+  std::uint8_t wants_log = 0;     // 1: what it prints last is to come with the reply
+  std::uint8_t reserved[12] = {};
 };
 static_assert(sizeof(RequestHead) == 64 && std::is_trivially_copyable_v<RequestHead>);
 
@@ -46,7 +47,10 @@ struct ReplyHead {
   std::uint8_t function_error = 0;  // 1: code is internal, and the body is the error as the function's own code told it: a JSON
                                   // object {"errorMessage", "errorType", "stackTrace", …} of kInlineMax at most
   std::uint8_t last = 0;          // 1: the process ends after this reply; its credit is worth nothing
-  std::uint8_t reserved[52] = {};
+  std::uint32_t log_size = 0;     // bytes behind the body, or behind this head where that is in a memfd: the last lines that the program
+                                  // printed in this call, where it wants them or the program has ended; at most kLastLinesMax (printed.h)
+  std::uint8_t log_shared = 0;    // 1: other calls' lines may be among them: for the function's owner alone
+  std::uint8_t reserved[47] = {};
 };
 static_assert(sizeof(ReplyHead) == 128 && std::is_trivially_copyable_v<ReplyHead>);
 

@@ -10,6 +10,7 @@
 #include "base/ids.h"
 #include "base/time.h"
 #include "base/units.h"
+#include "domain/layer.h"
 #include "domain/manifest.h"
 #include "domain/tensor.h"
 
@@ -74,6 +75,7 @@ struct Version {
   std::optional<Compiled> compiled;  // absent until the compile behind the deploy has ended
   std::string compile_error;         // why there is none, if it was tried; the model as uploaded serves
   std::optional<Dependencies> dependencies;  // of code; absent: the package is all
+  std::vector<LayerRef> layers;      // of code: what is below /opt; a later one's file counts
 };
 
 struct Weight {

@@ -37,6 +37,7 @@ enum class MessageKind : std::uint32_t {
   fork = 11,          // ForkOrder; descriptors: control socket, ring, the two doorbells of the child, and as in a LoadOrder
   stop = 12,          // Message: finish what is in the ring, then exit
   body = 13,          // BodyMessage; descriptors: one sealed memfd
+  debugger = 15,      // Message, to the host of code; descriptors: one local stream, to be carried to the program's debugger
   placed = 14,        // Message, to a fork of code: it and its program are in their control group; go on
   // process -> node
   hello = 20,         // Message: the process exists; its pid comes with SCM_CREDENTIALS. A fork of code: a pidfd of its program beside it
@@ -56,6 +57,7 @@ enum class Role : std::uint32_t {
   code = 7,      // the host of a user's program, in a code sandbox (worker/code_loop.h)
   unpack = 8,    // an archive, bound at kArchivePlace, into the folder bound at kPackagePlace (worker/unpack.h)
   build = 10,    // installs what a package names into the folder bound at kBuildPlace, by the network (worker/build.h)
+  start_cache = 11,  // watches a start of code and keeps what makes the next ones quicker (worker/start_cache.h)
   code_template = 9,  // a program that has imported everything, in one too; its forks are of role code (worker/code_template.h)
 };
 constexpr const char* kArchivePlace = "/archive";  // in the sandbox of an unpack
@@ -65,7 +67,9 @@ constexpr const char* kLayer = "layer";            // the text of its order, whe
 [[nodiscard]] constexpr bool is_code(Role role) { return role == Role::code || role == Role::code_template; }
 [[nodiscard]] constexpr bool is_template(Role role) { return role == Role::template_ || role == Role::code_template; }
 // Its files are bound into a sandbox of its own; it is told none.
-[[nodiscard]] constexpr bool is_bound(Role role) { return is_code(role) || role == Role::unpack || role == Role::build; }
+[[nodiscard]] constexpr bool is_bound(Role role) {
+  return is_code(role) || role == Role::unpack || role == Role::build || role == Role::start_cache;
+}
 [[nodiscard]] constexpr bool is_of_model(Role role) { return !is_bound(role); }
 // Does one thing, reports and ends.
 [[nodiscard]] constexpr bool is_job(Role role) { return role != Role::instance && !is_template(role) && !is_code(role); }
@@ -152,6 +156,7 @@ struct ReadyMessage {
 struct FailedMessage {
   Message head{MessageKind::failed, 0};
   std::uint32_t code = 0;              // a Code
+  std::uint32_t log_size = 0;          // bytes at the text's end: the last lines that the program printed (printed.h)
 };
 
 constexpr std::size_t kMessageMax = sizeof(LoadOrder) + kFilesMax * sizeof(FileEntry) + 64 * 1024;

@@ -9,6 +9,7 @@
 
 #include "domain/code_order.h"
 #include "domain/detail/image.h"
+#include "domain/detail/layers.h"
 #include "domain/detail/text.h"
 #include "domain/detail/tree.h"
 #include "domain/link.h"
@@ -155,7 +156,8 @@ Result<void> read_handler(const Tree& value, Manifest& into, Lines&) {
 Result<void> read_environment(const Tree& value, Manifest& into, Lines&) {
   TRY(const std::size_t size, read_variables(value, "environment", into.environment));
   for (std::size_t i = 0; i < value.keys.size(); ++i)
-    if (const std::string& name = value.keys[i]; name.starts_with("AWS_LAMBDA_") || name.starts_with("LAMBDA_") || name.starts_with("_"))
+    if (const std::string& name = value.keys[i]; name.starts_with("AWS_LAMBDA_") || name.starts_with("LAMBDA_") || name.starts_with("_") ||
+        name == "MAYFLY_DEBUG_PORT")
       return refuse(value.key_lines[i], "environment: " + in_quotes(name) + " is set by the runtime: choose another name");
   if (size > kEnvironmentMax)
     return fail(Code::invalid_argument, std::to_string(size) + " bytes of names and values: at most " + std::to_string(kEnvironmentMax));
@@ -302,6 +304,7 @@ constexpr Field kTop[] = {
     {"environment", read_environment},
     {"image", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "image", kImage, {}, m, l); }},
     {"models", read_models},
+    {"layers", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_layers(v, m.layers); }},
     {"fork", read_fork},
     {"network", read_network},
     {"build", read_build},
@@ -329,6 +332,8 @@ Result<void> check_together(const Manifest& m, const Lines& lines) {
                   "handler, environment and models are for code: name its runtime, like python3.11");
   if (!m.is_code() && m.network.reach != Reach::none)
     return refuse(line("network", "model"), "network is for code: a model reaches nothing; leave it out");
+  if (!m.layers.empty() && (!m.is_code() || m.is_container()))
+    return refuse(line("layers", "runtime"), "layers are for code in a package: a model has none, a container's image has all it needs");
   if (!m.is_code() && m.build != Build::auto_)
     return refuse(line("build", "build"), "build is for code: name its runtime, like python3.11, or leave build out");
   if (m.serves_http() && !m.models.empty())
@@ -453,6 +458,7 @@ std::string to_json(const Manifest& m) {
     json["image"] = {{"entrypoint", m.image.entrypoint}, {"command", m.image.command}, {"environment", variables},
                      {"directory", m.image.directory}};
   }
+  if (!m.layers.empty()) json["layers"] = m.layers;
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

@@ -71,6 +71,7 @@ struct Manifest {
   std::vector<std::pair<std::string, std::string>> environment;  // of code, by name: what its process finds there
   Image image;                   // of containers
   std::vector<std::string> models;  // of code: the model functions of this node that it may call
+  std::vector<std::string> layers;  // of code: "NAME:3", "NAME" for the newest (domain/layer.h); a deploy makes it a number
   Forks fork = Forks::auto_;
   Network network;               // of code: what it reaches beside its own loopback
   Build build = Build::auto_;

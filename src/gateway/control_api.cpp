@@ -70,6 +70,7 @@ void ControlApi::add_routes(Router& router) {
   add_functions(router);
   add_versions(router);
   add_aliases(router);
+  add_layers(router);
   add_observation(router);
 }
 

@@ -38,13 +38,14 @@ class ControlApi {
   struct Follower {
     Responder to;
     std::string function;     // "": all
-    std::uint64_t after = 0;  // the last sequence that was written
+    control::LogQuery query;  // .after: the last sequence that was looked at
   };
 
   void add_artifacts(Router& router);
   void add_functions(Router& router);
   void add_versions(Router& router);
   void add_aliases(Router& router);
+  void add_layers(Router& router);
   void add_observation(Router& router);
 
   template <class Show>

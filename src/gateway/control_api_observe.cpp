@@ -4,6 +4,7 @@
 
 #include "gateway/control_api.h"
 #include "gateway/control_json.h"
+#include "gateway/request_id.h"
 
 namespace mayfly::gateway {
 namespace {
@@ -59,14 +60,38 @@ void ControlApi::answer_usage(const HttpRequest& request, const Responder& to) {
   });
 }
 
+namespace {
+
+// Which lines: ?after=&count=&request=&level=&version=&since=
+Result<control::LogQuery> query_in(const HttpRequest& request, WallTime now) {
+  control::LogQuery query;
+  TRY(query.after, number_in(request, "after", 0, ~std::uint64_t{0}));
+  TRY(query.count, number_in(request, "count", 100, kLogCountMax));
+  TRY(const std::uint64_t version, number_in(request, "version", 0, 1'000'000'000));
+  query.version = static_cast<int>(version);
+  TRY(query.since, time_in(request, "since", {}, now));
+  if (const auto id = request.query_value("request"); id && !id->empty()) {
+    const RequestNumber number = request_number(*id);
+    query.request_high = number.high;
+    query.request_low = number.low;
+  }
+  if (const auto level = request.query_value("level"); level && !level->empty()) {
+    query.least = domain::read_level(*level);
+    if (query.least == domain::Level::none)
+      return fail(Code::invalid_argument, "'level' is '" + level->substr(0, 64) + "': write trace, debug, info, warn, error or fatal");
+  }
+  return query;
+}
+
+}  // namespace
+
 void ControlApi::answer_logs(std::string_view function, const HttpRequest& request, const Responder& to) {
-  const auto after = number_in(request, "after", 0, ~std::uint64_t{0});
-  if (!after) return to.fail(after.error());
-  const auto count = number_in(request, "count", 100, kLogCountMax);
-  if (!count) return to.fail(count.error());
+  auto query = query_in(request, turn_.wall);
+  if (!query) return to.fail(query.error());
   const auto wants = number_in(request, "follow", 0, 1);
   if (!wants) return to.fail(wants.error());
-  const auto lines = control_.logs(function, *after, *count);
+  const auto newest = control_.logs("", {.count = 1});
+  const auto lines = control_.logs(function, *query);
   if (!lines) return to.fail(lines.error());
   std::string text;
   for (const auto& line : *lines) text += to_json_line(line) + "\n";
@@ -77,7 +102,9 @@ void ControlApi::answer_logs(std::string_view function, const HttpRequest& reque
         {Code::exhausted, std::to_string(kFollowersMax) + " answers with follow=1 are open already: close one, or ask without follow"});
   to.begin({.content_type = "application/x-ndjson", .body = {}});
   if (!text.empty()) to.write(text);
-  follow({.to = to, .function = std::string(function), .after = lines->empty() ? *after : lines->back().sequence});
+  if (newest && !newest->empty()) query->after = std::max(query->after, newest->back().sequence);
+  if (!lines->empty()) query->after = std::max(query->after, lines->back().sequence);
+  follow({.to = to, .function = std::string(function), .query = *query});
 }
 
 void ControlApi::follow(Follower follower) {
@@ -101,16 +128,18 @@ void ControlApi::feed_followers() {
 bool ControlApi::feed(Follower& follower) {
   if (!follower.to.alive()) return false;
   if (follower.to.unsent() > kUnsentMax) return true;
-  const auto lines = control_.logs(follower.function, follower.after, kFollowedMax);
+  follower.query.count = kFollowedMax;
+  const auto newest = control_.logs("", {.after = follower.query.after, .count = 1});
+  const auto lines = control_.logs(follower.function, follower.query);
   if (!lines) {  // the function was deleted
     follower.to.end();
     return false;
   }
+  if (newest && !newest->empty()) follower.query.after = newest->back().sequence;  // what fits nobody is not looked at again
   if (lines->empty()) return true;
   std::string text;
   for (const auto& line : *lines) text += to_json_line(line) + "\n";
   follower.to.write(text);
-  follower.after = lines->back().sequence;
   return true;
 }
 

@@ -10,6 +10,7 @@
 
 #include "gateway/control_json.h"
 #include "gateway/http_server.h"
+#include "gateway/test_control.h"
 #include "os/listener.h"
 
 namespace mayfly::gateway {
@@ -18,10 +19,11 @@ namespace {
 using std::chrono::milliseconds;
 const std::string kSha(64, 'b');
 
-struct ScriptedControl final : control::Control {
+struct ScriptedControl final : ControlWithoutLayers {
   std::vector<std::string> calls;                    // what was asked, in order
   std::map<std::uint64_t, std::string> uploads;
   std::vector<control::LogLine> lines;
+  control::LogQuery asked;
   std::vector<control::Done<void>> held;             // appends that wait, where hold is set
   bool hold = false, full = false, deleted = false;
   control::DeployOrder order;
@@ -97,12 +99,13 @@ struct ScriptedControl final : control::Control {
     since = s, until = u;
     done(control::UsageReport{s, u, "USD", {{.function = std::string(function), .invocations = 3}}});
   }
-  Result<std::vector<control::LogLine>> logs(std::string_view function, std::uint64_t after, std::size_t count) override {
+  Result<std::vector<control::LogLine>> logs(std::string_view function, const control::LogQuery& query) override {
+    asked = query;
     if (deleted || (!function.empty() && function != "fraud")) return unknown(function);
     std::vector<control::LogLine> found;
     for (const auto& line : lines)
-      if (line.sequence > after) found.push_back(line);
-    if (found.size() > count) found.erase(found.begin(), found.end() - static_cast<std::ptrdiff_t>(count));
+      if (line.sequence > query.after) found.push_back(line);
+    if (found.size() > query.count) found.erase(found.begin(), found.end() - static_cast<std::ptrdiff_t>(query.count));
     return found;
   }
   Result<domain::Version> resolve(std::string_view function, std::string_view) override { return unknown(function); }

@@ -72,37 +72,6 @@ std::string to_rfc3339(WallTime time) {
   return text;
 }
 
-Result<WallTime> parse_rfc3339(std::string_view text) {
-  using namespace std::chrono;
-  const auto wrong = [&] {
-    return fail(Code::invalid_argument,
-                "'" + std::string(text.substr(0, 64)) + "' is not a time: write it as RFC 3339, for example 2026-11-24T05:46:03Z");
-  };
-  const std::string copy(text.substr(0, 64));
-  int y = 0, mo = 0, d = 0, h = 0, mi = 0, s = 0, end = 0;
-  if (std::sscanf(copy.c_str(), "%4d-%2d-%2d%*1[Tt ]%2d:%2d:%2d%n", &y, &mo, &d, &h, &mi, &s, &end) != 6 || end < 19) return wrong();
-  std::string_view rest = text.substr(static_cast<std::size_t>(end));
-  std::int64_t us = 0;
-  if (rest.starts_with('.')) {
-    std::size_t digits = 1;
-    std::int64_t unit = 100'000;
-    for (; digits < rest.size() && rest[digits] >= '0' && rest[digits] <= '9'; ++digits, unit /= 10) us += (rest[digits] - '0') * unit;
-    if (digits == 1) return wrong();
-    rest.remove_prefix(digits);
-  }
-  int offset_minutes = 0;
-  if (rest.size() == 6 && (rest[0] == '+' || rest[0] == '-') && rest[3] == ':') {
-    int oh = 0, om = 0;
-    if (std::sscanf(std::string(rest.substr(1)).c_str(), "%2d:%2d", &oh, &om) != 2 || oh > 23 || om > 59) return wrong();
-    offset_minutes = (oh * 60 + om) * (rest[0] == '-' ? -1 : 1);
-  } else if (rest != "Z" && rest != "z") {
-    return wrong();
-  }
-  const year_month_day date(year(y), month(static_cast<unsigned>(mo)), day(static_cast<unsigned>(d)));
-  if (mo < 1 || d < 1 || !date.ok() || y < 1970 || h < 0 || h > 23 || mi < 0 || mi > 59 || s < 0 || s > 60) return wrong();
-  return WallTime{microseconds(us) + sys_days(date).time_since_epoch() + hours(h) + minutes(mi - offset_minutes) + seconds(s)};
-}
-
 Result<WallTime> parse_time(std::string_view text, WallTime now) {
   if (auto back = parse_duration(text))
     return WallTime{std::max(std::chrono::microseconds(0), now.since_epoch - std::chrono::duration_cast<std::chrono::microseconds>(*back))};
@@ -135,6 +104,8 @@ Json to_json(std::string_view function, const domain::Version& version, control:
               {"files", std::move(files)},
               {"manifest", Json::parse(domain::to_json(version.manifest), nullptr, false)}};
   if (!version.compile_error.empty()) out["compile_error"] = version.compile_error;
+  for (const domain::LayerRef& layer : version.layers)
+    out["layers"].push_back({{"name", layer.name}, {"version", layer.number}, {"size", layer.size.count}});
   if (const auto& had = version.dependencies)
     out["dependencies"] = {{"kind", had->kind}, {"key", had->key}, {"count", had->installed->size()}};
   return out;
@@ -148,6 +119,13 @@ Json dependencies_to_json(std::string_view function, const domain::Version& vers
   out["key"] = version.dependencies->key;
   for (const domain::Dependency& each : *version.dependencies->installed)
     out["installed"].push_back({{"name", each.name}, {"version", each.version}, {"hash", each.hash}});
+  return out;
+}
+
+Json to_json(const control::StartCacheView& cache) {
+  constexpr const char* kStates[] = {"making", "ready", "failed"};
+  Json out = {{"kind", cache.kind}, {"state", kStates[static_cast<std::size_t>(cache.state)]}, {"size", cache.size.count}};
+  if (!cache.error.empty()) out["error"] = cache.error;
   return out;
 }
 
@@ -227,6 +205,8 @@ Json to_json(const control::FunctionView& view) {
   for (std::size_t i = 0; i < view.function.versions.size(); ++i) {
     const auto stage = i < view.stages.size() ? view.stages[i] : control::Stage::checking;
     versions.push_back(to_json(view.function.name, view.function.versions[i], stage));
+    const auto cache = view.start_caches.find(view.function.versions[i].number);
+    if (cache != view.start_caches.end()) versions.back()["start_cache"] = to_json(cache->second);
   }
   for (const auto& decision : view.decisions)
     decisions.push_back({{"at", to_rfc3339(decision.at)},
@@ -244,6 +224,12 @@ Json to_json(const control::FunctionView& view) {
                       {"warm_ms", to_ms(start.warm)},
                       {"total_ms", to_ms(start.total)},
                       {"first_answer_ms", start.first_answer == Duration() ? Json() : Json(to_ms(start.first_answer))}});
+  Json failures = Json::array();
+  for (const auto& failure : view.failures) {
+    failures.push_back({{"at", to_rfc3339(failure.at)}, {"version", failure.version}, {"reason", failure.reason}, {"log", failure.log}});
+    if (failure.process) failures.back()["process"] = failure.process;
+  }
+  out["failures"] = std::move(failures);
   out["versions"] = std::move(versions);
   out["decisions"] = std::move(decisions);
   out["cold_starts"] = std::move(starts);

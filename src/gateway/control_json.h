@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "base/rfc3339.h"
 #include "base/time.h"
 #include "control/control.h"
 
@@ -22,14 +23,13 @@ constexpr std::size_t kBodyMax = 1 << 20;
 constexpr int kDepthMax = 16;
 
 [[nodiscard]] std::string to_rfc3339(WallTime time);  // "2026-11-24T05:46:03.000000Z"
-// Seconds with or without a fraction, "Z" or an offset: "2026-11-24T05:46:03+01:00".
-[[nodiscard]] Result<WallTime> parse_rfc3339(std::string_view text);
 // RFC 3339, or a duration back from now: "1h".
 [[nodiscard]] Result<WallTime> parse_time(std::string_view text, WallTime now);
 
 [[nodiscard]] Json to_json(const Error& error);                  // {"error": {"code", "message"}}
 [[nodiscard]] Json to_json(const domain::Signature& signature);  // {"inputs", "outputs", "batches"}
 [[nodiscard]] Json to_json(std::string_view function, const domain::Version& version, control::Stage stage);
+[[nodiscard]] Json to_json(const control::StartCacheView& cache);
 [[nodiscard]] Json dependencies_to_json(std::string_view function, const domain::Version& version);  // all that was installed
 [[nodiscard]] Json to_json(const control::BuildView& build);
 [[nodiscard]] Json to_json(std::string_view function, const domain::Alias& alias);

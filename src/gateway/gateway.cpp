@@ -6,6 +6,7 @@
 #include "gateway/inference.h"
 #include "gateway/lambda_api.h"
 #include "gateway/lambda_code.h"
+#include "gateway/lambda_layers.h"
 #include "gateway/lambda_settings.h"
 #include "gateway/v2_models.h"
 
@@ -55,7 +56,7 @@ HttpReply error_form(int status, const Error& error, std::string_view path) {
 struct Gateway::Inside {
   Inside(os::Loop& loop, const Turn& turn, serve::Invoker& invoker, control::Control& control, GatewayOptions o)
       : options(std::move(o)), inference(invoker, control, server, options.events), models(control, [this] { return !server.draining(); }),
-        lambda_api(control), lambda_settings(control, turn), lambda_code(control), api(control, loop, turn),
+        lambda_api(control), lambda_settings(control, turn), lambda_code(control), lambda_layers(control), api(control, loop, turn),
         doors(loop, invoker, control, options.doors),
         server(loop, router, options.limits, error_form) {
     if (!options.keys.empty())
@@ -65,6 +66,7 @@ struct Gateway::Inside {
     lambda_api.add_routes(router);
     lambda_settings.add_routes(router);
     lambda_code.add_routes(router);
+    lambda_layers.add_routes(router);
     api.add_routes(router);
     router.add(Method::get, "/metrics", [this, &control](HttpRequest&, Responder to) {
       std::string text = control.metrics() + metrics_of(server);
@@ -91,6 +93,7 @@ struct Gateway::Inside {
   LambdaApi lambda_api;
   LambdaSettings lambda_settings;
   LambdaCode lambda_code;
+  LambdaLayers lambda_layers;
   ControlApi api;
   ModelDoors doors;
   HttpServer server;                             // last: it dies first, and tells the others who was waiting

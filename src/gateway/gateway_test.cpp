@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "gateway/inference.h"
+#include "gateway/test_control.h"
 
 namespace mayfly::gateway {
 namespace {
@@ -49,7 +50,7 @@ struct ScriptedInvoker final : serve::Invoker {
   std::map<std::uint64_t, int> cancelled, closed;
 };
 
-struct ScriptedControl final : control::Control {
+struct ScriptedControl final : ControlWithoutLayers {
   bool has_artifact(std::string_view) override { return false; }
   Result<std::uint64_t> begin_upload() override { return fail(Code::unimplemented, "not here"); }
   void append_upload(std::uint64_t, std::string, control::Done<void>) override {}
@@ -69,7 +70,7 @@ struct ScriptedControl final : control::Control {
   std::vector<control::InstanceView> instances() override { return {}; }
   control::NodeView node() override { return {.version = "9.9"}; }
   void usage(std::string_view, WallTime, WallTime, control::Done<control::UsageReport>) override {}
-  Result<std::vector<control::LogLine>> logs(std::string_view, std::uint64_t, std::size_t) override { return {}; }
+  Result<std::vector<control::LogLine>> logs(std::string_view, const control::LogQuery&) override { return {}; }
   Result<domain::Version> resolve(std::string_view function, std::string_view qualifier) override {
     if (function != "fraud") return fail(Code::not_found, "no function '" + std::string(function) + "'");
     if (qualifier != "" && qualifier != "1" && qualifier != "2")

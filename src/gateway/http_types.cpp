@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "domain/printed.h"
+
 namespace mayfly::gateway {
 
 std::string_view HttpRequest::header(std::string_view wanted) const {
@@ -36,8 +38,19 @@ int http_status(Code code) {
   return 500;
 }
 
-HttpReply error_reply(const Error& error) {
-  const nlohmann::ordered_json body = {{"error", {{"code", name(error.code)}, {"message", error.message}}}};
+HttpReply error_reply(const Error& error, std::string_view log) {
+  constexpr std::size_t kBytesMax = 2048, kLinesMax = 10;
+  nlohmann::ordered_json body = {{"error", {{"code", name(error.code)}, {"message", error.message}}}};
+  if (!log.empty()) {
+    nlohmann::ordered_json lines = nlohmann::ordered_json::array();
+    for (std::string_view rest = domain::last_lines(log, kBytesMax); !rest.empty();) {
+      const std::size_t end = std::min(rest.find('\n'), rest.size());
+      lines.push_back(rest.substr(0, end));
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+    if (lines.size() > kLinesMax) lines.erase(lines.begin(), lines.end() - kLinesMax);
+    body["error"]["details"]["log"] = std::move(lines);
+  }
   HttpReply reply{.status = http_status(error.code), .body = body.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)};
   if (reply.status == 429 || reply.status == 503) reply.headers.emplace_back("Retry-After", "1");
   return reply;

@@ -59,7 +59,8 @@ struct HttpReply {
 // The statuses of the twelve codes: 400 401 403 404 409 429 499 504 503 501 500 500.
 [[nodiscard]] int http_status(Code code);
 // {"error": {"code": "not_found", "message": "…"}} with its status; 429 and 503 carry Retry-After.
-[[nodiscard]] HttpReply error_reply(const Error& error);
+// `log`: what code printed last, told in error.details.log: 10 lines and 2 KiB at most.
+[[nodiscard]] HttpReply error_reply(const Error& error, std::string_view log = {});
 
 class HttpServer;
 struct ExchangeOwner;  // gateway/http_server.h: for handlers that must know when the last byte left

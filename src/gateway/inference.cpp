@@ -10,6 +10,7 @@
 #include "base/units.h"
 #include "gateway/forward.h"
 #include "gateway/lambda_forms.h"
+#include "gateway/request_id.h"
 #include "os/listener.h"
 
 namespace mayfly::gateway {
@@ -32,31 +33,6 @@ void append_phase(std::string& out, std::string_view name, Duration duration) {
   const char fraction[4] = {'.', static_cast<char>('0' + us / 100 % 10), static_cast<char>('0' + us / 10 % 10),
                             static_cast<char>('0' + us % 10)};
   out.append(fraction, 4);
-}
-
-std::uint64_t hash_of(std::string_view text, std::uint64_t hash) {  // FNV-1a
-  for (const char c : text) hash = (hash ^ static_cast<std::uint8_t>(c)) * 0x100000001b3;
-  return hash;
-}
-
-// The number that a UUID writes, where it is one.
-bool read_uuid(std::string_view text, std::uint64_t& high, std::uint64_t& low) {
-  if (text.size() != 36) return false;
-  std::uint64_t halves[2] = {};
-  int digits = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (i == 8 || i == 13 || i == 18 || i == 23) {
-      if (text[i] != '-') return false;
-      continue;
-    }
-    unsigned digit = 0;
-    if (std::from_chars(&text[i], &text[i] + 1, digit, 16).ec != std::errc()) return false;
-    std::uint64_t& half = halves[digits++ / 16];
-    half = half << 4 | digit;
-  }
-  high = halves[0];
-  low = halves[1];
-  return true;
 }
 
 std::string_view cold_name(int cold) { return cold == 0 ? "warm" : cold == 1 ? "forked" : "artifact"; }
@@ -126,7 +102,6 @@ void Inference::add_routes(Router& router) {
   for (const char* pattern : {"/2014-11-13/functions/{name}/invoke-async", "/2014-11-13/functions/{name}/invoke-async/"})
     add_call(router, pattern, [this](HttpRequest& request, Responder to) {
       Call& call = take(to, read_headers(request), Form::lambda);
-      call.tail_of.clear();
       const auto target = lambda::parse_target(request.parameters[0], "");
       if (!target) return refuse(call, target.error());
       accept_event(request, call, target->function, target->qualifier, "");
@@ -159,7 +134,10 @@ Inference::Wanted Inference::read_headers(const HttpRequest& request) {
     switch (header.name.size()) {
       case 6: wanted.respond_async = wanted.respond_async || (same_word(header.name, "prefer") && asks_async(header.value)); break;
       case 11: if (same_word(header.name, "traceparent")) wanted.traceparent = header.value; break;
-      case 12: if (same_word(header.name, "x-request-id")) wanted.request_id = header.value; break;
+      case 12:
+        if (same_word(header.name, "x-request-id")) wanted.request_id = header.value;
+        else if (same_word(header.name, "x-mayfly-log")) wanted.log = same_word(header.value, "tail");
+        break;
       case 14: if (same_word(header.name, "x-amz-log-type")) wanted.log_type = header.value; break;
       case 15: if (same_word(header.name, "x-amzn-trace-id")) wanted.amazon_trace = header.value; break;
       case 20: if (same_word(header.name, "x-amz-client-context")) wanted.client_context = header.value; break;
@@ -183,6 +161,7 @@ Inference::Call& Inference::take(const Responder& to, const Wanted& wanted, Form
   call.ticket = {};
   call.use = ++uses_;
   call.form = form;
+  call.log = wanted.log;
   set_id(call, wanted.request_id);
   set_trace(call, wanted.traceparent);
   server_.own(to, call);
@@ -194,10 +173,9 @@ void Inference::set_id(Call& call, std::string_view sent) {
   if (!sent.empty() && sent.size() <= kRequestIdMax && visible) {
     sent.copy(call.id.data(), sent.size());
     call.id_size = static_cast<std::uint8_t>(sent.size());
-    if (!read_uuid(sent, call.id_high, call.id_low)) {
-      call.id_high = hash_of(sent, 0xcbf29ce484222325);
-      call.id_low = hash_of(sent, call.id_high);
-    }
+    const RequestNumber number = request_number(sent);
+    call.id_high = number.high;
+    call.id_low = number.low;
     return;
   }
   call.id_high = (random_.next() & ~std::uint64_t{0xf000}) | 0x4000;                 // a UUID of version 4
@@ -253,7 +231,6 @@ void Inference::refuse_method(const HttpRequest& request, Call& call, std::strin
 void Inference::invoke_lambda(HttpRequest& request, const Responder& to) {
   const Wanted wanted = read_headers(request);
   Call& call = take(to, wanted, Form::lambda);
-  call.tail_of.clear();
   const auto target = lambda::parse_target(request.parameters[0], request.query_value("Qualifier").value_or(""));
   if (!target) return refuse(call, target.error());
   if (wanted.invocation_type == "DryRun") {
@@ -270,7 +247,8 @@ void Inference::invoke_lambda(HttpRequest& request, const Responder& to) {
   const auto context = lambda::call_context(wanted.amazon_trace, wanted.client_context);
   if (!context) return refuse(call, context.error());
   if (event) return accept_event(request, call, target->function, target->qualifier, *context);
-  if (wanted.log_type == "Tail") call.tail_of = target->function;
+  call.log = wanted.log_type == "Tail";
+  if (call.log) call.function = target->function;
   if (!context->empty())
     if (const auto put = put_around_body("", *context, request); !put) return refuse(call, put.error());
   invoke(request, call, wanted, {.function = target->function, .qualifier = target->qualifier, .format = WireFormat::plain_json,
@@ -333,6 +311,7 @@ void Inference::invoke(HttpRequest& request, Call& call, const Wanted& wanted, s
   invocation.arrived = request.arrived;
   invocation.request_id_high = call.id_high;
   invocation.request_id_low = call.id_low;
+  invocation.wants_log = call.log && (call.form == Form::plain || call.form == Form::lambda);
   if (call.traced) {  // "00-", 32 digits of the trace
     std::from_chars(call.trace.data() + 3, call.trace.data() + 19, invocation.trace.high, 16);
     std::from_chars(call.trace.data() + 19, call.trace.data() + 35, invocation.trace.low, 16);
@@ -352,10 +331,14 @@ void Inference::begin_headers(const Call& call, int version) {
   headers_.append("\r\n");
 }
 
-void Inference::refuse(Call& call, const Error& error, int version) {
-  const HttpReply reply = call.form == Form::v2 ? v2_error_reply(error)
-                          : call.form == Form::lambda ? lambda::error_reply(error) : error_reply(error);
+// `log`: of the call, or of the start that failed. Who calls a program that serves HTTP may be anybody, and is told none of it.
+void Inference::refuse(Call& call, const Error& error, int version, std::string_view log) {
+  const HttpReply reply = call.form == Form::v2       ? v2_error_reply(error)
+                          : call.form == Form::lambda ? lambda::error_reply(error)
+                          : call.form == Form::plain  ? error_reply(error, log)
+                                                      : error_reply(error);
   begin_headers(call, version);
+  if (call.log && call.form == Form::plain) headers_.append("X-Mayfly-Log: ").append(lambda::base64(log)).append("\r\n");
   for (const auto& [name, value] : reply.headers) headers_.append(name).append(": ").append(value).append("\r\n");
   server_.reply(call.to, {.status = reply.status, .content_type = reply.content_type, .headers = headers_, .body = reply.body});
 }
@@ -364,8 +347,9 @@ void Inference::on_reply(Call& call, Ticket ticket, serve::InvocationReply&& rep
   call.ticket = ticket;
   if (call.form == Form::lambda) return answer_lambda(call, std::move(reply));
   if (call.form == Form::http && reply.ok) return answer_http(call, std::move(reply));
-  if (!reply.ok && !reply.function_error) return refuse(call, reply.error, reply.version);
+  if (!reply.ok && !reply.function_error) return refuse(call, reply.error, reply.version, reply.log);
   begin_headers(call, reply.version);
+  if (call.log && call.form == Form::plain) headers_.append("X-Mayfly-Log: ").append(lambda::base64(reply.log)).append("\r\n");
   if (reply.function_error) {
     headers_.append("X-Mayfly-Function-Error: Unhandled\r\n");
     return server_.reply(call.to, {.status = 500, .content_type = "application/json", .headers = headers_, .body = reply.body});
@@ -417,14 +401,14 @@ void Inference::answer_lambda(Call& call, serve::InvocationReply&& reply) {
   if (!reply.ok && !failed) return refuse(call, reply.error, reply.version);
   begin_headers(call, reply.version);
   if (failed) headers_.append("X-Amz-Function-Error: Unhandled\r\n");
-  if (!call.tail_of.empty()) {
-    const auto version = control_.resolve(call.tail_of, std::to_string(reply.version));
+  const std::string_view id(call.id.data(), call.id_size);
+  if (call.log) {
+    const auto version = control_.resolve(call.function, std::to_string(reply.version));
     const Bytes memory = version ? version->manifest.resources.memory : Bytes();
-    const std::string_view id(call.id.data(), call.id_size);
     headers_.append("X-Amz-Log-Result: ").append(lambda::base64(lambda::log_of(id, reply, memory))).append("\r\n");
   }
   const bool own = failed && reply.function_error;  // as the function's code told it
-  const std::string payload = failed && !own ? lambda::function_error(reply.error) : std::string();
+  const std::string payload = failed && !own ? lambda::function_error(id, reply.error) : std::string();
   server_.reply(call.to, {.content_type = "application/json", .headers = headers_,
                           .body = failed && !own ? std::string_view(payload) : reply.body,
                           .body_memfd = std::move(reply.body_memfd), .body_size = reply.body_size});

@@ -60,12 +60,14 @@ class Inference {
     std::array<char, 55> trace;                  // traceresponse, where traced
     bool traced = false;
     Form form{};
-    std::string tail_of;                         // of Lambda's, where the log's tail is wanted: the function
+    bool log = false;                            // what the code printed is wanted, too
+    std::string function;                        // … of Lambda's: whose memory is told then
   };
   struct Wanted {                                // the headers that matter here
     std::string_view request_id, traceparent, timeout, json_size, encoding;
     std::string_view invocation_type, log_type, amazon_trace, client_context;  // of Lambda's
     bool respond_async = false;                  // Prefer: respond-async (RFC 7240)
+    bool log = false;                            // X-Mayfly-Log: tail
   };
 
   void add_call(Router& router, std::string_view pattern, Handler handler);
@@ -84,7 +86,7 @@ class Inference {
   void accept_event(HttpRequest& request, Call& call, std::string_view function, std::string_view qualifier, std::string_view context);
   void invoke(HttpRequest& request, Call& call, const Wanted& wanted, serve::Invocation&& invocation);
   void on_reply(Call& call, Ticket ticket, serve::InvocationReply&& reply);
-  void refuse(Call& call, const Error& error, int version = 0);
+  void refuse(Call& call, const Error& error, int version = 0, std::string_view log = {});
   void answer_lambda(Call& call, serve::InvocationReply&& reply);
   void begin_headers(const Call& call, int version);
   void on_gone(Call& call);

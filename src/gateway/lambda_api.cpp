@@ -214,8 +214,6 @@ void LambdaApi::refuse_others(Router& router) {
       {Method::post, "/2021-11-15/functions/{name}/response-streaming-invocations", "InvokeWithResponseStream", "use Invoke"},
       {Method::post, "/2015-03-31/event-source-mappings", "CreateEventSourceMapping", kNone},
       {Method::get, "/2015-03-31/event-source-mappings", "ListEventSourceMappings", kNone},
-      {Method::get, "/2018-10-31/layers", "ListLayers", kNone},
-      {Method::post, "/2018-10-31/layers/{name}/versions", "PublishLayerVersion", kNone},
   };
   for (const Operation& operation : kOperations)
     router.add(operation.method, operation.pattern, [&operation](HttpRequest&, Responder to) {

@@ -1,12 +1,11 @@
 #include "gateway/lambda_code.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "domain/settings.h"
 #include "gateway/control_json.h"
+#include "gateway/lambda_layers.h"
 
 namespace mayfly::gateway {
 namespace {
@@ -16,10 +15,6 @@ using lambda::configuration_of;
 using lambda::dump;
 using lambda::refuse;
 
-constexpr std::size_t kCutFrom = 64 << 10;     // no other text of a request is as long
-constexpr const char* kBadZip = "Could not unzip uploaded file. Please check your file, then try to upload again.";
-
-
 Error being_changed(const std::string& function) {
   return {Code::conflict, "An update is in progress for resource: " + lambda::arn_of(function) + ": try again later"};
 }
@@ -28,15 +23,10 @@ Error being_changed(const std::string& function) {
 Result<void> check_supported(const Json& body) {
   struct Only { const char* pointer; const char* value; const char* instead; };
   static constexpr Only kOnly[] = {
-      {"/PackageType", "Zip", "send Code.ZipFile; images are not run"},
-      {"/Code/ImageUri", "", "send Code.ZipFile; images are not run"},
-      {"/Code/S3Bucket", "", "send the zip itself as Code.ZipFile"},
-      {"/Code/S3Key", "", "send the zip itself as Code.ZipFile"},
-      {"/ImageUri", "", "send ZipFile; images are not run"},
-      {"/S3Bucket", "", "send the zip itself as ZipFile"},
-      {"/S3Key", "", "send the zip itself as ZipFile"},
+      {"/PackageType", "Zip", "send Code.ZipFile; images are deployed with 'mayfly deploy oci:IMAGE'"},
+      {"/Code/ImageUri", "", "nothing is pulled from a registry: 'mayfly deploy oci:IMAGE' deploys an image"},
+      {"/ImageUri", "", "nothing is pulled from a registry: 'mayfly deploy oci:IMAGE' deploys an image"},
       {"/Architectures/0", "x86_64", "write x86_64"},
-      {"/Layers/0", "", "put what they hold into the zip"},
       {"/FileSystemConfigs/0", "", "there are no shared file systems"},
       {"/VpcConfig/SubnetIds/0", "", "code has no network in this release"},
       {"/VpcConfig/SecurityGroupIds/0", "", "code has no network in this release"},
@@ -80,23 +70,6 @@ Result<Json> said_in(const Json& body, Json before) {
 
 }  // namespace
 
-std::string lambda::cut_zip(std::string& body) {
-  constexpr std::string_view kKey = "\"ZipFile\"";
-  for (std::size_t at = body.find(kKey); at != body.npos; at = body.find(kKey, at + 1)) {
-    if (at > 0 && body[at - 1] == '\\') continue;               // the end of a longer word
-    const std::size_t colon = body.find_first_not_of(" \t\r\n", at + kKey.size());
-    if (colon == body.npos || body[colon] != ':') continue;      // a value, no key
-    const std::size_t quote = body.find_first_not_of(" \t\r\n", colon + 1);
-    if (quote == body.npos || body[quote] != '"') continue;
-    const std::size_t end = body.find('"', quote + 1);           // base64 has no quotes in it, nor what would hide one
-    if (end == body.npos || end - quote <= kCutFrom) continue;
-    std::string base64 = body.substr(quote + 1, end - quote - 1);
-    body.erase(quote + 1, end - quote - 1);
-    return base64;
-  }
-  return {};
-}
-
 Result<domain::Manifest> lambda::manifest_in(const Json& body, domain::Manifest manifest) {
   TRY_VOID(check_supported(body));
   const auto said = [&](const char* key) { return body.contains(key) && !body[key].is_null(); };
@@ -124,6 +97,9 @@ Result<domain::Manifest> lambda::manifest_in(const Json& body, domain::Manifest 
       manifest.environment.emplace_back(name, value.get<std::string>());
     }
     std::ranges::sort(manifest.environment);
+  }
+  if (said("Layers")) {
+    TRY(manifest.layers, layers_in(body));
   }
   if (manifest.runtime.empty()) return fail(Code::invalid_argument, "Runtime is missing: name what runs the code, like python3.11");
   auto checked = domain::parse_manifest(domain::to_json(manifest));  // as every manifest: runtime, names, sizes
@@ -153,17 +129,6 @@ void LambdaCode::add_routes(Router& router) {
 
 namespace {
 
-// The zip of a request whose long one was cut out before; `holder` is what has ZipFile.
-Result<std::string> zip_of(const Json& holder, const std::string& cut) {
-  TRY(const std::string text, lambda::text_in(holder, "ZipFile"));
-  if (!text.empty() && !cut.empty()) return fail(Code::invalid_argument, "ZipFile is there twice");
-  if (text.empty() && (cut.empty() || !holder.contains("ZipFile")))
-    return fail(Code::invalid_argument, "ZipFile is missing: send the zip of the function's code");
-  TRY(std::string zip, lambda::from_base64(cut.empty() ? text : cut, "ZipFile"));
-  if (!zip.starts_with("PK")) return fail(Code::invalid_argument, kBadZip);
-  return zip;
-}
-
 Result<bool> flag_in(const Json& body, const char* key) {
   const auto at = body.find(key);
   if (at == body.end() || at->is_null()) return false;
@@ -174,10 +139,10 @@ Result<bool> flag_in(const Json& body, const char* key) {
 }  // namespace
 
 void LambdaCode::create(HttpRequest& request, const Responder& to) {
-  const std::string cut = lambda::cut_zip(request.body);
+  std::string cut = lambda::cut_zip(request.body);
   const auto body = parse_object(request.body);
   if (!body) return refuse(to, body.error());
-  const auto begun = [&]() -> Result<std::pair<Change, std::string>> {
+  const auto begun = [&]() -> Result<std::pair<Change, lambda::ZipSource>> {
     TRY(const std::string named, lambda::text_in(*body, "FunctionName"));
     if (named.empty()) return fail(Code::invalid_argument, "FunctionName is missing: name the function");
     TRY(const lambda::Target target, lambda::parse_target(named, ""));
@@ -194,7 +159,8 @@ void LambdaCode::create(HttpRequest& request, const Responder& to) {
     if (body->contains("Tags") && !(*body)["Tags"].empty()) {
       TRY(change.settings, lambda::tags_in(*body, {}));
     }
-    TRY(std::string zip, zip_of(body->contains("Code") && (*body)["Code"].is_object() ? (*body)["Code"] : Json::object(), cut));
+    const Json code = body->contains("Code") && (*body)["Code"].is_object() ? (*body)["Code"] : Json::object();
+    TRY(lambda::ZipSource zip, lambda::zip_in(code, std::move(cut)));
     return std::pair(std::move(change), std::move(zip));
   }();
   if (!begun) return refuse(to, begun.error());
@@ -202,7 +168,7 @@ void LambdaCode::create(HttpRequest& request, const Responder& to) {
 }
 
 void LambdaCode::update_code(HttpRequest& request, const Responder& to) {
-  const std::string cut = lambda::cut_zip(request.body);
+  std::string cut = lambda::cut_zip(request.body);
   const auto body = parse_object(request.body);
   if (!body) return refuse(to, body.error());
   const auto found = lambda::find(control_, request);
@@ -213,7 +179,7 @@ void LambdaCode::update_code(HttpRequest& request, const Responder& to) {
   if (!revision) return refuse(to, revision.error());
   if (!lambda::same_revision(to, *revision, is["RevisionId"].get_ref<const std::string&>())) return;
   bool dry = false;
-  const auto begun = [&]() -> Result<std::pair<Change, std::string>> {
+  const auto begun = [&]() -> Result<std::pair<Change, lambda::ZipSource>> {
     if (!function.versions.back().manifest.is_code())
       return fail(Code::invalid_argument, "function '" + function.name + "' is a model: deploy it with 'mayfly deploy'");
     Change change{.to = to, .function = function.name};
@@ -223,7 +189,7 @@ void LambdaCode::update_code(HttpRequest& request, const Responder& to) {
     domain::Manifest manifest = function.versions.back().manifest;
     manifest.build = domain::Build::never;
     change.order = {.name = function.name, .manifest = domain::to_json(manifest)};
-    TRY(std::string zip, zip_of(*body, cut));
+    TRY(lambda::ZipSource zip, lambda::zip_in(*body, std::move(cut)));
     return std::pair(std::move(change), std::move(zip));
   }();
   if (!begun) return refuse(to, begun.error());
@@ -257,27 +223,16 @@ void LambdaCode::update_configuration(HttpRequest& request, const Responder& to)
 }
 
 // The zip as an artifact; then the deploy of it.
-void LambdaCode::upload(Change change, std::string zip) {
+void LambdaCode::upload(Change change, lambda::ZipSource zip) {
   if (!changing_.insert(change.function).second) return refuse(change.to, being_changed(change.function));
-  const auto fail_all = [this, to = change.to, function = change.function](const Error& error) {
-    changing_.erase(function);
-    refuse(to, error);
-  };
-  const auto begun = control_.begin_upload();
-  if (!begun) return fail_all(begun.error());
-  control_.append_upload(*begun, std::move(zip),
-                         [this, change = std::move(change), fail_all, upload = *begun](const Result<void>& taken) {
-    if (!taken) {
-      control_.abort_upload(upload);
-      return fail_all(taken.error());
+  lambda::upload_zip(control_, std::move(zip), "function.zip", [this, change = std::move(change)](const Result<domain::FileRef>& file) {
+    if (!file) {
+      changing_.erase(change.function);
+      return refuse(change.to, file.error());
     }
-    control_.finish_upload(upload, [this, change, fail_all](const Result<domain::FileRef>& file) {
-      if (!file) return fail_all(file.error());
-      Change next = change;
-      next.order.archive = *file;
-      next.order.archive->path = "function.zip";
-      deploy(std::move(next));
-    });
+    Change next = change;
+    next.order.archive = *file;
+    deploy(std::move(next));
   });
 }
 

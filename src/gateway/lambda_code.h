@@ -1,6 +1,6 @@
-// AWS Lambda's CreateFunction, UpdateFunctionCode and UpdateFunctionConfiguration: a zip file in a request's body and what is said of
-// it become an artifact and a manifest, and these a deploy (control/control.h). Each makes a version, to which "live" moves; what can't
-// be done here is refused by the name of its field. A request is held in memory, at most kRequestMax of it.
+// AWS Lambda's CreateFunction, UpdateFunctionCode and UpdateFunctionConfiguration: a zip in a request's body, or in a store of objects
+// (lambda_zip.h), and what is said of it become an artifact and a manifest, and these a deploy. Each makes a version, to which "live"
+// moves; what can't be done here is refused by the name of its field. A request is held in memory, at most kRequestMax of it.
 #pragma once
 #include <set>
 #include <string>
@@ -8,15 +8,12 @@
 #include "control/control.h"
 #include "domain/manifest.h"
 #include "gateway/lambda_request.h"
+#include "gateway/lambda_zip.h"
 #include "gateway/router.h"
 
 namespace mayfly::gateway {
 
 namespace lambda {
-constexpr std::uint64_t kRequestMax = 70 << 20;   // of a zip file of 50 MiB in base64, as there
-// Cuts a long "ZipFile" out of JSON text, which is then quick to parse: leaves "" in its place and returns its base64; "" where
-// there is none over 64 KiB.
-[[nodiscard]] std::string cut_zip(std::string& body);
 // What a body says of a function, over what it was before. Refuses by name what is not done here.
 [[nodiscard]] Result<domain::Manifest> manifest_in(const Json& body, domain::Manifest before);
 }  // namespace lambda
@@ -31,7 +28,7 @@ class LambdaCode {
   void create(HttpRequest& request, const Responder& to);
   void update_code(HttpRequest& request, const Responder& to);
   void update_configuration(HttpRequest& request, const Responder& to);
-  void upload(Change change, std::string zip);
+  void upload(Change change, lambda::ZipSource zip);
   void deploy(Change change);
   void deployed(const Change& change, const Result<control::VersionView>& view);
   void tell(const Change& change, int version);

@@ -46,13 +46,42 @@ TEST(LambdaCode, WhatIsSaidBecomesAManifest) {
 TEST(LambdaCode, WhatIsNotDoneIsRefusedByItsName) {
   EXPECT_EQ(refusal("{}"), "Runtime is missing: name what runs the code, like python3.11");
   EXPECT_NE(refusal(R"({"Runtime": "python3.1", "Handler": "a.b"})").find("python3.1"), std::string::npos);
-  EXPECT_TRUE(refusal(R"({"Code": {"S3Bucket": "b"}})").starts_with("Code.S3Bucket \"b\" is not supported"));
+  EXPECT_TRUE(refusal(R"({"Code": {"ImageUri": "reg/x:1"}})").starts_with("Code.ImageUri \"reg/x:1\" is not supported"));
   EXPECT_TRUE(refusal(R"({"PackageType": "Image"})").starts_with("PackageType \"Image\" is not supported"));
   EXPECT_TRUE(refusal(R"({"Architectures": ["arm64"]})").starts_with("Architectures.0 \"arm64\" is not supported"));
-  EXPECT_TRUE(refusal(R"({"Layers": ["arn"]})").starts_with("Layers.0 \"arn\" is not supported"));
   EXPECT_TRUE(refusal(R"({"EphemeralStorage": {"Size": 1024}})").starts_with("EphemeralStorage.Size 1024"));
   EXPECT_TRUE(refusal(R"({"Runtime": "python3.11", "Handler": "a.b", "Timeout": "3"})").starts_with("Timeout is \"3\""));
   EXPECT_TRUE(refusal(R"({"Runtime": "python3.11", "Handler": "a.b", "Environment": {"Variables": {"A": 1}}})").starts_with("Environment"));
+}
+
+std::string layers(const std::string& list) {
+  const auto manifest = manifest_in(Json::parse(R"({"Runtime": "python3.11", "Handler": "a.b", "Layers": )" + list + "}"), {.name = "f"});
+  if (!manifest) return manifest.error().message;
+  std::string all;
+  for (const std::string& layer : manifest->layers) all += layer + " ";
+  return all;
+}
+
+TEST(LambdaCode, LayersAreArnsOfVersions) {
+  const auto arn = [](const std::string& rest) { return "\"arn:aws:lambda:eu-west-1:123456789012:layer:" + rest + "\""; };
+  EXPECT_EQ(layers("[" + arn("a:1") + "," + arn("b:2") + "]"), "a:1 b:2 ");
+  EXPECT_EQ(layers("[]"), "");
+  EXPECT_TRUE(layers("[" + arn("a") + "]").starts_with("1 validation error detected"));
+  EXPECT_TRUE(layers("[\"a:1\"]").starts_with("1 validation error detected"));
+  EXPECT_TRUE(layers("[7]").starts_with("1 validation error detected"));
+  EXPECT_TRUE(layers("\"a\"").starts_with("Layers is not a list"));
+  EXPECT_TRUE(layers("[" + arn("a:1") + "," + arn("a:2") + "]").starts_with("Two different versions"));
+}
+
+TEST(LambdaCode, AZipIsInTheBodyOrInAStore) {
+  EXPECT_EQ(zip_in(Json::parse(R"({"ZipFile": "UEsDBA=="})"), "")->base64, "UEsDBA==");
+  EXPECT_EQ(zip_in(Json::parse(R"({"ZipFile": ""})"), "UEsDBA==")->base64, "UEsDBA==");
+  const auto object = zip_in(Json::parse(R"({"S3Bucket": "b", "S3Key": "k", "S3ObjectVersion": "v"})"), "");
+  ASSERT_TRUE(object);
+  EXPECT_EQ(object->object.bucket + object->object.key + object->object.version, "bkv");
+  for (const char* wrong : {"{}", R"({"S3Bucket": "b"})", R"({"S3Key": "k"})", R"({"ZipFile": "UEsDBA==", "S3Bucket": "b", "S3Key": "k"})",
+                            R"({"ZipFile": "AAAA"})", R"({"ZipFile": "!"})"})
+    EXPECT_FALSE(zip_in(Json::parse(wrong), "")) << wrong;
 }
 
 }  // namespace

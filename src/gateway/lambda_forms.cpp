@@ -12,6 +12,7 @@
 #include "base/units.h"
 #include "domain/arn.h"
 #include "domain/manifest.h"
+#include "domain/printed.h"
 #include "domain/settings.h"
 
 namespace mayfly::gateway::lambda {
@@ -25,16 +26,6 @@ std::vector<std::string_view> split(std::string_view text, char by) {
     if (end == text.npos) return parts;
     text.remove_prefix(end + 1);
   }
-}
-
-std::string bytes_of_hex(std::string_view hex) {
-  std::string bytes;
-  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
-    unsigned value = 0;
-    std::from_chars(&hex[i], &hex[i] + 2, value, 16);
-    bytes += static_cast<char>(value);
-  }
-  return bytes;
 }
 
 std::string sha256_of(std::string_view text) {
@@ -51,6 +42,13 @@ std::string code_hash(const domain::Version& version) {
     all += file.path + '\0' + file.sha256 + '\n';
   }
   return sha256_of(all);
+}
+
+Json layers_of(const domain::Version& version) {
+  Json layers = Json::array();
+  for (const domain::LayerRef& layer : version.layers)
+    layers.push_back({{"Arn", domain::layer_arn(layer.name, layer.number)}, {"CodeSize", layer.size.count}});
+  return layers;
 }
 
 Json environment_of(const domain::Manifest& manifest) {
@@ -168,7 +166,7 @@ Json configuration_of(const domain::Function& function, const domain::Version& v
             {"State", "Active"},
             {"LastUpdateStatus", "Successful"},
             {"Architectures", {"x86_64"}},
-            {"Layers", Json::array()},
+            {"Layers", layers_of(version)},
             {"VpcConfig", {{"SubnetIds", Json::array()}, {"SecurityGroupIds", Json::array()}, {"VpcId", ""}}},
             {"TracingConfig", {{"Mode", "PassThrough"}}},
             {"SnapStart", {{"ApplyOn", "None"}, {"OptimizationStatus", "Off"}}},
@@ -240,34 +238,70 @@ HttpReply error_reply(int status, std::string_view type, std::string_view messag
   return reply;
 }
 
+namespace {
+
+struct FunctionError {
+  std::string type, message;
+};
+
+// "… Runtime.ExitError: signal 9 (Killed): it exceeded …" -> that type, and the words that a function's owner knows from there.
+FunctionError split_error(std::string_view request_id, const Error& error) {
+  const std::string prefix = "RequestId: " + std::string(request_id) + " Error: ";
+  if (error.code == Code::deadline_exceeded) return {"Sandbox.Timedout", prefix + error.message};
+  const std::string& text = error.message;
+  std::size_t at = text.npos;
+  for (const char* family : {"Runtime.", "Extension."}) at = std::min(at, text.find(family));
+  const std::size_t colon = at == text.npos ? at : text.find(": ", at);
+  if (colon == text.npos || text.substr(at, colon - at).find(' ') != text.npos) return {"Mayfly." + std::string(name(error.code)), text};
+  FunctionError told{text.substr(at, colon - at), text.substr(colon + 2)};
+  if (told.type != "Runtime.ExitError") return told;
+  if (const std::size_t open = told.message.find('('); told.message.starts_with("signal ") && open != told.message.npos) {
+    const std::size_t close = std::min(told.message.find(')', open), told.message.size() - 1);
+    std::string signal = told.message.substr(open + 1, close - open - 1);
+    for (char& c : signal) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+    told.message = "signal: " + signal + told.message.substr(close + 1);
+  }
+  told.message = prefix + "Runtime exited with error: " + told.message;
+  return told;
+}
+
+}  // namespace
+
 bool is_function_error(const serve::InvocationReply& reply) {
   if (reply.ok || reply.version == 0) return false;
   if (reply.function_error) return true;
   const Code code = reply.error.code;
   const bool ran = reply.phases.decode > Duration{} || reply.phases.run > Duration{};
-  return code == Code::deadline_exceeded || ran || (code == Code::invalid_argument);
+  const bool own_start = reply.not_started && split_error("", reply.error).type.find("Mayfly.") != 0;
+  return code == Code::deadline_exceeded || ran || (code == Code::invalid_argument) || own_start;
 }
 
-std::string function_error(const Error& error) {
-  const bool late = error.code == Code::deadline_exceeded;
-  const Json body{{"errorType", late ? "Sandbox.Timedout" : "Mayfly." + std::string(name(error.code))}, {"errorMessage", error.message}};
-  return dump(body);
+std::string function_error(std::string_view request_id, const Error& error) {
+  const FunctionError told = split_error(request_id, error);
+  return dump({{"errorType", told.type}, {"errorMessage", told.message}});
 }
 
 std::string log_of(std::string_view request_id, const serve::InvocationReply& reply, Bytes memory) {
   const std::string id(request_id);
   const Duration ran = reply.phases.decode + reply.phases.run + reply.phases.encode;
   const double ms = to_seconds(ran) * 1e3;
-  char numbers[160];
-  std::snprintf(numbers, sizeof numbers, "\tDuration: %.2f ms\tBilled Duration: %.0f ms\tMemory Size: %llu MB", ms, std::ceil(ms),
-                static_cast<unsigned long long>(memory.count >> 20));
-  std::string text = "START RequestId: " + id + " Version: " + std::to_string(reply.version) + "\nEND RequestId: " + id +
-                     "\nREPORT RequestId: " + id + numbers;
+  const bool ended = !reply.ok && !reply.function_error;
+  const FunctionError error = ended ? split_error(request_id, reply.error) : FunctionError();
+  std::string text = "START RequestId: " + id + " Version: " + std::to_string(reply.version) + "\n" + reply.log;
+  if (!reply.log.empty() && !reply.log.ends_with('\n')) text += '\n';
+  if (ended) text += error.message + "\n" + error.type + "\n";
+  char numbers[200];
+  const auto mb = [](Bytes bytes) { return std::to_string(bytes.count >> 20) + " MB"; };
+  std::snprintf(numbers, sizeof numbers, "\tDuration: %.2f ms\tBilled Duration: %.0f ms", ms, std::ceil(ms));
+  text += "END RequestId: " + id + "\nREPORT RequestId: " + id + numbers;
+  text += "\tMemory Size: " + mb(memory) + "\tMax Memory Used: " + mb(reply.memory);
   if (reply.phases.cold != 0) {
     std::snprintf(numbers, sizeof numbers, "\tInit Duration: %.2f ms", to_seconds(reply.phases.init) * 1e3);
     text += numbers;
   }
-  return text + "\n";
+  if (ended) text += reply.error.code == Code::deadline_exceeded ? "\tStatus: timeout" : "\tStatus: error\tError Type: " + error.type;
+  text += "\n";
+  return std::string(domain::last_lines(text, domain::kLastLinesMax));
 }
 
 Result<std::string> from_base64(std::string_view text, std::string_view what) {
@@ -298,6 +332,16 @@ Result<std::string> call_context(std::string_view trace, std::string_view client
   // As ASCII in one line: it travels in a header.
   lines.append("Lambda-Runtime-Client-Context: ").append(json.dump(-1, ' ', true, Json::error_handler_t::replace)).append("\r\n");
   return lines;
+}
+
+std::string bytes_of_hex(std::string_view hex) {
+  std::string bytes;
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) {
+    unsigned value = 0;
+    std::from_chars(&hex[i], &hex[i] + 2, value, 16);
+    bytes += static_cast<char>(value);
+  }
+  return bytes;
 }
 
 std::string base64(std::string_view bytes) {

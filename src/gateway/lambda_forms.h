@@ -55,9 +55,10 @@ constexpr std::string_view kTag = "aws.tag.";             // and the tag's name;
 
 // A call that a function failed is 200 there, with X-Amz-Function-Error and this as payload.
 [[nodiscard]] bool is_function_error(const serve::InvocationReply& reply);
-[[nodiscard]] std::string function_error(const Error& error);
-// START, END and REPORT, as X-Amz-Log-Result has them before its base64.
+[[nodiscard]] std::string function_error(std::string_view request_id, const Error& error);
+// START, what the call printed, END and REPORT, as X-Amz-Log-Result has them before its base64: the last 4 KiB.
 [[nodiscard]] std::string log_of(std::string_view request_id, const serve::InvocationReply& reply, Bytes memory);
+[[nodiscard]] std::string bytes_of_hex(std::string_view hex);
 [[nodiscard]] std::string base64(std::string_view bytes);
 // Bytes of base64; invalid_argument where it is none: `what` names it.
 [[nodiscard]] Result<std::string> from_base64(std::string_view text, std::string_view what);

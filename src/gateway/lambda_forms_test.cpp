@@ -46,10 +46,10 @@ TEST(LambdaError, HasItsTypeAndStatus) {
 TEST(LambdaError, OfTheFunctionIsAnAnswer) {
   serve::InvocationReply reply{.error = {Code::invalid_argument, "no input 'x'"}, .version = 1};
   EXPECT_TRUE(is_function_error(reply));
-  EXPECT_EQ(function_error(reply.error), R"({"errorType":"Mayfly.invalid_argument","errorMessage":"no input 'x'"})");
+  EXPECT_EQ(function_error("id", reply.error), R"({"errorType":"Mayfly.invalid_argument","errorMessage":"no input 'x'"})");
   reply.error = {Code::deadline_exceeded, "no answer within 3 s"};
   EXPECT_TRUE(is_function_error(reply));
-  EXPECT_EQ(Json::parse(function_error(reply.error))["errorType"], "Sandbox.Timedout");
+  EXPECT_EQ(Json::parse(function_error("id", reply.error))["errorType"], "Sandbox.Timedout");
   reply.error.code = Code::exhausted;
   EXPECT_FALSE(is_function_error(reply)) << "the queue is full: to be asked again";
   reply.phases.decode = 1us;
@@ -59,13 +59,46 @@ TEST(LambdaError, OfTheFunctionIsAnAnswer) {
 }
 
 TEST(LambdaLog, ReportsAsItDoes) {
-  serve::InvocationReply reply{.ok = true, .version = 3, .phases = {.decode = 1ms, .run = 2500us, .encode = 12us}};
+  serve::InvocationReply reply{.ok = true, .version = 3, .phases = {.decode = 1ms, .run = 2500us, .encode = 12us}, .memory = 20_MiB};
   EXPECT_EQ(log_of("id", reply, 512_MiB),
             "START RequestId: id Version: 3\nEND RequestId: id\n"
-            "REPORT RequestId: id\tDuration: 3.51 ms\tBilled Duration: 4 ms\tMemory Size: 512 MB\n");
+            "REPORT RequestId: id\tDuration: 3.51 ms\tBilled Duration: 4 ms\tMemory Size: 512 MB\tMax Memory Used: 20 MB\n");
   reply.phases.cold = 2;
   reply.phases.init = 20ms;
-  EXPECT_TRUE(log_of("id", reply, 512_MiB).ends_with("Memory Size: 512 MB\tInit Duration: 20.00 ms\n"));
+  EXPECT_TRUE(log_of("id", reply, 512_MiB).ends_with("Max Memory Used: 20 MB\tInit Duration: 20.00 ms\n"));
+}
+
+TEST(LambdaError, OfAProgramThatEndedIsInItsWords) {
+  const auto told = [](const char* message, Code code = Code::unavailable) {
+    const Json json = Json::parse(function_error("id", {code, message}));
+    return json["errorType"].get<std::string>() + " | " + json["errorMessage"].get<std::string>();
+  };
+  const std::string ended = "Runtime.ExitError | RequestId: id Error: Runtime exited with error: ";
+  EXPECT_EQ(told("Runtime.ExitError: exit status 3"), ended + "exit status 3");
+  EXPECT_EQ(told("Runtime.ExitError: signal 9 (Killed): it met a limit", Code::exhausted), ended + "signal: killed: it met a limit");
+  EXPECT_EQ(told("Runtime.ExitError: signal 9 ("), ended + "signal: ");
+  EXPECT_EQ(told("no instance of function 'f' could start: Runtime.ImportModuleError: No module named 'x'"),
+            "Runtime.ImportModuleError | No module named 'x'");
+  EXPECT_EQ(told("Task timed out after 3.00 seconds", Code::deadline_exceeded),
+            "Sandbox.Timedout | RequestId: id Error: Task timed out after 3.00 seconds");
+  EXPECT_EQ(told("nobody said Runtime. here: or so"), "Mayfly.unavailable | nobody said Runtime. here: or so");
+  const auto failed = [](const char* why) {
+    return is_function_error({.error = {Code::unavailable, why}, .not_started = true, .version = 1});
+  };
+  EXPECT_TRUE(failed("could start: Runtime.HandlerNotFound: no"));
+  EXPECT_FALSE(failed("could start: no sandbox could be made"));
+}
+
+TEST(LambdaLog, HasTheCallsLinesAndItsLastFourKibibytes) {
+  serve::InvocationReply reply{.error = {Code::unavailable, "Runtime.ExitError: exit status 3"}, .version = 1, .phases = {.run = 1ms},
+                               .log = "one\ntwo"};
+  EXPECT_TRUE(log_of("id", reply, 512_MiB).starts_with(
+      "START RequestId: id Version: 1\none\ntwo\nRequestId: id Error: Runtime exited with error: exit status 3\n"
+      "Runtime.ExitError\nEND RequestId: id\n")) << log_of("id", reply, 512_MiB);
+  EXPECT_TRUE(log_of("id", reply, 512_MiB).ends_with("\tStatus: error\tError Type: Runtime.ExitError\n"));
+  for (int i = 0; i < 1000; ++i) reply.log += "\nline " + std::to_string(i);
+  EXPECT_LE(log_of("id", reply, 512_MiB).size(), 4096u);
+  EXPECT_TRUE(log_of("id", reply, 512_MiB).contains("\nline 999\n"));
 }
 
 TEST(LambdaConfiguration, SaysWhatThereIs) {

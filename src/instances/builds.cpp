@@ -9,8 +9,7 @@
 #include "base/units.h"
 #include "domain/link.h"
 #include "domain/manifest.h"
-#include "instances/http_runtimes.h"
-#include "instances/runtimes.h"
+#include "instances/build_tools.h"
 
 namespace mayfly::instances {
 namespace {
@@ -20,68 +19,45 @@ using domain::BuildKind;
 
 constexpr Bytes kConfigMax = 32_KiB;
 
-// How registries are reached, by each tool's own names.
-constexpr std::string_view kVariables[] = {
-    "http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
-    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_PROXY", "PIP_DEFAULT_TIMEOUT", "PIP_TIMEOUT", "PIP_RETRIES",
-    "PIP_NO_INDEX",
-    "npm_config_registry", "NPM_CONFIG_REGISTRY", "npm_config_proxy", "NPM_CONFIG_PROXY", "npm_config_https_proxy",
-    "NPM_CONFIG_HTTPS_PROXY", "npm_config_noproxy", "NPM_CONFIG_NOPROXY", "npm_config_strict_ssl", "NPM_CONFIG_STRICT_SSL",
+// How registries are reached, by each tool's own names. A tool is given its own alone: what they hold may be a secret of another's.
+struct Reach {
+  std::vector<std::string_view> variables;
+  std::vector<std::string_view> home_files;   // below the user's home; copied, as they are often for their owner's eyes alone
+  std::vector<std::pair<std::string_view, std::string_view>> named_files;  // where the environment names another one: what stands for it
 };
+constexpr std::string_view kProxies[] = {"http_proxy", "https_proxy", "all_proxy", "no_proxy",
+                                         "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"};
 // … those whose value is a file or a folder, which is shown with it.
 constexpr std::string_view kPathVariables[] = {
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "PIP_CERT", "PIP_CLIENT_CERT",
     "PIP_FIND_LINKS", "npm_config_cafile", "NPM_CONFIG_CAFILE", "GIT_SSL_CAINFO",
 };
-// Below the user's home; copied, as they are often for their owner's eyes alone.
-constexpr std::string_view kHomeFiles[] = {".config/pip/pip.conf", ".pip/pip.conf", ".netrc", ".npmrc"};
-// … and where the environment names another one: what stands for it.
-constexpr std::pair<std::string_view, std::string_view> kNamedFiles[] = {
-    {"PIP_CONFIG_FILE", "pip.conf"}, {"NPM_CONFIG_USERCONFIG", "npmrc"}, {"npm_config_userconfig", "npmrc"}, {"NETRC", "netrc"}};
+
+Reach reach_of(BuildKind kind) {
+  switch (kind) {
+    case BuildKind::pip:
+      return {.variables = {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_PROXY", "PIP_DEFAULT_TIMEOUT", "PIP_TIMEOUT",
+                            "PIP_RETRIES", "PIP_NO_INDEX"},
+              .home_files = {".config/pip/pip.conf", ".pip/pip.conf", ".netrc"},
+              .named_files = {{"PIP_CONFIG_FILE", "pip.conf"}, {"NETRC", "netrc"}}};
+    case BuildKind::npm:
+      return {.variables = {"npm_config_registry", "NPM_CONFIG_REGISTRY", "npm_config_proxy", "NPM_CONFIG_PROXY", "npm_config_https_proxy",
+                            "NPM_CONFIG_HTTPS_PROXY", "npm_config_noproxy", "NPM_CONFIG_NOPROXY", "npm_config_strict_ssl",
+                            "NPM_CONFIG_STRICT_SSL"},
+              .home_files = {".npmrc", ".netrc"},
+              .named_files = {{"NPM_CONFIG_USERCONFIG", "npmrc"}, {"npm_config_userconfig", "npmrc"}, {"NETRC", "netrc"}}};
+    case BuildKind::maven:
+      return {.variables = {}, .home_files = {".m2/settings.xml", ".m2/settings-security.xml"}, .named_files = {}};
+    case BuildKind::go:
+      return {.variables = {"GOPROXY", "GOPRIVATE", "GONOPROXY", "GONOSUMDB", "GOSUMDB", "GOINSECURE", "GOVCS"},
+              .home_files = {".config/go/env", ".netrc"},
+              .named_files = {{"NETRC", "netrc"}}};
+  }
+  return {};
+}
+
 constexpr std::string_view kMachineFiles[] = {"/etc/resolv.conf", "/etc/hosts", "/etc/pip.conf", "/etc/npmrc", "/etc/gai.conf",
                                               "/etc/ca-certificates", "/etc/services", "/etc/protocols"};
-
-struct Tool {
-  std::string program, script;
-  std::vector<std::string> folders;
-};
-
-std::string path_value() { return environment_value("PATH"); }
-
-Result<Tool> find_python(const StartOrder& order) {
-  if (order.runtime.starts_with("python")) {
-    TRY(Runtime runtime, find_runtime(order.runtime, path_value(), environment_value("HOME")));
-    return Tool{.program = runtime.program, .script = "", .folders = std::move(runtime.folders)};
-  }
-  TRY(HttpProgram program, find_http_program(order, path_value(), environment_value("HOME")));
-  return Tool{.program = program.arguments.at(0), .script = "", .folders = std::move(program.folders)};
-}
-
-// npm is a script of some Node.js; it runs by the one that the function will run by.
-Result<Tool> find_npm(const StartOrder& order) {
-  Tool tool;
-  if (order.runtime.starts_with("nodejs")) {
-    TRY(Runtime runtime, find_runtime(order.runtime, path_value(), environment_value("HOME")));
-    tool = {runtime.program, "", std::move(runtime.folders)};
-  } else {
-    TRY(HttpProgram program, find_http_program(order, path_value(), environment_value("HOME")));
-    tool = {program.arguments.at(0), "", std::move(program.folders)};
-  }
-  const fs::path prefix = fs::path(tool.program).parent_path().parent_path();
-  for (const fs::path& place : {prefix / "lib/node_modules/npm", fs::path("/usr/lib/node_modules/npm"), fs::path("/usr/share/nodejs/npm"),
-                                fs::path("/usr/local/lib/node_modules/npm")}) {
-    std::error_code error;
-    if (!fs::exists(place / "bin/npm-cli.js", error)) continue;
-    tool.script = (place / "bin/npm-cli.js").string();
-    if (place.string().starts_with("/usr/")) return tool;
-    tool.folders.push_back(prefix.string());
-    return tool;
-  }
-  return fail(Code::not_found, "the package's dependencies are not installed and this machine has no npm to do it: install npm, or put "
-                               "node_modules into the package, or write build: never");
-}
-
-Result<Tool> find_tool(const StartOrder& order) { return order.build == BuildKind::pip ? find_python(order) : find_npm(order); }
 
 // "" where there is none.
 Result<std::string> text_of(const fs::path& file) {
@@ -105,7 +81,10 @@ bool is_shown(const std::vector<std::string>& shown, const std::string& path) {
 
 Result<void> add_configuration(Build& build) {
   std::vector<std::string>& environment = build.order.environment;
-  for (const std::string_view name : kVariables)
+  const Reach reach = reach_of(build.order.kind);
+  std::vector<std::string_view> names(std::begin(kProxies), std::end(kProxies));
+  names.insert(names.end(), reach.variables.begin(), reach.variables.end());
+  for (const std::string_view name : names)
     if (const char* value = ::getenv(std::string(name).c_str())) environment.push_back(std::string(name) + "=" + value);
   for (const std::string_view name : kPathVariables) {
     const std::string value = environment_value(std::string(name).c_str());
@@ -117,7 +96,7 @@ Result<void> add_configuration(Build& build) {
     environment.push_back(std::string(name) + "=" + value);
     if (!is_shown(build.shown, value)) build.shown.push_back(value);
   }
-  for (const auto& [name, file] : kNamedFiles) {
+  for (const auto& [name, file] : reach.named_files) {
     const std::string value = environment_value(std::string(name).c_str());
     if (value.empty() || value == "off" || value == "/dev/null") continue;
     TRY(std::string text, text_of(value));
@@ -126,7 +105,7 @@ Result<void> add_configuration(Build& build) {
     build.order.home.emplace_back(file, std::move(text));
   }
   const std::string home = environment_value("HOME");
-  for (const std::string_view file : kHomeFiles) {
+  for (const std::string_view file : reach.home_files) {
     if (home.empty()) break;
     TRY(std::string text, text_of(fs::path(home) / file));
     if (!text.empty()) build.order.home.emplace_back(file, std::move(text));
@@ -142,10 +121,10 @@ std::string environment_value(const char* name) {
 }
 
 Result<Build> plan_build(const StartOrder& order) {
-  TRY(const Tool tool, find_tool(order));
-  Build build{.order = {.kind = order.build, .program = tool.program, .script = tool.script, .alone = order.alone,
+  TRY(const BuildTool tool, find_build_tool(order));
+  Build build{.order = {.kind = order.build, .program = tool.program, .script = tool.script, .runtime = order.runtime, .alone = order.alone,
                         .time_ms = std::chrono::duration_cast<std::chrono::milliseconds>(order.timeout).count(),
-                        .memory = to_text(order.memory_max)},
+                        .memory_mb = static_cast<std::int64_t>(order.memory_max.count >> 20), .memory = to_text(order.memory_max)},
               .shown = tool.folders};
   for (const std::string_view file : kMachineFiles) {
     std::error_code error;
@@ -156,8 +135,8 @@ Result<Build> plan_build(const StartOrder& order) {
 }
 
 Result<std::string> builder_of(const StartOrder& order) {
-  TRY(const Tool tool, find_tool(order));
-  return order.runtime + "\n" + tool.program;
+  TRY(const BuildTool tool, find_build_tool(order));
+  return order.runtime + "\n" + tool.program + (tool.version.empty() ? "" : "\n" + tool.version);
 }
 
 }  // namespace mayfly::instances

@@ -186,7 +186,7 @@ void FakeLauncher::deliver(const Event& event) {
       if (process->doomed) return;
       die(event.process, turn_.now + 1ms, {.reason = "exited with status 1"});
       process->doomed = true;
-      events_.on_failed(event.process, {Code::invalid_argument, event.death.reason});
+      events_.on_failed(event.process, {Code::invalid_argument, event.death.reason}, {});
       return;
     case What::done:
       if (process->doomed) return;

@@ -27,7 +27,7 @@ class Checker final : public LauncherEvents {
     p.ready = true;
     last_report = report;
   }
-  void on_failed(ProcessId id, const Error& error) override {
+  void on_failed(ProcessId id, const Error& error, std::string_view) override {
     EXPECT_FALSE(in_call);
     EXPECT_FALSE(seen[id].ready || seen[id].failed || seen[id].gone);
     EXPECT_FALSE(error.message.empty());
@@ -47,7 +47,7 @@ class Checker final : public LauncherEvents {
     seen[id].gone = true;
     last_death = death;
   }
-  void on_log(ProcessId, std::string_view) override {}
+  void on_log(ProcessId, const domain::Printed&) override {}
 
   std::map<ProcessId, Seen> seen;
   std::set<std::uint64_t> tickets;

@@ -42,6 +42,7 @@ int Group::count(State state) const {
 Group& Fleet::define(VersionPlan plan) {
   std::unique_ptr<Group>& group = groups_[plan.version];
   if (!group) group = std::make_unique<Group>();
+  else if (launcher_ && group->plan.instance.start_cache != plan.instance.start_cache) launcher_->forget(group->plan.instance);
   group->plan = std::move(plan);
   group->pause = group->template_pause = {};  // the new way of starting deserves a new try
   next_tick_ = std::min(next_tick_, turn_.now);
@@ -275,15 +276,15 @@ void Fleet::pause(Group::Pause& pause, int& times) {
   next_tick_ = std::min(next_tick_, pause.until);
 }
 
-void Fleet::start_failed(Group& group, bool is_template, const Error& error) {
+void Fleet::start_failed(Group& group, bool is_template, const Error& error, std::string_view log) {
   Group::Pause& own = is_template ? group.template_pause : group.pause;
   pause(own, own.failures);
-  observer_->on_start_error(group, is_template, error);
+  observer_->on_start_error(group, is_template, error, log);
   if (is_template && error.code == Code::unimplemented) group.plan.template_.reset();  // it will not be another time
-  if (!is_template && group.alive() == 0) user_->on_start_failed(group, error);
+  if (!is_template && group.alive() == 0) user_->on_start_failed(group, error, log);
 }
 
-void Fleet::on_failed(ProcessId id, const Error& error) {
+void Fleet::on_failed(ProcessId id, const Error& error, std::string_view log) {
   if (const auto job = jobs_.find(id); job != jobs_.end()) {
     job->second.outcome = fail(error);
     return;
@@ -292,7 +293,7 @@ void Fleet::on_failed(ProcessId id, const Error& error) {
   const bool wanted = process.state == State::starting;
   process.state = State::draining;
   if (process.group->successor == &process) process.group->successor = nullptr;
-  if (wanted) start_failed(*process.group, process.is_template, error);
+  if (wanted) start_failed(*process.group, process.is_template, error, log);
 }
 
 void Fleet::on_reply(ProcessId id, Reply&& reply) {
@@ -312,6 +313,11 @@ void Fleet::on_reply(ProcessId id, Reply&& reply) {
   reply.head.cpu_ns = static_cast<std::uint64_t>(told.count());
   process.cpu_told += told;
   if (reply.head.last && process.state == State::ready) process.state = State::draining;  // it ends by itself
+  if (reply.head.last && reply.head.code != 0 && !reply.head.function_error && process.failure.empty()) {
+    constexpr std::size_t kFailureMax = 1024;
+    process.failure = reply.body.substr(0, kFailureMax);
+    process.failure_log = reply.log;
+  }
   user_->on_reply(process, std::move(reply));
 }
 
@@ -342,7 +348,7 @@ void Fleet::on_gone(ProcessId id, const Death& death) {
   observer_->on_ended(*process, death);
   if (state == State::starting)
     start_failed(group, process->is_template,
-                 {death.out_of_memory ? Code::exhausted : Code::unavailable, "the instance ended while it started: " + death.reason});
+                 {death.out_of_memory ? Code::exhausted : Code::unavailable, "the instance ended while it started: " + death.reason}, {});
   // Nobody's call did it: started again at once it would end again at once.
   else if (state == State::ready && !process->is_template && process->answered == 0 && process->outstanding == 0)
     pause(group.pause, group.pause.deaths);
@@ -351,8 +357,8 @@ void Fleet::on_gone(ProcessId id, const Death& death) {
   drop_if_done(group);
 }
 
-void Fleet::on_log(ProcessId id, std::string_view line) {
-  if (const auto job = jobs_.find(id); job != jobs_.end() && job->second.line) return job->second.line(line);
+void Fleet::on_log(ProcessId id, const domain::Printed& line) {
+  if (const auto job = jobs_.find(id); job != jobs_.end() && job->second.line) return job->second.line(line.text);
   const auto at = processes_.find(id);
   observer_->on_log(at == processes_.end() ? nullptr : at->second->group, id, line);
 }

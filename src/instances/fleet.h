@@ -57,6 +57,7 @@ struct Process {
   ReadyReport report;
   Bytes memory;                           // as last measured
   Duration cpu{}, cpu_told{};             // measured; told in replies and overhead records
+  std::string failure, failure_log;       // of a program that ended by itself: what its host said of it, and what it printed last
   bool idle() const { return state == State::ready && outstanding == 0; }
 };
 
@@ -85,7 +86,8 @@ class FleetUser {
   virtual void on_instance_ready(Process& process) = 0;
   virtual void on_reply(Process& process, Reply&& reply) = 0;
   virtual void on_instance_gone(Process& process, const Death& death) = 0;  // whatever it held is lost
-  virtual void on_start_failed(Group& group, const Error& error) = 0;      // and nobody else can take what waits
+  // … and nobody else can take what waits. `log`: what its program printed last.
+  virtual void on_start_failed(Group& group, const Error& error, std::string_view log) = 0;
 
  protected:
   ~FleetUser() = default;
@@ -96,9 +98,9 @@ class FleetObserver {
  public:
   virtual void on_started(const Process& process) = 0;                     // ready: report and times are set
   virtual void on_first_answer(const Process& process) = 0;
-  virtual void on_start_error(const Group& group, bool is_template, const Error& error) = 0;
+  virtual void on_start_error(const Group& group, bool is_template, const Error& error, std::string_view log) = 0;
   virtual void on_ended(const Process& process, const Death& death) = 0;
-  virtual void on_log(const Group* group, ProcessId process, std::string_view line) = 0;  // group is null for jobs
+  virtual void on_log(const Group* group, ProcessId process, const domain::Printed& line) = 0;  // group is null for jobs
   virtual void on_overhead(const Process& process, Duration cpu) = 0;
 
  protected:
@@ -150,10 +152,10 @@ class Fleet final : public LauncherEvents {
 
   // LauncherEvents
   void on_ready(ProcessId id, const ReadyReport& report) override;
-  void on_failed(ProcessId id, const Error& error) override;
+  void on_failed(ProcessId id, const Error& error, std::string_view log) override;
   void on_reply(ProcessId id, Reply&& reply) override;
   void on_gone(ProcessId id, const Death& death) override;
-  void on_log(ProcessId id, std::string_view line) override;
+  void on_log(ProcessId id, const domain::Printed& line) override;
 
   static constexpr int kJobsMax = 2, kBuildsMax = 2;
 
@@ -168,7 +170,7 @@ class Fleet final : public LauncherEvents {
   Process& add(Group& group, bool is_template, Origin origin);
   void start_instance(Group& group);
   void settle(Group& group);                // makes what is there follow `wanted`
-  void start_failed(Group& group, bool is_template, const Error& error);
+  void start_failed(Group& group, bool is_template, const Error& error, std::string_view log);
   void pause(Group::Pause& pause, int& times);
   Process* find_outdated(Group& group);
   void renew(Group& group);

@@ -22,7 +22,7 @@ class User final : public FleetUser {
     if (greedy) feed(process);
   }
   void on_instance_gone(Process& process, const Death&) override { ++gone[process.id]; }
-  void on_start_failed(Group&, const Error& error) override { failed.push_back(error); }
+  void on_start_failed(Group&, const Error& error, std::string_view) override { failed.push_back(error); }
 
   void feed(Process& process) {
     while (greedy && process.state == State::ready && process.outstanding < process.credit)
@@ -120,7 +120,7 @@ TEST_F(FleetTest, ATemplateThatSaysItCanNotBeIsNotTriedAgain) {
   Group& group = define_with_template();
   want_template(group);
   const ProcessId id = group.template_->id;
-  fleet.on_failed(id, {Code::unimplemented, "the module started 2 threads"});
+  fleet.on_failed(id, {Code::unimplemented, "the module started 2 threads"}, {});
   world.launcher.kill(id);
   world.play(60s);
   want_template(group);

@@ -86,12 +86,16 @@ Result<HttpProgram> find_http_program(const StartOrder& order, std::string_view 
     program.environment = {"FUNCTION_TARGET=" + order.handler};
     return program;
   }
+  if (order.runtime == "functions-framework-go") {  // of the package, or built of it (instances/built.h)
+    program.arguments = {std::string(kTask) + "main"};
+    program.environment = {"FUNCTION_TARGET=" + order.handler};
+    return program;
+  }
   std::vector<std::string> words;
   constexpr std::string_view kFramework = "functions-framework-";
   if (order.runtime.starts_with(kFramework)) {
     const std::string language = order.runtime.substr(kFramework.size());
-    if (language == "go") words = {"./main"};
-    else if (language == "nodejs") words = {"node", "node_modules/@google-cloud/functions-framework/build/src/main.js"};
+    if (language == "nodejs") words = {"node", "node_modules/@google-cloud/functions-framework/build/src/main.js"};
     else words = {language == "python" ? "python3" : language, "-m", "functions_framework"};
     program.environment = {"FUNCTION_TARGET=" + order.handler};
     if (language.starts_with("python")) program.environment.emplace_back("PYTHONUNBUFFERED=1");

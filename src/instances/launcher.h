@@ -19,6 +19,7 @@
 #include "domain/link.h"
 #include "domain/manifest.h"
 #include "domain/network.h"
+#include "domain/printed.h"
 #include "os/fd.h"
 
 namespace mayfly::domain {
@@ -49,7 +50,7 @@ struct StartOrder {
   Duration batch_wait{};
   Bytes memory_max;                  // of the process and its tmpfs, beyond what it maps
   double cpu = 1;                    // cores
-  std::string output;                // compile: where the flat file goes on the node's disk; unpack, build: an empty folder there
+  std::string output;                // compile: where the flat file goes on the node's disk; of bound jobs: an empty folder there
   Duration time_max = std::chrono::minutes(10);  // jobs: killed after this
   std::string runtime, handler;      // role code: what runs `files`, which lie below /var/task
   std::vector<std::pair<std::string, std::string>> environment;
@@ -60,6 +61,8 @@ struct StartOrder {
   int concurrency = 1;               // calls at a time, of code
   bool ahead = false;                // of code: the next start will be the same, and nothing else makes it quick
   std::string dependencies;          // of code: a folder on the node's disk with what was installed for it; "": none
+  std::string start_cache;           // of code: a folder on the node's disk that makes its start quicker; "": none
+  std::string layers;                // of code: a folder on the node's disk with what its layers hold; "": none
   domain::BuildKind build{};         // role build: by which tool
   bool alone = true;                 // … and whether the requirements name nothing of the package
   friend bool operator==(const StartOrder&, const StartOrder&) = default;
@@ -76,12 +79,14 @@ struct Request {
   std::uint64_t body_size = 0;
   std::uint64_t context_size = 0;  // of the body's end: serve::Invocation's
   std::uint64_t request_id_high = 0, request_id_low = 0;
+  bool wants_log = false;          // what it prints last is to come with the reply
 };
 
 struct Reply {
   domain::ReplyHead head;      // checked: sizes are true, code is a Code or 0, the ticket is NOT checked
   std::string_view body;       // inline, valid during the call
   os::Fd body_memfd;           // or sealed, of head.body_size bytes
+  std::string log;             // of head.log_size bytes: domain/frame.h says whose
 };
 
 struct ReadyReport {
@@ -104,10 +109,11 @@ struct Death {
 class LauncherEvents {
  public:
   virtual void on_ready(ProcessId process, const ReadyReport& report) = 0;
-  virtual void on_failed(ProcessId process, const Error& error) = 0;   // said so itself: not a model, out of memory…
+  // Said so itself: not a model, out of memory… `log`: what its program printed last.
+  virtual void on_failed(ProcessId process, const Error& error, std::string_view log) = 0;
   virtual void on_reply(ProcessId process, Reply&& reply) = 0;
   virtual void on_gone(ProcessId process, const Death& death) = 0;
-  virtual void on_log(ProcessId process, std::string_view line) = 0;   // what it wrote to stderr, or was denied
+  virtual void on_log(ProcessId process, const domain::Printed& line) = 0;  // what it printed, or was denied
 
  protected:
   ~LauncherEvents() = default;

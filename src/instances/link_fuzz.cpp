@@ -29,7 +29,7 @@ class Owner final : public LinkOwner {
     settled = true;
     read(result);
   }
-  void link_failed(ProcessLink&, const Error& error) override {
+  void link_failed(ProcessLink&, const Error& error, std::string_view) override {
     ASSERT(!over && !settled && error.code >= Code::invalid_argument && error.code <= Code::internal, "failed once, with a code");
     settled = true;
   }

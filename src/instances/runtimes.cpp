@@ -5,6 +5,7 @@
 #include <charconv>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
 #include <optional>
 
 #include "domain/code_order.h"
@@ -17,7 +18,7 @@ namespace fs = std::filesystem;
 constexpr std::string_view kPythons[] = {"python3.8", "python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14"};
 // What programs of a Linux machine expect, beside an interpreter's own folder.
 constexpr std::string_view kSystem[] = {"/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/ssl", "/etc/ld.so.cache", "/etc/alternatives",
-                                        "/etc/localtime", "/etc/mime.types",
+                                        "/etc/localtime", "/etc/mime.types", "/etc/mono",
                                         "/etc/java-17-openjdk", "/etc/java-21-openjdk", "/etc/java-25-openjdk"};
 constexpr int kOldestNode = 18, kOldestJava = 17;  // what is looked for, from here on
 
@@ -132,6 +133,8 @@ Runtime with_program(Runtime runtime, const fs::path& program) {
 
 }  // namespace
 
+int node_major(const std::string& program) { return major_of(false, program); }
+
 std::vector<fs::path> places_of_path(std::string_view path) {
   std::vector<fs::path> places;
   while (!path.empty()) {
@@ -182,17 +185,36 @@ std::string part_of(Bytes memory, std::uint64_t percent) {
   return std::to_string(std::max<std::uint64_t>(memory.count / 100 * percent >> 20, 16));
 }
 
+constexpr const char *kCollector = "-XX:+UseSerialGC", *kCompiler = "-XX:TieredStopAtLevel=1";
+
 }  // namespace
 
 std::vector<std::string> java_arguments(const Runtime& runtime, Bytes memory) {
   return {runtime.program, "-Xmx" + part_of(memory, 60) + "m",     // as Lambda's: little memory and a quick start before the last
-          "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",  // bit of speed
+          kCollector, kCompiler, "-Xshare:auto",                   // bit of speed
           "-cp", "/var/task:/var/task/lib/*"};
 }
 
-std::vector<std::string> arguments_of(const Runtime& runtime, std::string_view name, std::string_view handler, Bytes memory) {
+void leave_to_users_options(const std::vector<std::string>& environment, std::vector<std::string>& arguments) {
+  std::string theirs;
+  for (const std::string& entry : environment)
+    for (const std::string_view name : {"JAVA_TOOL_OPTIONS=", "JDK_JAVA_OPTIONS=", "_JAVA_OPTIONS="})
+      if (entry.starts_with(name)) theirs += entry.substr(name.size()) + " ";
+  const auto say = [&](std::initializer_list<std::string_view> words) {
+    return std::ranges::any_of(words, [&](std::string_view word) { return theirs.find(word) != theirs.npos; });
+  };
+  const bool heap = say({"-Xmx", ":MaxHeapSize", ":MaxRAM"}), compiler = say({"Tiered"});
+  const bool collector = say({":+UseSerialGC", ":+UseParallelGC", ":+UseG1GC", ":+UseZGC", ":+UseShenandoahGC", ":+UseEpsilonGC"});
+  std::erase_if(arguments, [&](const std::string& option) {
+    return (heap && option.starts_with("-Xmx")) || (collector && option == kCollector) || (compiler && option == kCompiler);
+  });
+}
+
+std::vector<std::string> arguments_of(const Runtime& runtime, std::string_view name, std::string_view handler, Bytes memory,
+                                      bool layers) {
   std::vector<std::string> all{runtime.program};
   if (name.starts_with("java")) all = java_arguments(runtime, memory);
+  if (name.starts_with("java") && layers) all.back() += ":/opt/java/lib/*";
   const auto add = [&](std::initializer_list<std::string_view> more) { all.insert(all.end(), more.begin(), more.end()); };
   if (name.starts_with("python")) add({"-c", domain::kPythonRuntime});
   if (name.starts_with("nodejs")) add({"--max-old-space-size=" + part_of(memory, 80), "--input-type=module", "-e", domain::kNodeRuntime});

@@ -29,10 +29,18 @@ struct Runtime {
 // not_found: says which is missing and which are there.
 [[nodiscard]] Result<Runtime> find_runtime(std::string_view name, std::string_view path, std::string_view home);
 
+[[nodiscard]] int node_major(const std::string& program);  // of a Node.js; 0 where its files don't tell
+
 // Of a Java: program, flags and the package's class path; its main class follows.
 [[nodiscard]] std::vector<std::string> java_arguments(const Runtime& runtime, Bytes memory);
 
-// How it is started for this handler: the program first (domain::CodeOrder::arguments). `memory`: of the whole sandbox.
-[[nodiscard]] std::vector<std::string> arguments_of(const Runtime& runtime, std::string_view name, std::string_view handler, Bytes memory);
+// A JVM lets its command line overrule JAVA_TOOL_OPTIONS, and dies of two collectors. So heap, collector and compiler that the user
+// names in one of its variables ("NAME=value") take the place of java_arguments' own.
+void leave_to_users_options(const std::vector<std::string>& environment, std::vector<std::string>& arguments);
+
+// How it is started for this handler: the program first (domain::CodeOrder::arguments). `memory`: of the whole sandbox; `layers`: it has
+// some, which may bring Java classes.
+[[nodiscard]] std::vector<std::string> arguments_of(const Runtime& runtime, std::string_view name, std::string_view handler, Bytes memory,
+                                                    bool layers = false);
 
 }  // namespace mayfly::instances

@@ -97,7 +97,7 @@ TEST_F(RuntimesTest, ANodeOfAnUnknownVersionComesLast) {
 }
 
 TEST(RuntimeArguments, AnEngineIsToldWhatMemoryItHas) {
-  const Runtime runtime{.program = "/p"};
+  const Runtime runtime{.program = "/p", .folders = {}};
   EXPECT_EQ(arguments_of(runtime, "python3.11", "a.b", 256_MiB),
             (std::vector<std::string>{"/p", "-c", std::string(domain::kPythonRuntime)}));
   EXPECT_EQ(arguments_of(runtime, "nodejs20.x", "a.b", 1000_MiB).at(1), "--max-old-space-size=800");
@@ -105,6 +105,25 @@ TEST(RuntimeArguments, AnEngineIsToldWhatMemoryItHas) {
   EXPECT_EQ(java.at(1), "-Xmx600m");
   EXPECT_EQ(java.back(), "a.B::c");
   EXPECT_EQ(arguments_of(runtime, "provided", "h", 1_GiB), (std::vector<std::string>{"/p"}));
+}
+
+TEST(RuntimeArguments, WhatTheUserSaysOfTheJvmTakesThePlaceOfOurs) {
+  const auto with = [](std::vector<std::string> environment) {
+    std::vector<std::string> arguments = java_arguments({.program = "/p", .folders = {}}, 1000_MiB);
+    leave_to_users_options(environment, arguments);
+    return arguments;
+  };
+  const auto all = with({"A=-Xmx1m", "JAVA_TOOL_OPTIONS=-Xss2m"});
+  EXPECT_EQ(all, java_arguments({.program = "/p", .folders = {}}, 1000_MiB));
+  const auto without = [&](std::string_view option) {
+    auto rest = all;
+    std::erase(rest, option);
+    return rest;
+  };
+  EXPECT_EQ(with({"JAVA_TOOL_OPTIONS=-Xmx100m"}), without("-Xmx600m"));
+  EXPECT_EQ(with({"JDK_JAVA_OPTIONS=-XX:MaxRAMPercentage=75"}), without("-Xmx600m"));
+  EXPECT_EQ(with({"JAVA_TOOL_OPTIONS=-Xss2m -XX:+UseParallelGC"}), without("-XX:+UseSerialGC")) << "a JVM dies of two collectors";
+  EXPECT_EQ(with({"_JAVA_OPTIONS=-XX:-TieredCompilation"}), without("-XX:TieredStopAtLevel=1"));
 }
 
 TEST_F(RuntimesTest, ABootstrapBringsItself) {

@@ -33,11 +33,11 @@ class FleetDiary final : public FleetObserver {
   explicit FleetDiary(const Turn& turn) : turn_(turn) {}
   void on_started(const Process& p) override { started.push_back({p.id, p.is_template, p.origin}); }
   void on_first_answer(const Process& p) override { first_answers.push_back(p.id); }
-  void on_start_error(const Group&, bool is_template, const Error& error) override {
+  void on_start_error(const Group&, bool is_template, const Error& error, std::string_view) override {
     start_errors.push_back({turn_.now, is_template, error});
   }
   void on_ended(const Process& p, const Death& death) override { ended.push_back({p.id, death}); }
-  void on_log(const Group*, ProcessId, std::string_view) override {}
+  void on_log(const Group*, ProcessId, const domain::Printed&) override {}
   void on_overhead(const Process&, Duration cpu) override { overhead += cpu; }
 
   std::vector<Start> started;

@@ -142,7 +142,7 @@ Result<ZygoteLauncher::Process*> ZygoteLauncher::make_code(const StartOrder& ord
   if (!order.models.empty() && options_.open_models) {
     TRY(door, options_.open_models(order));
   }
-  TRY(const Prepared prepared, prepare(order, door.path));
+  TRY(const Prepared prepared, prepare(order, door.path, options_.debug));
   const domain::LoadOrder load{.role = order.role, .version_number = static_cast<std::uint32_t>(order.version_number),
                                .output_size_max = prepared.output_max,
                                .labels_size = static_cast<std::uint32_t>(prepared.order.size())};
@@ -162,6 +162,8 @@ Result<ZygoteLauncher::Process*> ZygoteLauncher::make_code(const StartOrder& ord
 }
 
 void ZygoteLauncher::start_code(ProcessId id, const StartOrder& order, int attempts) {
+  if (options_.debug && order.role == domain::Role::code_template)
+    return fail_later(id, {Code::unimplemented, "a debugger is for one process, and not for forks of it"});
   Process* process = order.ahead ? take_ahead(order) : nullptr;
   if (!process) {
     const auto made = make_code(order);
@@ -269,6 +271,18 @@ void ZygoteLauncher::kill(ProcessId id) {
   if (process->stage != Stage::closing) end(*process, "killed");
 }
 
+Result<void> ZygoteLauncher::let_in(os::Fd connection) {
+  Process* newest = nullptr;
+  for (const auto& [link, process] : processes_)
+    if (process->id && process->stage == Stage::ready && process->role == domain::Role::code &&
+        (!newest || process->number > newest->number))
+      newest = process.get();
+  if (!options_.debug || !newest) return fail(Code::unavailable, "no instance of code runs that a debugger could be let in to");
+  const domain::Message message{domain::MessageKind::debugger, 0};
+  const std::array descriptors{connection.get()};
+  return newest->link->say(os::bytes_of(message), descriptors);
+}
+
 Usage ZygoteLauncher::measure(ProcessId id) {
   Process* process = find(id);
   if (!process || process->pid == 0) return {};
@@ -313,12 +327,20 @@ void ZygoteLauncher::close(Process& process) {
   process.closing = loop_.after(known ? Duration{} : kStatusWait, [this, &process] { finish(process); });
 }
 
+// Which limit of its control group it met; "": none.
+std::string ZygoteLauncher::exceeded(const Process& process, const os::GroupUsage& used) const {
+  if (used.out_of_memory > 0) return "exceeded its memory limit of " + to_text(process.memory_max) + " (resources.memory)";
+  if (cgroups_->refused(process.group) > 0)
+    return "had " + std::to_string(process.limits.processes_max) + " processes and threads, as many as it may, and was refused another";
+  return {};
+}
+
 Death ZygoteLauncher::death_of(Process& process) {
   Death death{.asked = process.asked_to_end};
   const os::GroupUsage used = cgroups_->usage(process.group);
   death.cpu = process.group ? process.cpu_before + used.cpu : std::max(process.cpu_last, os::process_cpu(process.pid));
   death.out_of_memory = used.out_of_memory > 0;
-  if (death.out_of_memory) death.reason = "exceeded its memory limit of " + to_text(process.memory_max) + " (resources.memory)";
+  if (death.out_of_memory) death.reason = exceeded(process, used);
   else if (!process.end_reason.empty()) death.reason = process.end_reason;
   else if (process.asked_to_end) death.reason = "stopped";
   else if (process.ended) death.reason = os::describe_exit(process.wait_status);
@@ -331,7 +353,7 @@ void ZygoteLauncher::finish(Process& process) {
   if (sandbox.log && sandbox.members.size() == 1) sandbox.log->drain();
   const ProcessId id = process.id;
   if (const std::string failure = cgroups_->take_failure(); !failure.empty() && id)
-    events_.on_log(id, "mayfly: its control group: " + failure);
+    events_.on_log(id, {.text = "mayfly: its control group: " + failure});
   const Death death = death_of(process);
   const bool told = process.told;
   const std::string unmade = sandbox.failure;
@@ -350,7 +372,7 @@ void ZygoteLauncher::finish(Process& process) {
     refill_pause_ = std::clamp(2 * refill_pause_, Duration(100ms), Duration(5s));
     return refill_later();
   }
-  if (!told && !unmade.empty()) events_.on_failed(id, {Code::internal, "no sandbox could be made: " + unmade});
+  if (!told && !unmade.empty()) events_.on_failed(id, {Code::internal, "no sandbox could be made: " + unmade}, {});
   events_.on_gone(id, death);
 }
 
@@ -388,7 +410,7 @@ void ZygoteLauncher::fail_later(ProcessId id, Error error) {
 
 void ZygoteLauncher::run_failures() {
   for (const auto& [id, error] : std::exchange(failures_, {})) {
-    events_.on_failed(id, error);
+    events_.on_failed(id, error, {});
     events_.on_gone(id, {.reason = error.message});
   }
 }

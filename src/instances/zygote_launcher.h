@@ -44,6 +44,7 @@ struct ZygoteLauncherOptions {
   int log_lines_per_second = 200;           // of one sandbox
   ZygoteLink::Spawn spawn;                  // tests: another zygote
   std::function<Result<ModelDoor>(const StartOrder&)> open_models;  // for code whose order names models
+  bool debug = false;                       // code starts with its language's debugger, and let_in() reaches it
   std::function<domain::NetworkRules()> network;  // what the network of code may be; none: as strict as can be
 };
 
@@ -63,6 +64,9 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   void kill(ProcessId process) override;
   void forget(const StartOrder& order) override;
   [[nodiscard]] Usage measure(ProcessId process) override;
+
+  // A debugger's connection, a local stream, for the instance of code that became ready last. unavailable: none is.
+  [[nodiscard]] Result<void> let_in(os::Fd connection);
 
   // What people should know once: why there are no control groups. "" where all is well.
   const std::string& note() const { return cgroups_->note(); }
@@ -156,6 +160,8 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   void close(Process& process);             // its end of the control socket is closed, or it broke the protocol
   void finish(Process& process);            // the last that is heard of it
   Death death_of(Process& process);
+  Error explained(const Process& process, Error error) const;
+  std::string exceeded(const Process& process, const os::GroupUsage& used) const;
   Process* find(ProcessId id);
   Process& of(ProcessLink& link);
   void forget(Process& process);
@@ -164,7 +170,7 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   void link_hello(ProcessLink& link, int pid, os::Fd program) override;
   std::function<void()> tell_held(const Process& process);
   void link_ready(ProcessLink& link, const domain::ReadyMessage& ready, std::string_view result) override;
-  void link_failed(ProcessLink& link, const Error& error) override;
+  void link_failed(ProcessLink& link, const Error& error, std::string_view log) override;
   void link_reply(ProcessLink& link, Reply&& reply) override;
   void link_log(ProcessLink& link, std::string_view line) override;
   void link_broken(ProcessLink& link, const std::string& how) override;
@@ -186,6 +192,7 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   std::deque<Process*> blanks_;
   std::vector<std::unique_ptr<ProcessLink>> spare_links_;  // made ahead, for forks
   std::vector<ProcessLink*> to_wake_;
+  std::string failure_;                     // of the reply that is handed on
   std::vector<std::pair<ProcessId, Error>> failures_;
   std::vector<std::unique_ptr<Process>> dead_processes_;  // until no call into them can be under way
   std::vector<std::unique_ptr<Sandbox>> dead_sandboxes_;

@@ -364,6 +364,11 @@ std::uint64_t Cgroups::read_killed(std::uint64_t number) const {
   return value_of(read_file(leaf(*root, number) + (unified_ ? "/memory.events" : "/memory.oom_control")), "oom_kill");
 }
 
+std::uint64_t Cgroups::read_refused(std::uint64_t number) const {
+  const Root* root = root_of("pids");
+  return root ? value_of(read_file(leaf(*root, number) + "/pids.events"), "max") : 0;
+}
+
 std::uint64_t Cgroups::read_memory(std::uint64_t number) const {
   const Root* root = root_of("memory");
   if (!root) return 0;
@@ -394,8 +399,9 @@ void Cgroups::give_back(Group&& group) {
     {
       const std::lock_guard lock(mutex_);
       removable.swap(leftover_);
-      // One that still holds a lot (page cache) would start its next process with little room.
-      if (!left && spare_.size() < 2 * spare_wanted_ && read_memory(number) <= kReuseMax) spare_.push_back(number);
+      // One that still holds a lot (page cache) would start its next process with little room; one that was refused processes counts them.
+      const bool as_new = !left && read_memory(number) <= kReuseMax && read_refused(number) == 0;
+      if (as_new && spare_.size() < 2 * spare_wanted_) spare_.push_back(number);
       else removable.push_back(number);
     }
     std::erase_if(removable, [this](std::uint64_t old) { return remove_leaf(old); });

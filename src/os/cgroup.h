@@ -71,6 +71,8 @@ class Cgroups {
   // where it failed; without a group at once.
   void put_in(const Group& group, int pid, const GroupLimits* limits = nullptr, std::function<void()> then = {});
   [[nodiscard]] GroupUsage usage(const Group& group) const;
+  // Processes and threads that it was refused since take(): it had as many as it may.
+  [[nodiscard]] std::uint64_t refused(const Group& group) const { return group ? read_refused(group.number_) : 0; }
   void give_back(Group&& group);                     // whatever is in it still is killed
   [[nodiscard]] std::string take_failure();          // the last thing that went wrong behind our back; "" once told
   void settle();                                     // waits until all that was asked for is done: tests
@@ -95,6 +97,7 @@ class Cgroups {
   std::string leaf(const Root& root, std::uint64_t number) const;
   const Root* root_of(std::string_view controller) const;
   std::uint64_t read_killed(std::uint64_t number) const;
+  std::uint64_t read_refused(std::uint64_t number) const;
   std::uint64_t read_memory(std::uint64_t number) const;
   Duration read_cpu(std::uint64_t number) const;
 

@@ -83,26 +83,15 @@ void clear_doorbell(int eventfd) {
   [[maybe_unused]] const auto got = ::read(eventfd, &count, sizeof count);
 }
 
-namespace {
-
-Result<std::pair<Fd, Fd>> make_pair_of(int type) {
+Result<std::pair<Fd, Fd>> make_packet_pair() {
   int fds[2];
-  if (::socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds) != 0) return fail(os_error("socketpair"));
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0) return fail(os_error("socketpair"));
   std::pair<Fd, Fd> pair{Fd(fds[0]), Fd(fds[1])};
   if (::fcntl(fds[0], F_SETFL, O_NONBLOCK) != 0) return fail(os_error("O_NONBLOCK"));
-  return pair;
-}
-
-}  // namespace
-
-Result<std::pair<Fd, Fd>> make_packet_pair() {
-  TRY(auto pair, make_pair_of(SOCK_SEQPACKET));
   const int room = 1 << 18;  // a LoadOrder with all its files fits
-  for (const Fd* fd : {&pair.first, &pair.second}) ::setsockopt(fd->get(), SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+  for (const int fd : fds) ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
   return pair;
 }
-
-Result<std::pair<Fd, Fd>> make_stream_pair() { return make_pair_of(SOCK_STREAM); }
 
 Result<void> send_packet(int socket, std::span<const std::byte> bytes, std::span<const int> fds) {
   ASSERT(fds.size() <= kPacketFdsMax, "too many descriptors for one packet");

@@ -51,8 +51,6 @@ void clear_doorbell(int eventfd);
 
 // A pair of connected SOCK_SEQPACKET sockets: first non-blocking (the node's), second blocking.
 [[nodiscard]] Result<std::pair<Fd, Fd>> make_packet_pair();
-// The same of streams.
-[[nodiscard]] Result<std::pair<Fd, Fd>> make_stream_pair();
 
 struct Packet {
   std::size_t size = 0;       // of the bytes; 0: the peer is gone

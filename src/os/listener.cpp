@@ -201,6 +201,12 @@ Result<void> append(int file, std::string_view bytes) {
   return {};
 }
 
+Result<std::pair<Fd, Fd>> make_stream_pair() {
+  int fds[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0) return fail(os_error("socketpair"));
+  return std::pair{Fd(fds[0]), Fd(fds[1])};
+}
+
 Result<Fd> connect_to(std::string_view address) {
   TRY(const SocketAddress parsed, parse_address(address));
   Fd fd(::socket(parsed.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/result.h"
 #include "os/fd.h"
@@ -49,6 +50,9 @@ void shut_writing(int socket);
 void close_with_reset(Fd& socket);  // whoever is at the other end is told that it broke
 // Appends to a file; an error where not all of it fits.
 [[nodiscard]] Result<void> append(int file, std::string_view bytes);
+
+// Two ends of one local stream; neither blocks.
+[[nodiscard]] Result<std::pair<Fd, Fd>> make_stream_pair();
 
 // A client's side, for tests and tools: connected, blocking.
 [[nodiscard]] Result<Fd> connect_to(std::string_view address);

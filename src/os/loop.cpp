@@ -2,8 +2,11 @@
 
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <span>
+#include <utility>
 
 #include "base/assert.h"
 #include "os/clock.h"
@@ -41,9 +44,11 @@ Result<void> Loop::watch(int fd, std::uint32_t events, Watcher& watcher) {
   Slot& slot = slots_[at];
   const int operation = slot.watcher ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
   if (!slot.watcher) ++slot.generation;
-  epoll_event event{.events = events, .data = {.u64 = pack(fd, slot.generation)}};
+  epoll_event event{.events = events & ~kFirst, .data = {.u64 = pack(fd, slot.generation)}};
   if (::epoll_ctl(epoll_.get(), operation, fd, &event) != 0) return fail(os_error("epoll_ctl"));
   slot.watcher = &watcher;
+  const bool first = (events & kFirst) != 0;
+  firsts_ += static_cast<int>(first) - static_cast<int>(std::exchange(slot.first, first));
   return {};
 }
 
@@ -51,6 +56,7 @@ void Loop::unwatch(int fd) {
   const auto at = static_cast<std::size_t>(fd);
   if (fd < 0 || at >= slots_.size() || !slots_[at].watcher) return;
   slots_[at].watcher = nullptr;
+  firsts_ -= static_cast<int>(std::exchange(slots_[at].first, false));
   ++slots_[at].generation;  // an event of this turn that still carries the old one is dropped
   ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
 }
@@ -98,6 +104,18 @@ void Loop::run_timers() {
   }
 }
 
+// The handlers of this turn: in two rounds where some come first.
+void Loop::tell(std::span<epoll_event> events, bool first) {
+  for (epoll_event& event : events) {
+    if (event.data.u64 == kWakeup || event.events == 0) continue;
+    const Slot& slot = slots_[static_cast<std::uint32_t>(event.data.u64)];
+    if (!slot.watcher || slot.generation != event.data.u64 >> 32 || (first && !slot.first)) continue;
+    const std::uint32_t what = event.events;
+    event.events = 0;
+    slot.watcher->on_events(what);
+  }
+}
+
 bool Loop::turn(Duration wait_max) {
   for (const Task& hook : hooks_) hook();
   Duration wait = wait_max;
@@ -109,14 +127,10 @@ bool Loop::turn(Duration wait_max) {
   ASSERT(count >= 0 || errno == EINTR, "epoll_pwait2 failed");
   refresh_now();
   for (const Task& opener : openers_) opener();
-  bool posted = false;
-  for (int i = 0; i < count; ++i) {
-    const epoll_event& event = events[static_cast<std::size_t>(i)];
-    if (event.data.u64 == kWakeup) { posted = true; continue; }
-    const Slot& slot = slots_[static_cast<std::uint32_t>(event.data.u64)];
-    if (slot.watcher && slot.generation == event.data.u64 >> 32) slot.watcher->on_events(event.events);
-  }
-  if (posted) run_posted();
+  const std::span ready(events.data(), static_cast<std::size_t>(std::max(count, 0)));
+  if (firsts_ > 0 && count > 1) tell(ready, true);
+  tell(ready, false);
+  if (std::ranges::any_of(ready, [](const epoll_event& event) { return event.data.u64 == kWakeup; })) run_posted();
   run_timers();
   const std::lock_guard lock(shared_->mutex);
   return !shared_->stopped;

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -17,10 +18,14 @@
 #include "base/time.h"
 #include "os/fd.h"
 
+struct epoll_event;
+
 namespace mayfly::os {
 
 // epoll's, so that nobody else needs its header.
 constexpr std::uint32_t kReadable = 0x001, kWritable = 0x004, kBroken = 0x008, kHangup = 0x010, kPeerClosed = 0x2000, kEdge = 1U << 31;
+// Ours alone: of the descriptors that are ready in one turn, these have their handlers called before all others.
+constexpr std::uint32_t kFirst = 1U << 27;
 
 class Watcher {  // who is told that a descriptor is ready; `events` are epoll's
  public:
@@ -74,10 +79,12 @@ class Loop {
   struct Slot {
     Watcher* watcher = nullptr;
     std::uint32_t generation = 0;
+    bool first = false;
   };
 
   Loop(Fd epoll, Fd wakeup) : epoll_(std::move(epoll)), wakeup_(std::move(wakeup)), shared_(std::make_unique<Shared>()) {}
   void run_posted();
+  void tell(std::span<epoll_event> events, bool first);
   void run_timers();
 
   Fd epoll_;
@@ -86,6 +93,7 @@ class Loop {
   std::vector<Slot> slots_;                         // by descriptor
   std::map<TimerId, Task> timers_;
   std::uint64_t timers_made_ = 0;
+  int firsts_ = 0;                                  // slots that are watched with kFirst
   std::vector<Task> hooks_, openers_;
   Instant now_{};
 };

@@ -84,13 +84,14 @@ Result<Child> spawn(const Command& command, const Fd& socket) {
   return spawn_with(command, files, 0);
 }
 
-Result<Child> spawn_in_group(const Command& command, const std::string& folder, const Fd& output, const Fd* third) {
+Result<Child> spawn_in_group(const Command& command, const std::string& folder, const Descriptors& descriptors) {
   posix_spawn_file_actions_t files;
   ::posix_spawn_file_actions_init(&files);
   ::posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-  for (const int fd : {STDOUT_FILENO, STDERR_FILENO}) ::posix_spawn_file_actions_adddup2(&files, output.get(), fd);
-  if (third) ::posix_spawn_file_actions_adddup2(&files, third->get(), kSocketAt);
-  ::posix_spawn_file_actions_addclosefrom_np(&files, third ? kSocketAt + 1 : STDERR_FILENO + 1);
+  ::posix_spawn_file_actions_adddup2(&files, descriptors.out.get(), STDOUT_FILENO);
+  ::posix_spawn_file_actions_adddup2(&files, descriptors.err.get(), STDERR_FILENO);
+  if (descriptors.third) ::posix_spawn_file_actions_adddup2(&files, descriptors.third->get(), kSocketAt);
+  ::posix_spawn_file_actions_addclosefrom_np(&files, descriptors.third ? kSocketAt + 1 : STDERR_FILENO + 1);
   ::posix_spawn_file_actions_addchdir_np(&files, folder.c_str());
   return spawn_with(command, files, POSIX_SPAWN_SETPGROUP);
 }

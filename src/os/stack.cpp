@@ -25,7 +25,7 @@ constexpr std::string_view kGone = ".wh.", kGoneAll = ".wh..wh..opq", kOther = "
 constexpr int kFolder = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 
 std::unexpected<Error> wrong(std::string what) {
-  return fail(Code::invalid_argument, "the image's layers can't be stacked: " + std::move(what));
+  return fail(Code::invalid_argument, "the layers can't be stacked: " + std::move(what));
 }
 
 Result<Fd> open_in(const Fd& folder, const std::string& name) {
@@ -110,19 +110,19 @@ Result<void> take_away(const Fd& into, const std::vector<std::string>& names) {
   return {};
 }
 
-Result<void> apply(const Fd& layer, const Fd& into, int depth) {
+Result<void> apply(const Fd& layer, const Fd& into, bool whiteouts, int depth) {
   if (depth > kDepthMax) return wrong("folders are more than " + std::to_string(kDepthMax) + " deep");
   TRY(const auto names, names_in(layer));
-  TRY_VOID(take_away(into, names));
+  if (whiteouts) TRY_VOID(take_away(into, names));
   for (const std::string& name : names) {
-    if (name.starts_with(kGone)) continue;
+    if (whiteouts && name.starts_with(kGone)) continue;
     struct stat what {};
     if (::fstatat(layer.get(), name.c_str(), &what, AT_SYMLINK_NOFOLLOW) != 0) return fail(os_error("stat", name));
     if (S_ISDIR(what.st_mode)) {
       TRY_VOID(make_folder_in(into, name));
       TRY(const Fd from, open_in(layer, name));
       TRY(const Fd to, open_in(into, name));
-      TRY_VOID(apply(from, to, depth + 1));
+      TRY_VOID(apply(from, to, whiteouts, depth + 1));
     } else if (S_ISREG(what.st_mode) || S_ISLNK(what.st_mode)) {
       TRY_VOID(put(layer, into, name, what));
     } else {
@@ -132,16 +132,19 @@ Result<void> apply(const Fd& layer, const Fd& into, int depth) {
   return {};
 }
 
-}  // namespace
-
-Result<void> stack_folders(const std::vector<std::string>& layers, const std::string& into) {
+Result<void> apply_all(const std::vector<std::string>& layers, const std::string& into, bool whiteouts) {
   TRY(const Fd to, open_top(into));
   for (const std::string& layer : layers) {
     TRY(const Fd from, open_top(layer));
-    TRY_VOID(apply(from, to, 0));
+    TRY_VOID(apply(from, to, whiteouts, 0));
   }
   return {};
 }
+
+}  // namespace
+
+Result<void> stack_folders(const std::vector<std::string>& layers, const std::string& into) { return apply_all(layers, into, true); }
+Result<void> merge_folders(const std::vector<std::string>& layers, const std::string& into) { return apply_all(layers, into, false); }
 
 Result<void> replace_by_folder(const std::string& root, const std::string& name) {
   TRY(const Fd folder, open_top(root));

@@ -15,6 +15,8 @@ namespace mayfly::os {
 
 // `into` exists and is empty; the lowest layer comes first. After an error `into` holds a part.
 [[nodiscard]] Result<void> stack_folders(const std::vector<std::string>& layers, const std::string& into);
+// The same without whiteouts: names that begin with `.wh.` are names.
+[[nodiscard]] Result<void> merge_folders(const std::vector<std::string>& layers, const std::string& into);
 // The folder is there, and no link: what else has its name is taken away. `path` has no "..", its parents are folders.
 [[nodiscard]] Result<void> replace_by_folder(const std::string& root, const std::string& name);
 [[nodiscard]] Result<void> replace_by_file(const std::string& root, const std::string& name, const std::string& text);

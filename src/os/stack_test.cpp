@@ -56,6 +56,16 @@ TEST_F(StackFolders, TheUpperLayerWins) {
   EXPECT_EQ(fs::status(root / "out/d").permissions(), fs::perms(0755));
 }
 
+TEST_F(StackFolders, MergedFoldersHaveNoWhiteouts) {
+  write("one/d/a", "1");
+  write("one/d/b", "1");
+  write("two/d/.wh.a", "a name");
+  write("two/.wh..wh..opq", "another");
+  write("two/d/b", "2");
+  ASSERT_TRUE(merge_folders({(root / "one").string(), (root / "two").string()}, (root / "out").string()));
+  EXPECT_EQ(read("out/d/a") + read("out/d/b") + read("out/d/.wh.a") + read("out/.wh..wh..opq"), "12a nameanother");
+}
+
 TEST_F(StackFolders, WhiteoutsTakeAway) {
   for (const char* path : {"one/a", "one/d/x", "one/d/y", "one/gone/z", "one/opaque/old", "two/opaque/new"}) write(path, "x");
   for (const char* path :

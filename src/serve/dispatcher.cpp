@@ -178,7 +178,8 @@ bool Dispatcher::give(Lane& lane, std::uint32_t index) {
   const instances::Request request{.ticket = ticket_of(index), .deadline = slot.deadline, .format = slot.call.format,
                                    .json_size = slot.call.json_size, .body = slot.call.body, .body_memfd = slot.call.body_memfd.get(),
                                    .body_size = body_bytes(slot.call), .context_size = slot.call.context_size,
-                                   .request_id_high = slot.call.request_id_high, .request_id_low = slot.call.request_id_low};
+                                   .request_id_high = slot.call.request_id_high, .request_id_low = slot.call.request_id_low,
+                                   .wants_log = slot.call.wants_log};
   Process* process = fleet_.pick(*lane.group);
   while (process && !fleet_.send(*process, request)) process = fleet_.pick(*lane.group);  // one whose ring is full is not picked again
   if (!process) return false;
@@ -316,6 +317,8 @@ void Dispatcher::on_reply(Process& process, Reply&& reply) {
   lane.load.last_end = turn_.now;
   InvocationReply answered{.version = static_cast<int>(slot->record.version_number)};
   note_timing(*slot, process, reply.head, answered.phases);
+  answered.memory = process.memory;
+  if (!reply.head.log_shared) answered.log = std::move(reply.log);
   if (slot->step == Step::orphaned) {
     process.cpu_told -= Duration(static_cast<Duration::rep>(reply.head.cpu_ns));  // its record is closed: the process's overhead
     release(index);
@@ -360,15 +363,21 @@ void Dispatcher::on_instance_gone(Process& process, const Death& death) {
   if (lane->waiting > 0) demand(*lane);
 }
 
-void Dispatcher::on_start_failed(Group& group, const Error& error) {
+void Dispatcher::on_start_failed(Group& group, const Error& error, std::string_view log) {
   Lane* lane = find_lane(group.plan.version);
   if (!lane) return;
   while (lane->first) {
     const std::uint32_t index = lane->first;
     unlink(*lane, index);
-    fail_slot(index, {error.code == Code::exhausted ? Code::exhausted : Code::unavailable,
-                      "no instance of function '" + group.plan.function_name + "' could start: " + error.message});
+    const Code code = error.code == Code::exhausted ? Code::exhausted : Code::unavailable;
+    answer(index, {.error = {code, "no instance of function '" + group.plan.function_name + "' could start: " + error.message},
+                   .not_started = true, .version = group.plan.number, .log = std::string(log)});
   }
+}
+
+Instant Dispatcher::due(const Slot& slot) const {
+  const bool of_code = slot.step == Step::running && slot.process && domain::is_code(slot.process->group->plan.instance.role);
+  return of_code ? slot.deadline + limits_.last_words : slot.deadline;
 }
 
 void Dispatcher::expire(std::uint32_t index) {
@@ -404,8 +413,8 @@ Instant Dispatcher::tick() {
   std::vector<Process*> silent;
   for (std::uint32_t i = 1; i < slots_.size(); ++i) {
     Slot& slot = slots_[i];
-    if ((slot.step == Step::waiting || slot.step == Step::running) && slot.deadline <= turn_.now) expire(i);
-    if (slot.step == Step::waiting || slot.step == Step::running) next = std::min(next, slot.deadline);
+    if ((slot.step == Step::waiting || slot.step == Step::running) && due(slot) <= turn_.now) expire(i);
+    if (slot.step == Step::waiting || slot.step == Step::running) next = std::min(next, due(slot));
     if (slot.step != Step::orphaned) continue;
     // Silent since the deadline: it hangs. Whatever it answered meanwhile proves that it does not.
     const Instant until = std::max(slot.deadline, slot.process->last_used) + limits_.silence_max;

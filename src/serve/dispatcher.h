@@ -2,8 +2,8 @@
 // that has credit, answer, record. A state machine on a Turn: no thread, no clock, no I/O but through
 // the Fleet.
 //
-// Promises: each invoke() gets exactly one reply through its sink unless it was cancelled; nobody waits
-// past its deadline; a queue has at most queue_max waiting and leaves in order of arrival; an instance
+// Promises: each invoke() gets exactly one reply through its sink unless it was cancelled; nobody waits past its deadline (of code: past
+// last_words more); a queue has at most queue_max waiting and leaves in order of arrival; an instance
 // that dies fails only what it held; one that holds a call past its deadline and stays silent is killed.
 #pragma once
 #include <cstdint>
@@ -50,6 +50,7 @@ class Dispatcher final : public Invoker, public instances::FleetUser {
   struct Limits {
     std::size_t in_flight_max = 100'000;   // calls of all functions, waiting or running
     Duration silence_max = std::chrono::seconds(1);  // after a deadline, before the instance is killed
+    Duration last_words = std::chrono::milliseconds(100);  // after it, for the host of code to say itself what its program was at
   };
 
   Dispatcher(const Turn& turn, instances::Fleet& fleet, Routes& routes, DispatcherEvents& events, std::uint64_t seed, Limits limits);
@@ -66,7 +67,7 @@ class Dispatcher final : public Invoker, public instances::FleetUser {
   void on_instance_ready(instances::Process& process) override;
   void on_reply(instances::Process& process, instances::Reply&& reply) override;
   void on_instance_gone(instances::Process& process, const instances::Death& death) override;
-  void on_start_failed(instances::Group& group, const Error& error) override;
+  void on_start_failed(instances::Group& group, const Error& error, std::string_view log) override;
 
   // Deadlines. Returns when to be called next, at the latest.
   Instant tick();
@@ -109,6 +110,7 @@ class Dispatcher final : public Invoker, public instances::FleetUser {
   void close_record(Slot& slot, const Error* error);
   Ticket refuse(const Invocation& call, const Target* target, Error error, ReplySink& sink);
   void expire(std::uint32_t index);
+  Instant due(const Slot& slot) const;     // when its caller is told that its time is over
   void note_timing(Slot& slot, const instances::Process& process, const domain::ReplyHead& head, Phases& phases);
 
   const Turn& turn_;

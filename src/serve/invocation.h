@@ -8,6 +8,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "base/units.h"
 #include "domain/frame.h"
 #include "os/fd.h"
 
@@ -31,6 +32,7 @@ struct Invocation {
   Duration timeout{};              // wanted by the caller; 0: the function's own. The shorter of the two holds
   std::uint64_t request_id_high = 0, request_id_low = 0;
   TraceId trace;
+  bool wants_log = false;          // the reply is to bring what the code printed in this call
 };
 
 // How a call went in time; zeros for phases that it did not reach.
@@ -43,6 +45,7 @@ struct InvocationReply {
   bool ok = false;
   Error error;                     // where !ok
   bool died = false;               // where !ok: with the instance that ran it
+  bool not_started = false;        // where !ok: no instance could start
   bool function_error = false;     // the function's own code failed: `body` is how it told so, a JSON object
   std::string_view body;           // inline: valid during the call only; or:
   os::Fd body_memfd;
@@ -50,6 +53,8 @@ struct InvocationReply {
   std::uint64_t json_size = 0;     // of a v2 binary reply, or of an HTTP reply's head; else 0
   int version = 0;                 // number of the version that answered; 0 where none did
   Phases phases;
+  std::string log;                 // what the code printed last in this call, or in the start that failed: for whoever asked. At most 4 KiB
+  Bytes memory;                    // measured, of the instance
 };
 
 // For who has the whole of it: the body, sealed in a memfd where it is too large for a frame.

@@ -27,6 +27,15 @@ constexpr std::string_view kSchema[] = {
                               document TEXT NOT NULL, updated_us INTEGER NOT NULL, PRIMARY KEY (function, kind, key)) WITHOUT ROWID;)",
     // What was installed for a version of code.
     "ALTER TABLE versions ADD COLUMN dependencies TEXT;",
+    // Layers, by AUTOINCREMENT's way: a number that was given is not given again.
+    R"(CREATE TABLE layer_names (name TEXT PRIMARY KEY, numbers INTEGER NOT NULL) WITHOUT ROWID;
+       CREATE TABLE layers (name TEXT NOT NULL, number INTEGER NOT NULL, created_us INTEGER NOT NULL, sha256 TEXT NOT NULL,
+                            size INTEGER NOT NULL, description TEXT NOT NULL, license TEXT NOT NULL, runtimes TEXT NOT NULL,
+                            architectures TEXT NOT NULL, PRIMARY KEY (name, number)) WITHOUT ROWID;
+       CREATE TABLE layer_statements (place INTEGER PRIMARY KEY, name TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL,
+                                      document TEXT NOT NULL, UNIQUE (name, number, id),
+                                      FOREIGN KEY (name, number) REFERENCES layers(name, number) ON DELETE CASCADE);
+       ALTER TABLE versions ADD COLUMN layers TEXT;)",
 };
 
 std::int64_t number_of(std::uint64_t id) { return static_cast<std::int64_t>(id); }
@@ -46,6 +55,9 @@ Result<domain::Version> version_from(const Statement& row) {
   version.template_allowed = row.integer(10) != 0;
   if (!row.is_null(11)) {
     TRY(version.dependencies, dependencies_from(row.text(11)));
+  }
+  if (!row.is_null(12)) {
+    TRY(version.layers, layers_from(row.text(12)));
   }
   return version;
 }
@@ -98,7 +110,7 @@ Result<std::vector<domain::Function>> Catalog::load() {
   TRY(Statement versions,
       database_->prepare(
           "SELECT id, function, number, created_us, manifest, files, signature, compiled, compile_error, notes, template_allowed, "
-          "dependencies FROM versions ORDER BY function, number"));
+          "dependencies, layers FROM versions ORDER BY function, number"));
   for (;;) {
     TRY(const bool row, versions.step());
     if (!row) break;
@@ -160,13 +172,15 @@ Result<Added> Catalog::add_version(std::string_view function, const domain::Vers
   TRY(Statement insert,
       database_->prepare(
           "INSERT INTO versions (function, number, created_us, manifest, files, signature, compiled, compile_error, notes, "
-          "template_allowed, dependencies) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+          "template_allowed, dependencies, layers) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   insert.bind(1, number_of(added.function.number)).bind(2, std::int64_t{added.number}).bind(3, created).bind(4, std::string_view(manifest))
       .bind(5, std::string_view(files)).bind(6, std::string_view(signature)).bind(8, std::string_view(version.compile_error))
       .bind(9, std::string_view(notes)).bind(10, std::int64_t{version.template_allowed});
   if (version.compiled) insert.bind(7, std::string_view(compiled));
   const std::string dependencies = version.dependencies ? to_column(*version.dependencies) : "";
   if (version.dependencies) insert.bind(11, std::string_view(dependencies));
+  const std::string layers = to_column(version.layers);
+  if (!version.layers.empty()) insert.bind(12, std::string_view(layers));
   TRY_VOID(insert.run());
   added.version = {id_of(database_->last_id())};
 
@@ -270,20 +284,30 @@ Result<std::string> Catalog::name_of(FunctionId function) {
 
 Result<std::unordered_set<std::string>> referenced_artifacts(const std::string& catalog_path) {
   TRY(const auto database, Database::open(catalog_path, Database::Sync::full));
-  TRY(Statement rows, database->prepare("SELECT files, compiled, dependencies FROM versions"));
+  TRY(Statement rows, database->prepare("SELECT files, compiled, dependencies, layers FROM versions"));
   std::unordered_set<std::string> names;
   for (;;) {
     TRY(const bool row, rows.step());
-    if (!row) return names;
+    if (!row) break;
     TRY(const auto files, files_from(rows.text(0)));
     for (const domain::FileRef& file : files) names.insert(file.sha256);
     if (!rows.is_null(2)) {
       TRY(const auto dependencies, dependencies_from(rows.text(2)));
       names.insert(dependencies.key);
     }
+    if (!rows.is_null(3)) {
+      TRY(const auto layers, layers_from(rows.text(3)));
+      for (const domain::LayerRef& layer : layers) names.insert(layer.sha256);
+    }
     if (rows.is_null(1)) continue;
     TRY(const auto compiled, compiled_from(rows.text(1)));
     names.insert(compiled.sha256);
+  }
+  TRY(Statement layers, database->prepare("SELECT sha256 FROM layers"));
+  for (;;) {
+    TRY(const bool row, layers.step());
+    if (!row) return names;
+    names.insert(std::string(layers.text(0)));
   }
 }
 

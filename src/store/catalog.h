@@ -46,6 +46,12 @@ class Catalog {
   [[nodiscard]] Result<void> remove_version(VersionId version);                           // with its settings
   [[nodiscard]] Result<void> remove_function(FunctionId function);  // with all that is its own
 
+  // Layers (store/catalog_layers.cpp). By name and number; numbers are never reused.
+  [[nodiscard]] Result<std::vector<domain::LayerVersion>> load_layers();
+  [[nodiscard]] Result<int> add_layer(const domain::LayerVersion& layer);   // takes everything but number and policy
+  [[nodiscard]] Result<void> remove_layer(std::string_view name, int number);
+  [[nodiscard]] Result<void> set_layer_statement(std::string_view name, int number, const domain::LayerStatement& statement);
+
   // Name of a function, deleted ones too: usage outlives them.
   [[nodiscard]] Result<std::string> name_of(FunctionId function);
 

@@ -182,7 +182,7 @@ TEST_F(CatalogTest, ANewerReleasesFileIsRefused) {
   }
   const auto opened = Catalog::open(folder_ / "catalog.db");
   ASSERT_FALSE(opened);
-  EXPECT_NE(opened.error().message.find("was written by a newer release (schema 99, this one knows 5)"), std::string::npos)
+  EXPECT_NE(opened.error().message.find("was written by a newer release (schema 99, this one knows 6)"), std::string::npos)
       << opened.error().message;
 }
 
@@ -215,6 +215,47 @@ TEST_F(CatalogTest, SettingsAreOfTheirFunctionVersionOrAlias) {
   ASSERT_TRUE(catalog.remove_function(one.function));
   add(catalog, "one");
   EXPECT_TRUE(catalog.load()->back().settings.empty()) << "a new one of the name has none";
+}
+
+TEST_F(CatalogTest, LayersAreKept) {
+  const auto layer = [](const std::string& name, char of) {
+    return domain::LayerVersion{.name = name, .created = {std::chrono::microseconds(7)}, .sha256 = std::string(64, of), .size = {5},
+                                .description = "a \"layer\"", .license = "MIT", .runtimes = {"python3.11"}, .architectures = {"x86_64"}};
+  };
+  {
+    Catalog catalog = open();
+    EXPECT_EQ(*catalog.add_layer(layer("b", '1')), 1);
+    EXPECT_EQ(*catalog.add_layer(layer("b", '2')), 2);
+    EXPECT_EQ(*catalog.add_layer(layer("a", '3')), 1);
+    ASSERT_TRUE(catalog.set_layer_statement("b", 1, {"z", "{}"}));
+    ASSERT_TRUE(catalog.set_layer_statement("b", 1, {"y", "{\"a\":1}"}));
+    ASSERT_TRUE(catalog.set_layer_statement("b", 1, {"x", "{}"}));
+    ASSERT_TRUE(catalog.set_layer_statement("b", 1, {"x", ""}));
+    EXPECT_FALSE(catalog.set_layer_statement("c", 1, {"x", "{}"})) << "of a layer that is not there";
+    ASSERT_TRUE(catalog.remove_layer("b", 2));
+    EXPECT_EQ(*catalog.add_layer(layer("b", '4')), 3) << "a number does not come again";
+    domain::Version version = sample("f");
+    version.layers = {{"b", 2, std::string(64, '2'), {5}}, {"a", 1, std::string(64, '3'), {5}}};
+    ASSERT_TRUE(catalog.add_version("f", version, "live"));
+  }
+  Catalog catalog = open();
+  const auto all = catalog.load_layers();
+  ASSERT_TRUE(all) << all.error().message;
+  ASSERT_EQ(all->size(), 3u);
+  EXPECT_EQ((*all)[0].name + (*all)[1].name + std::to_string((*all)[2].number), "ab3");
+  EXPECT_EQ((*all)[1].description + (*all)[1].license + (*all)[1].runtimes.at(0) + (*all)[1].architectures.at(0),
+            "a \"layer\"MITpython3.11x86_64");
+  ASSERT_EQ((*all)[1].policy.size(), 2u);
+  EXPECT_EQ((*all)[1].policy[0].id + (*all)[1].policy[1].document, "z{\"a\":1}") << "in their order";
+  const auto functions = catalog.load();
+  ASSERT_TRUE(functions);
+  EXPECT_EQ((*functions)[0].versions[0].layers, (std::vector<domain::LayerRef>{{"b", 2, std::string(64, '2'), {5}},
+                                                                             {"a", 1, std::string(64, '3'), {5}}}));
+  const auto referenced = referenced_artifacts(folder_ / "catalog.db");
+  ASSERT_TRUE(referenced);
+  for (const char of : {'1', '2', '3', '4'}) EXPECT_TRUE(referenced->contains(std::string(64, of))) << of;
+  ASSERT_TRUE(catalog.remove_layer("b", 1));
+  EXPECT_TRUE(catalog.load_layers()->at(1).policy.empty()) << "its statements go with it";
 }
 
 }  // namespace

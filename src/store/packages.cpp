@@ -17,8 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kWork = "work-", kTaken = "taken-", kLayer = "layer-", kImage = "image-";
-constexpr const char* kLayersFile = "/layers";               // of an image: its layers' SHA-256, a line each
+constexpr std::string_view kWork = "work-", kTaken = "taken-", kLayer = "layer-", kImage = "image-", kMerge = "merge-";
+constexpr const char* kLayersFile = "/layers";               // of an image, or of what was merged: its layers' SHA-256, a line each
 constexpr Bytes kLayersFileMax{64 * 1024};
 
 void remove_tree(const std::string& path) {
@@ -26,17 +26,27 @@ void remove_tree(const std::string& path) {
   fs::remove_all(path, ignored);
 }
 
+std::string lines_of(const std::vector<std::string>& layers) {
+  std::string all;
+  for (const std::string& layer : layers) all += layer + "\n";
+  return all;
+}
+
+std::string name_of(std::string_view kind, const std::vector<std::string>& layers) {
+  const std::string all = lines_of(layers);
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
+  ::SHA256(reinterpret_cast<const unsigned char*>(all.data()), all.size(), digest.data());
+  return std::string(kind) + hex_of(digest);
+}
+
 }  // namespace
 
 std::string layer_name(std::string_view sha256) { return std::string(kLayer).append(sha256); }
 
 std::string image_name(const std::vector<std::string>& layers) {
-  std::string all;
-  for (const std::string& layer : layers) all += layer + "\n";
-  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
-  ::SHA256(reinterpret_cast<const unsigned char*>(all.data()), all.size(), digest.data());
-  return std::string(kImage) + hex_of(digest);
+  return name_of(kImage, layers);
 }
+std::string merge_name(const std::vector<std::string>& layers) { return name_of(kMerge, layers); }
 
 Result<std::unique_ptr<Packages>> Packages::open(const std::string& folder) {
   auto packages = std::make_unique<Packages>(folder);
@@ -53,6 +63,17 @@ bool Packages::has_for_now(std::string_view sha256) const { return os::touch_fil
 
 Result<std::string> Packages::read(std::string_view sha256, const std::string& path, Bytes size_max) const {
   return os::read_below(path_of(sha256), path, size_max);
+}
+
+Bytes Packages::size_of(std::string_view sha256) const {
+  Bytes all;
+  std::error_code error;
+  for (fs::recursive_directory_iterator at(path_of(sha256), error), end; !error && at != end; at.increment(error)) {
+    std::error_code each;
+    const auto size = at->is_regular_file(each) && !at->is_symlink(each) ? at->file_size(each) : 0;
+    if (!each) all.count += size;
+  }
+  return all;
 }
 
 Result<void> Packages::add_place(std::string_view sha256, const std::string& name) const {
@@ -93,17 +114,32 @@ Result<void> Packages::stack(const std::vector<std::string>& layers) {
     const std::string root = folder + kImageRoot;
     TRY_VOID(os::make_folder(root));
     std::vector<std::string> folders;
-    std::string list;
-    for (const std::string& layer : layers) {
-      folders.push_back(path_of(layer_name(layer)));
-      list += layer + "\n";
-    }
+    for (const std::string& layer : layers) folders.push_back(path_of(layer_name(layer)));
     TRY_VOID(os::stack_folders(folders, root));
     for (const char* mounted : {"dev", "proc", "sys", "tmp", "run", "etc"}) TRY_VOID(os::replace_by_folder(root, mounted));
     TRY_VOID(os::replace_by_file(root + "/etc", "hosts", "127.0.0.1 localhost mayfly\n::1 localhost ip6-localhost\n"));
     TRY_VOID(os::replace_by_file(root + "/etc", "resolv.conf", ""));
     TRY_VOID(os::let_all_run(root));
-    return os::replace_by_file(folder, kLayersFile + 1, list);
+    return os::replace_by_file(folder, kLayersFile + 1, lines_of(layers));
+  };
+  auto built = build();
+  if (built) built = adopt(folder, name);
+  else drop(folder);
+  return built;
+}
+
+Result<void> Packages::merge(const std::vector<std::string>& layers) {
+  const std::string name = merge_name(layers);
+  if (has(name)) return {};
+  TRY(const std::string folder, new_folder());
+  const auto build = [&]() -> Result<void> {
+    const std::string root = folder + kImageRoot;
+    TRY_VOID(os::make_folder(root));
+    std::vector<std::string> folders;
+    for (const std::string& layer : layers) folders.push_back(path_of(layer));
+    TRY_VOID(os::merge_folders(folders, root));
+    TRY_VOID(os::let_all_run(root));
+    return os::replace_by_file(folder, kLayersFile + 1, lines_of(layers));
   };
   auto built = build();
   if (built) built = adopt(folder, name);
@@ -126,7 +162,7 @@ std::vector<std::string> Packages::names() const {
 // What it was unpacked from. None: nobody knows, and it is made again.
 std::vector<std::string> Packages::archives_of(const std::string& name) const {
   if (name.starts_with(kLayer)) return {name.substr(kLayer.size())};
-  if (!name.starts_with(kImage)) return {name};
+  if (!name.starts_with(kImage) && !name.starts_with(kMerge)) return {name};
   const auto text = os::read_file(path_of(name) + kLayersFile, kLayersFileMax);
   std::vector<std::string> layers;
   for (std::size_t at = 0, end = 0; text && (end = text->find('\n', at)) != text->npos; at = end + 1)

@@ -1,8 +1,9 @@
 // Folders that instances see read-only, each by a SHA-256. packages/abcdef…: an unpacked archive of code, by the archive's; a cache: it
 // is an artifact, and can be unpacked again. dependencies/abcdef…: what was installed for a package, by what decides it
 // (control/node_build.cpp). A container's image is here, too: each of its layers as layer-abcdef…, which images share, and their stack,
-// which its functions share, as image-abcdef… (os/stack.h). A folder has its name only once it is whole and on disk.
-// adopt(), stack(), drop() and collect() block and belong on a background line.
+// which its functions share, as image-abcdef… (os/stack.h). Several layers of a function of code (domain/layer.h), each unpacked as any
+// archive, are merged as merge-abcdef…. A folder has its name only once it is whole and on disk.
+// adopt(), stack(), merge(), drop() and collect() block and belong on a background line.
 #pragma once
 #include <algorithm>
 #include <atomic>
@@ -18,6 +19,7 @@ namespace mayfly::store {
 
 [[nodiscard]] std::string layer_name(std::string_view sha256);
 [[nodiscard]] std::string image_name(const std::vector<std::string>& layers);  // the same for the same layers in the same order
+[[nodiscard]] std::string merge_name(const std::vector<std::string>& layers);
 constexpr const char* kImageRoot = "/root";                 // below its folder
 
 class Packages {
@@ -33,6 +35,8 @@ class Packages {
   [[nodiscard]] std::vector<std::string> names_in(std::string_view sha256, const std::string& folder) const;
 
   [[nodiscard]] Result<std::string> read(std::string_view sha256, const std::string& path, Bytes size_max) const;  // not_found
+  [[nodiscard]] Bytes size_of(std::string_view sha256) const;    // of all its files; blocks
+
   // An empty folder in it, for something to be bound there; fine where it is.
   [[nodiscard]] Result<void> add_place(std::string_view sha256, const std::string& name) const;
 
@@ -42,6 +46,9 @@ class Packages {
   void drop(const std::string& folder);
   // Of layers that are here, by the SHA-256 of their archives, the lowest first: makes their image, with what a sandbox needs to mount.
   [[nodiscard]] Result<void> stack(const std::vector<std::string>& layers);
+
+  // Of layers of code that are here, likewise: what they hold together, a later one's files before those of an earlier.
+  [[nodiscard]] Result<void> merge(const std::vector<std::string>& layers);
 
   // Takes away those that are not to be kept. Their files stay until the next call: an instance may read them still.
   template <class Keep>

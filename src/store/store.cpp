@@ -12,21 +12,23 @@ Result<std::unique_ptr<Store>> Store::open(StoreOptions options) {
   TRY(auto artifacts, Artifacts::open(folder));
   TRY(auto packages, Packages::open(folder + "/packages"));
   TRY(auto dependencies, Packages::open(folder + "/dependencies"));
+  TRY(auto start_caches, Packages::open(folder + "/start-caches"));
   TRY(auto usage, UsageLog::open(folder + "/usage", folder + "/usage.db", options.usage));
   TRY(Events events, Events::open(folder + "/events.db"));
   TRY_VOID(os::sync_folder(folder));
   return std::make_unique<Store>(std::move(options), std::move(lock), std::move(catalog), std::move(artifacts), std::move(packages),
-                                 std::move(dependencies), std::move(usage), std::move(events));
+                                 std::move(dependencies), std::move(start_caches), std::move(usage), std::move(events));
 }
 
 Store::Store(StoreOptions options, os::Fd lock, Catalog catalog, std::unique_ptr<Artifacts> artifacts, std::unique_ptr<Packages> packages,
-             std::unique_ptr<Packages> dependencies, std::unique_ptr<UsageLog> usage, Events events)
+             std::unique_ptr<Packages> dependencies, std::unique_ptr<Packages> start_caches, std::unique_ptr<UsageLog> usage, Events events)
     : options_(std::move(options)),
       lock_(std::move(lock)),
       catalog_(std::move(catalog)),
       artifacts_(std::move(artifacts)),
       packages_(std::move(packages)),
       dependencies_(std::move(dependencies)),
+      start_caches_(std::move(start_caches)),
       usage_(std::move(usage)),
       events_(std::move(events)) {}
 

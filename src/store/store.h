@@ -6,6 +6,7 @@
 //   artifacts/     bytes by their SHA-256 (store/artifacts.h); uploads/: what is on its way there
 //   packages/      archives of code, unpacked (store/packages.h)
 //   dependencies/  what was installed for code, likewise
+//   start-caches/  what makes its starts quicker, likewise
 //   usage/         a record of each invocation; usage.db: their sums by the hour (store/usage_log.h)
 //
 // Opens everything in order, in well under a second after a kill. The parts say on which thread they may be used.
@@ -37,6 +38,7 @@ class Store {
   Artifacts& artifacts() { return *artifacts_; }
   Packages& packages() { return *packages_; }
   Packages& dependencies() { return *dependencies_; }
+  Packages& start_caches() { return *start_caches_; }   // who makes them collects them: they are no part of the catalog
   UsageLog& usage() { return *usage_; }
   Events& events() { return events_; }
 
@@ -45,14 +47,14 @@ class Store {
   Result<Collected> collect_garbage();
 
   Store(StoreOptions options, os::Fd lock, Catalog catalog, std::unique_ptr<Artifacts> artifacts, std::unique_ptr<Packages> packages,
-        std::unique_ptr<Packages> dependencies, std::unique_ptr<UsageLog> usage, Events events);
+        std::unique_ptr<Packages> dependencies, std::unique_ptr<Packages> start_caches, std::unique_ptr<UsageLog> usage, Events events);
 
  private:
   const StoreOptions options_;
   const os::Fd lock_;
   Catalog catalog_;
   const std::unique_ptr<Artifacts> artifacts_;
-  const std::unique_ptr<Packages> packages_, dependencies_;
+  const std::unique_ptr<Packages> packages_, dependencies_, start_caches_;
   const std::unique_ptr<UsageLog> usage_;
   Events events_;
 };

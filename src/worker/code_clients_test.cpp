@@ -89,7 +89,7 @@ TEST(CodeClients, AProgramThatNeverAsksIsNeverReady) {
   SKIP_WITHOUT_PYTHON();
   Host host("", bare("open('here', 'w').close()\nimport time\ntime.sleep(1000)\n"));
   while (!std::filesystem::exists(host.folder().path("here"))) ::usleep(10'000);
-  EXPECT_FALSE(host.start(200ms));
+  EXPECT_FALSE(host.told_of_start(200ms));
   EXPECT_EQ(host.stop(), End::stopped);
 }
 

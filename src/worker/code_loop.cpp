@@ -25,13 +25,12 @@ constexpr std::size_t kWaitingMax = 64;  // the node sends one at a time; more t
 
 std::uint64_t ns(Duration d) { return static_cast<std::uint64_t>(d.count()); }
 
-// A UUID: the one that came with the call, else one that holds its ticket.
-std::string id_of(const domain::RequestHead& head) {
-  std::uint64_t halves[2] = {};
-  for (std::size_t i = 0; i < sizeof head.request_id; ++i) halves[i / 8] = halves[i / 8] << 8 | head.request_id[i];
-  if (halves[0] != 0 || halves[1] != 0) return uuid_text(halves[0], halves[1]);
+// The halves of a UUID: the one that came with the call, else one that holds its ticket.
+std::pair<std::uint64_t, std::uint64_t> id_of(const domain::RequestHead& head) {
+  const auto [high, low] = head_id(head);
+  if (high != 0 || low != 0) return {high, low};
   constexpr std::uint64_t kVersion = 0x4000, kVariant = std::uint64_t{0x8000} << 48;
-  return uuid_text((head.ticket & ~std::uint64_t{0xffff}) | kVersion, kVariant | (head.ticket & 0xffff'ffff'ffff));
+  return {(head.ticket & ~std::uint64_t{0xffff}) | kVersion, kVariant | (head.ticket & 0xffff'ffff'ffff)};
 }
 
 std::string exit_text(std::optional<int> status) {
@@ -61,6 +60,7 @@ CodeLoop::CodeLoop(os::Loop loop, FrameLink link, domain::CodeOrder order, CodeO
       control_port_([this] {
         if (!link_.read_control()) end(End::node_gone);
         else if (link_.stopping()) take_frames();
+        while (os::Fd debugger = link_.take_debugger()) inbound_.carry(std::move(debugger));
       }),
       bell_port_([this] { take_frames(); }),
       exit_port_([this] { code_ended(); }), program_(std::move(program)),
@@ -104,7 +104,7 @@ Result<void> CodeLoop::start() {
   };
   TRY(port_, CodePort::create(loop_, options_.address, options_.response_max, {.request = asked, .left = left}));
   const auto printed = [this](std::string_view bytes) { telemetry_.printed(Telemetry::Kind::function, bytes); };
-  TRY(output_, CodeOutput::create(loop_, STDERR_FILENO, printed));
+  TRY(output_, CodeOutput::create(loop_, STDERR_FILENO, CodeOutput::Of::program, printed));
   if (!order_.model_socket.empty()) { TRY(models_, ModelBridge::create(loop_, order_.model_socket)); }
   if (!order_.outbound.empty()) { TRY(outbound_, start_outbound(order_.outbound, std::move(outbound_node_))); }
   TRY_VOID(loop_.watch(link_.control_socket(), os::kReadable, control_port_));
@@ -118,7 +118,7 @@ Result<void> CodeLoop::start_extensions(const std::vector<std::string>& paths) {
   if (paths.size() > kExtensionsMax)
     return fail(Code::invalid_argument, "Extension.LaunchError: " + std::to_string(paths.size()) + " extensions; at most 10 are started");
   const auto printed = [this](std::string_view bytes) { telemetry_.printed(Telemetry::Kind::extension, bytes); };
-  TRY(extension_output_, CodeOutput::create(loop_, STDERR_FILENO, printed));
+  TRY(extension_output_, CodeOutput::create(loop_, STDERR_FILENO, CodeOutput::Of::extension, printed));
   const std::vector<std::string> environment = extension_environment(order_, port_->address());
   for (const std::string& path : paths) {
     extensions_.expect(path.substr(path.rfind('/') + 1));
@@ -141,7 +141,8 @@ Result<void> CodeLoop::start_program() {
     TRY(connection, os::make_stream_pair());
     TRY_VOID(port_->adopt(std::move(connection.first)));
   }
-  const auto begun = program_.start(order, port_->address(), output_->far(), connection.second);
+  const os::Fd* const far = connection.second ? &connection.second : nullptr;
+  const auto begun = program_.start(order, port_->address(), {output_->far(), output_->far_errors(), far});
   output_->forget_far();
   if (!begun) return fail(begun.error().code, "Runtime.InvalidEntrypoint: " + begun.error().message + " (in " + order_.folder + ")");
   return loop_.watch(program_.pidfd().get(), os::kReadable, exit_port_);
@@ -210,7 +211,7 @@ void CodeLoop::cancel(std::uint64_t ticket) {
     return;
   }
   if (!running_ || running_->frame.head.ticket != ticket) return;
-  const Call call = *std::exchange(running_, std::nullopt);
+  const Call call = let_go(true);
   loop_.cancel(deadline_);
   telemetry_.call_done("timeout", {}, 0, os::monotonic_now());
   if (call.given == Instant{}) {
@@ -235,7 +236,10 @@ void CodeLoop::begin_next() {
     const auto wall = os::wall_now().since_epoch;
     const auto until = wall + std::chrono::duration_cast<std::chrono::microseconds>(deadline - now);
     deadline_ = loop_.at(deadline, [this] { overdue(); });
-    RuntimeCall call{.id = id_of(running_->frame.head), .deadline_ms = static_cast<std::uint64_t>(until / 1ms),
+    const auto [id_high, id_low] = id_of(running_->frame.head);
+    if (running_->frame.head.wants_log) output_->drain();  // what others printed is not its
+    output_->begin_call(id_high, id_low);
+    RuntimeCall call{.id = uuid_text(id_high, id_low), .deadline_ms = static_cast<std::uint64_t>(until / 1ms),
                      .event = running_->frame.take_bytes()};
     read_context(std::string_view(call.event).substr(running_->frame.head.json_size), call);
     call.event.resize(running_->frame.head.json_size);
@@ -251,7 +255,7 @@ void CodeLoop::begin_next() {
 
 void CodeLoop::overdue() {
   if (!running_) return end(End::given_up);  // answered, but an extension has not come back
-  const Call call = *std::exchange(running_, std::nullopt);
+  const Call call = let_go(true);
   telemetry_.call_done("timeout", {}, 0, os::monotonic_now());
   refuse(call, {Code::deadline_exceeded, "Task timed out after " + seconds_of(os::monotonic_now() - call.begun) + " seconds"}, true);
   end(End::given_up);
@@ -299,11 +303,22 @@ void CodeLoop::extension_ended(const std::string& name, int wait_status) {
   fail_all("Extension.Crash: extension " + name + ": " + exit_text(wait_status));
 }
 
+// Of whoever wants to see its lines, or must be told why the program ended, all are read before it is over.
+CodeLoop::Call CodeLoop::let_go(bool ended) {
+  Call call = *std::exchange(running_, std::nullopt);
+  if (ended || call.frame.head.wants_log) {
+    output_->drain();
+    call.log = output_->last_lines();
+  }
+  output_->end_call();
+  return call;
+}
+
 // The instance ends, and the call that runs with it.
 void CodeLoop::fail_all(const std::string& text) {
   if (end_) return;
   telemetry_.failed(text, os::monotonic_now());
-  if (running_) refuse(*std::exchange(running_, std::nullopt), {Code::unavailable, text}, true);
+  if (running_) refuse(let_go(true), {Code::unavailable, text}, true);
   end(told_start_ ? End::code_ended : End::not_started);
   say_failed(text);
 }
@@ -317,7 +332,8 @@ void CodeLoop::say_ready() {
 
 void CodeLoop::say_failed(const std::string& text) {
   if (std::exchange(told_start_, true)) return;
-  if (!link_.say_failed({Code::internal, text})) end(End::node_gone);
+  if (output_) output_->drain();
+  if (!link_.say_failed({Code::internal, text}, output_ ? output_->last_lines() : std::string_view())) end(End::node_gone);
 }
 
 void CodeLoop::code_ended() {
@@ -327,14 +343,13 @@ void CodeLoop::code_ended() {
   program_gone_ = true;
   if (end_) return;
   static_cast<void>(cpu_now());  // the last look at its clock
-  const std::string text = "Runtime.ExitError: " + exit_text(program_.end()) + "; its last words are in the log";
-  fail_all(text);
+  fail_all("Runtime.ExitError: " + exit_text(program_.end()));
 }
 
 // --- replies
 
 void CodeLoop::finish(RuntimeApi::Outcome&& outcome) {
-  const Call call = *std::exchange(running_, std::nullopt);
+  const Call call = let_go(outcome.last);
   if (extensions_.idle()) loop_.cancel(deadline_);  // else it holds for them, too
   ReplyHead head{.run_ns = ns(os::monotonic_now() - call.given), .rows = 1, .batch_rows = 1, .last = outcome.last};
   if (outcome.last) end(End::code_ended);
@@ -356,7 +371,7 @@ void CodeLoop::reply(const Call& call, ReplyHead head, std::string_view body) {
   head.ticket = call.frame.head.ticket;
   head.begun_ns = ns(call.begun.since_boot);
   head.cpu_ns = cpu_since_last();
-  if (!link_.reply(head, body)) end(End::node_gone);
+  if (!link_.reply(head, body, call.log)) end(End::node_gone);
 }
 
 // A program that is gone takes its clock with it: what it showed last counts.

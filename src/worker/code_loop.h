@@ -33,6 +33,7 @@
 #include "worker/extension_programs.h"
 #include "worker/extensions_api.h"
 #include "worker/frame_link.h"
+#include "worker/inbound.h"
 #include "worker/model_bridge.h"
 #include "worker/outbound.h"
 #include "worker/runtime_api.h"
@@ -70,6 +71,7 @@ class CodeLoop {
   struct Call {
     FrameLink::Call frame;
     Instant begun, given{};    // given{}: it waits for the program to ask
+    std::string log{};         // what it printed last, where somebody is to see it
   };
 
   Result<void> start();
@@ -87,6 +89,7 @@ class CodeLoop {
   void do_step(ExtensionsApi::Step&& step);
   void all_may_be_idle();
   void extension_ended(const std::string& name, int wait_status);
+  Call let_go(bool ended = false);                     // of the call that runs
   void fail_all(const std::string& text);
   void say_ready();
   void say_failed(const std::string& text);
@@ -107,6 +110,7 @@ class CodeLoop {
   os::Port control_port_, bell_port_, exit_port_;
   std::unique_ptr<CodePort> port_;
   std::unique_ptr<ModelBridge> models_;                // where it may call models
+  Inbound inbound_{loop_, order_.debug_port};          // a debugger's way to the program
   os::Fd outbound_node_;
   os::Child outbound_;                                 // where it may reach others
   std::unique_ptr<CodeOutput> output_, extension_output_;  // the second only where there are external ones

@@ -16,7 +16,7 @@ const char* const kEcho = "def handler(event, context):\n    return event\n";
 TEST(CodeLoop, CallsAreAnsweredInTurnAndAStopEndsIt) {
   SKIP_WITHOUT_PYTHON();
   Host host(kEcho);
-  const auto start = host.start();
+  const auto start = host.told_of_start();
   ASSERT_TRUE(start && start->ready) << host.log();
   EXPECT_EQ(start->message.credit, 1U);
   EXPECT_GT(start->message.load_ns, 0U);
@@ -43,7 +43,7 @@ TEST(CodeLoop, WhatItsCodeStartsHasNoConnectionToTheRuntimeApi) {
             "    held = [os.readlink(name) for name in names if os.path.exists(name)]\n"
             "    started = subprocess.run(['/bin/ls', '-l', '/proc/self/fd'], close_fds=False, capture_output=True, text=True).stdout\n"
             "    return [sum(what.startswith('socket:') for what in held), 'socket:' in started]\n");
-  ASSERT_TRUE(host.start() && true) << host.log();
+  ASSERT_TRUE(host.told_of_start() && true) << host.log();
   EXPECT_EQ(host.call({.ticket = 1, .body = "1"}).body, "[1, false]");
   EXPECT_EQ(host.stop(), End::stopped);
 }

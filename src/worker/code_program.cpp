@@ -69,15 +69,16 @@ Result<CodeProgram> CodeProgram::fork(int template_socket) {
   return program;
 }
 
-Result<void> CodeProgram::start(const domain::CodeOrder& order, std::string_view api, const os::Fd& output, const os::Fd& connection) {
+Result<void> CodeProgram::start(const domain::CodeOrder& order, std::string_view api, const os::Descriptors& output) {
   const os::Command command = command_of(order, api);
   if (!socket_) {
-    TRY(child_, os::spawn_in_group(command, order.folder, output, connection ? &connection : nullptr));
+    TRY(child_, os::spawn_in_group(command, order.folder, output));
     return {};
   }
   std::string environment;  // ended by zeros, as in /proc/self/environ; at most a CodeOrder's, which fits a packet
   for (const std::string& entry : command.environment) environment.append(entry).push_back('\0');
-  const std::array descriptors{output.get(), connection.get()};
+  std::vector<int> descriptors{output.out.get(), output.err.get()};
+  if (output.third) descriptors.push_back(output.third->get());
   return os::send_packet(socket_.get(), std::as_bytes(std::span(environment)), descriptors);
 }
 

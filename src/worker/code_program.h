@@ -22,8 +22,8 @@ class CodeProgram {
   // Has the template at the other end of this socket fork one. It waits then, and has touched nothing.
   [[nodiscard]] static Result<CodeProgram> fork(int template_socket);
 
-  // `api`: where its Runtime API listens. `output`: what it prints to. `connection`, for our own runtimes: connected to the Runtime API.
-  [[nodiscard]] Result<void> start(const domain::CodeOrder& order, std::string_view api, const os::Fd& output, const os::Fd& connection);
+  // `api`: where its Runtime API listens. `output`: what it prints to; as its third, for our own runtimes, a connection to the Runtime API.
+  [[nodiscard]] Result<void> start(const domain::CodeOrder& order, std::string_view api, const os::Descriptors& output);
   std::optional<int> end();  // wait status: its own where it had ended already; none: nobody knows
 
   int pid() const { return child_.pid; }

@@ -92,10 +92,10 @@ class CodeTemplate {
     TRY(auto pair, os::make_packet_pair());
     socket_ = std::move(pair.first);
     if (!order_.outbound.empty()) { TRY(outbound_, start_outbound(order_.outbound, std::move(outbound_node_))); }
-    TRY(output_, CodeOutput::create(loop_, STDERR_FILENO));
+    TRY(output_, CodeOutput::create(loop_, STDERR_FILENO, CodeOutput::Of::program));
     os::Command command = command_of(order_, "");
     command.arguments.emplace_back("template");
-    TRY(program_, os::spawn_in_group(command, order_.folder, output_->far(), &pair.second));
+    TRY(program_, os::spawn_in_group(command, order_.folder, {output_->far(), output_->far_errors(), &pair.second}));
     output_->forget_far();
     TRY_VOID(loop_.watch(socket_.get(), os::kReadable, socket_port_));
     return loop_.watch(control_.get(), os::kReadable, control_port_);

@@ -14,6 +14,12 @@ std::uint64_t ns(Duration d) { return static_cast<std::uint64_t>(d.count()); }
 
 }  // namespace
 
+std::pair<std::uint64_t, std::uint64_t> head_id(const domain::RequestHead& head) {
+  std::uint64_t halves[2] = {};
+  for (std::size_t i = 0; i < sizeof head.request_id; ++i) halves[i / 8] = halves[i / 8] << 8 | head.request_id[i];
+  return {halves[0], halves[1]};
+}
+
 bool FrameLink::read_frame(std::span<const std::byte> frame, Call& call) {
   if (frame.size() < sizeof call.head) return false;
   std::memcpy(&call.head, frame.data(), sizeof call.head);
@@ -51,10 +57,11 @@ bool FrameLink::say_ready(std::uint32_t credit, Duration load, Duration cpu) {
   return os::send_packet(control_.socket(), os::bytes_of(ready)).has_value();
 }
 
-bool FrameLink::reply(domain::ReplyHead head, std::string_view body) {
+bool FrameLink::reply(domain::ReplyHead head, std::string_view body, std::string_view log) {
   if (head.code != 0 && !head.function_error) body = body.substr(0, kTextMax);
-  std::byte* at = body.size() <= domain::kInlineMax ? out_.reserve(sizeof head + body.size()) : nullptr;
+  std::byte* at = body.size() + log.size() <= domain::kInlineMax ? out_.reserve(sizeof head + body.size() + log.size()) : nullptr;
   head.body_size = body.size();
+  head.log_size = static_cast<std::uint32_t>(log.size());
   if (!at) {  // too large for a frame, or as many answers at once as fill the ring
     if (control_.send_body(head.ticket, body)) {
       head.in_memfd = 1;
@@ -66,12 +73,13 @@ bool FrameLink::reply(domain::ReplyHead head, std::string_view body) {
       body = "the answer is too large for this instance's memory: raise resources.memory";
       head.body_size = body.size();
     }
-    at = out_.reserve(sizeof head + body.size());
+    at = out_.reserve(sizeof head + body.size() + log.size());
     if (!at) return false;
   }
   std::memcpy(at, &head, sizeof head);
   std::ranges::copy(std::as_bytes(std::span(body)), at + sizeof head);
-  out_.publish(sizeof head + body.size());
+  std::ranges::copy(std::as_bytes(std::span(log)), at + sizeof head + body.size());
+  out_.publish(sizeof head + body.size() + log.size());
   out_.wake();
   return true;
 }

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/result.h"
 #include "base/time.h"
@@ -17,6 +18,9 @@
 #include "worker/node_control.h"
 
 namespace mayfly::worker {
+
+// The call's id as it came; zeros where none did.
+[[nodiscard]] std::pair<std::uint64_t, std::uint64_t> head_id(const domain::RequestHead& head);
 
 class FrameLink {
  public:
@@ -36,13 +40,16 @@ class FrameLink {
   bool empty() { return in_.empty(); }
 
   [[nodiscard]] bool read_control() { return control_.read(); }
+  [[nodiscard]] os::Fd take_debugger() { return control_.take_debugger(); }
   // Gives every call that waits, and every cancel, until none is there. False: the node is gone or broke the protocol.
   [[nodiscard]] bool take(const std::function<void(Call&&)>& call, const std::function<void(std::uint64_t ticket)>& cancel);
 
   [[nodiscard]] bool say_ready(std::uint32_t credit, Duration load, Duration cpu);
-  [[nodiscard]] bool say_failed(const Error& error) { return worker::say_failed(control_.socket(), error); }
-  // Sizes and memfd are filled in; false: the link is no good any more.
-  [[nodiscard]] bool reply(domain::ReplyHead head, std::string_view body);
+  [[nodiscard]] bool say_failed(const Error& error, std::string_view log = {}) {
+    return worker::say_failed(control_.socket(), error, 4096, log);
+  }
+  // Sizes and memfd are filled in; false: the link is no good any more. `log`: what goes beside it.
+  [[nodiscard]] bool reply(domain::ReplyHead head, std::string_view body, std::string_view log = {});
   void wake() { out_.wake(); }
 
  private:

@@ -32,6 +32,7 @@ HttpHost::HttpHost(os::Loop loop, FrameLink link, domain::CodeOrder order, HttpH
       control_port_([this] {
         if (!link_.read_control()) end(End::node_gone);
         else if (link_.stopping()) take_frames();
+        while (os::Fd debugger = link_.take_debugger()) inbound_.carry(std::move(debugger));
       }),
       bell_port_([this] { take_frames(); }), exit_port_([this] { program_ended(); }) {}
 
@@ -76,8 +77,8 @@ Result<void> HttpHost::start() {
   command.environment = http_environment(order_, options_.port);
   forward_ = std::make_unique<HttpForward>(loop_, "127.0.0.1:" + std::to_string(options_.port), options_.answer_max);
   if (!order_.outbound.empty()) { TRY(outbound_, start_outbound(order_.outbound, std::move(outbound_node_))); }
-  TRY(output_, CodeOutput::create(loop_, STDERR_FILENO));
-  auto child = os::spawn_in_group(command, order_.folder, output_->far());
+  TRY(output_, CodeOutput::create(loop_, STDERR_FILENO, CodeOutput::Of::program));
+  auto child = os::spawn_in_group(command, order_.folder, {output_->far(), output_->far_errors()});
   output_->forget_far();
   if (!child) return fail(child.error().code, "the program can't be started: " + child.error().message);
   child_ = std::move(*child);
@@ -126,7 +127,8 @@ void HttpHost::ready() {
 
 void HttpHost::not_started(const Error& error) {
   if (std::exchange(told_start_, true)) return;
-  if (!link_.say_failed(error)) end(End::node_gone);
+  output_->drain();
+  if (!link_.say_failed(error, output_->last_lines())) end(End::node_gone);
   end(End::not_started);
 }
 
@@ -165,6 +167,11 @@ void HttpHost::begin(FrameLink::Call&& frame) {
     if (!call.azure.bytes.empty()) bytes = call.azure.bytes;
   }
   call.deadline = loop_.at(deadline, [this, ticket] { overdue(ticket); });
+  if (single()) {
+    if (call.frame.head.wants_log) output_->drain();  // what others printed is not its
+    const auto [id_high, id_low] = head_id(call.frame.head);
+    output_->begin_call(id_high, id_low);
+  }
   forward_->send(ticket, bytes, [this, ticket](Result<HttpForward::Answer> answer) { answered(ticket, std::move(answer)); });
 }
 
@@ -174,6 +181,7 @@ void HttpHost::cancel(std::uint64_t ticket) {
   if (Duration(static_cast<Duration::rep>(at->second.frame.head.deadline_ns)) <= os::monotonic_now().since_boot) return overdue(ticket);
   forward_->drop(ticket);
   loop_.cancel(at->second.deadline);
+  let_go(at->second);
   refuse(at->second, {Code::cancelled, "stopped while it ran: whoever asked had left"});
   calls_.erase(at);
 }
@@ -183,9 +191,20 @@ void HttpHost::overdue(std::uint64_t ticket) {
   if (at == calls_.end()) return;
   forward_->drop(ticket);
   closing_ = true;
+  let_go(at->second, true);
   refuse(at->second, {Code::deadline_exceeded, "the program did not answer within the call's time"}, true);
   calls_.erase(at);
   stop_if_idle();
+}
+
+// It is answered now: what it printed is read before, where somebody is to see it. With more calls at a time its lines are not known from
+// those of others: then they are for the function's owner alone, who wants to know why a program ended.
+void HttpHost::let_go(Call& call, bool ended) {
+  if (ended || (single() && call.frame.head.wants_log)) {
+    output_->drain();
+    call.log = output_->last_lines();
+  }
+  if (single()) output_->end_call();
 }
 
 // Once: SIGTERM, time to end in, and then the group is killed by run().
@@ -209,6 +228,7 @@ void HttpHost::answered(std::uint64_t ticket, Result<HttpForward::Answer> answer
       const auto still = calls_.find(ticket);
       if (still == calls_.end()) return;
       loop_.cancel(still->second.deadline);
+      let_go(still->second);
       refuse(still->second, error);
       calls_.erase(still);
       stop_if_idle();
@@ -216,6 +236,7 @@ void HttpHost::answered(std::uint64_t ticket, Result<HttpForward::Answer> answer
     return;
   }
   loop_.cancel(call.deadline);
+  let_go(call);
   ReplyHead head{.run_ns = ns(os::monotonic_now() - call.begun), .rows = 1, .batch_rows = 1};
   if (azure_ && call.azure.form == AzureApp::Form::data) {
     const auto translated = azure_->answer(call.azure, answer->head, answer->body);
@@ -243,14 +264,15 @@ void HttpHost::program_ended() {
   if (end_) return;
   loop_.unwatch(child_.pidfd.get());
   static_cast<void>(cpu_now());  // the last look at its clock
-  const std::string text = "the function's program " + os::describe_exit(os::end_group(child_)) + "; its last words are in the log";
+  const std::string text = "the function's program " + os::describe_exit(os::end_group(child_));
   for (auto& [ticket, call] : calls_) {
     forward_->drop(ticket);
+    let_go(call, true);
     refuse(call, {Code::unavailable, text}, true);
   }
   calls_.clear();
   end(terminated_ ? (closing_ ? End::given_up : End::stopped) : told_start_ ? End::program_ended : End::not_started);
-  if (!std::exchange(told_start_, true) && !link_.say_failed({Code::internal, text})) end(End::node_gone);
+  if (!std::exchange(told_start_, true) && !link_.say_failed({Code::internal, text}, output_->last_lines())) end(End::node_gone);
 }
 
 // --- replies
@@ -263,11 +285,12 @@ void HttpHost::refuse(const Call& call, const Error& error, bool last) {
 
 void HttpHost::reply(const Call& call, ReplyHead head, std::string_view body) {
   head.ticket = call.frame.head.ticket;
+  head.log_shared = !single();
   head.begun_ns = ns(call.begun.since_boot);
   const Duration now = cpu_now();
   head.cpu_ns = ns(now - std::exchange(cpu_told_, now));
   if (closing_) head.last = 1;
-  if (!link_.reply(head, body)) end(End::node_gone);
+  if (!link_.reply(head, body, call.log)) end(End::node_gone);
 }
 
 Duration HttpHost::cpu_now() {

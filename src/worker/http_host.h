@@ -26,6 +26,7 @@
 #include "worker/code_output.h"
 #include "worker/frame_link.h"
 #include "worker/http_forward.h"
+#include "worker/inbound.h"
 #include "worker/outbound.h"
 
 namespace mayfly::worker {
@@ -55,6 +56,7 @@ class HttpHost {
     Instant begun;
     AzureApp::Request azure;                           // what is sent instead of the frame, where it has bytes
     os::Loop::TimerId deadline{};
+    std::string log{};                                 // what it printed last, where somebody is to see it
   };
 
   Result<void> start();
@@ -70,8 +72,10 @@ class HttpHost {
   void refuse(const Call& call, const Error& error, bool last = false);
   void reply(const Call& call, domain::ReplyHead head, std::string_view body);
   void program_ended();
+  void let_go(Call& call, bool ended = false);
   void stop_if_idle();
   void end(End how) { if (!end_) end_ = how; }
+  bool single() const { return order_.concurrency == 1; }  // only then it is known whose lines they are
   Duration cpu_now();
 
   FrameLink link_;
@@ -82,6 +86,7 @@ class HttpHost {
   std::optional<AzureApp> azure_;
   std::unique_ptr<HttpForward> forward_;
   std::unique_ptr<CodeOutput> output_;
+  Inbound inbound_{loop_, order_.debug_port};          // a debugger's way to the program
   os::Fd outbound_node_;
   os::Child outbound_;
   os::Child child_;

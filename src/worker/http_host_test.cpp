@@ -49,18 +49,10 @@ class ServingHost final : public ForkedHost {
 
   // "ready", or why it is not.
   std::string start() {
-    std::vector<std::byte> bytes(65536);
-    pollfd ask{.fd = link_.node_socket.get(), .events = POLLIN, .revents = 0};
-    if (::poll(&ask, 1, 30'000) <= 0) return "nothing was told";
-    const auto packet = os::receive_packet(link_.node_socket.get(), bytes);
-    domain::Message head;
-    if (!packet || packet->size < sizeof head) return "it has ended";
-    std::memcpy(&head, bytes.data(), sizeof head);
-    if (head.kind != domain::MessageKind::ready)
-      return {reinterpret_cast<const char*>(bytes.data()) + sizeof(domain::FailedMessage), head.size};
-    domain::ReadyMessage message;
-    std::memcpy(&message, bytes.data(), sizeof message);
-    EXPECT_EQ(message.credit, 4U);
+    const auto told = told_of_start();
+    if (!told) return "nothing was told";
+    if (!told->ready) return told->failure;
+    EXPECT_EQ(told->message.credit, 4U);
     return "ready";
   }
   void send(std::uint64_t ticket, const std::string& path, Duration within = 20s) {

@@ -31,7 +31,15 @@ bool NodeControl::read() {
     std::memcpy(&body, bytes.data(), sizeof body);
     bodies_.emplace_back(body.ticket, std::move(packet->fds[0]));
   }
+  if (head.kind == domain::MessageKind::debugger && packet->fds.size() == 1) debuggers_.push_back(std::move(packet->fds[0]));
   return true;
+}
+
+os::Fd NodeControl::take_debugger() {
+  if (debuggers_.empty()) return {};
+  os::Fd first = std::move(debuggers_.front());
+  debuggers_.pop_front();
+  return first;
 }
 
 std::optional<os::Fd> NodeControl::take_body(std::uint64_t ticket) {
@@ -59,13 +67,14 @@ bool NodeControl::send_body(std::uint64_t ticket, std::string_view body) const {
   return os::send_packet(socket_, os::bytes_of(message), fds).has_value();
 }
 
-bool say_failed(int control, const Error& error, std::size_t text_max) {
+bool say_failed(int control, const Error& error, std::size_t text_max, std::string_view log) {
   const std::string_view text = std::string_view(error.message).substr(0, text_max);
-  const domain::FailedMessage failed{.head = {domain::MessageKind::failed, static_cast<std::uint32_t>(text.size())},
-                                     .code = static_cast<std::uint32_t>(error.code)};
+  const domain::FailedMessage failed{.head = {domain::MessageKind::failed, static_cast<std::uint32_t>(text.size() + log.size())},
+                                     .code = static_cast<std::uint32_t>(error.code),
+                                     .log_size = static_cast<std::uint32_t>(log.size())};
   std::string packet(sizeof failed, '\0');
   std::memcpy(packet.data(), &failed, sizeof failed);
-  packet += text;
+  packet.append(text).append(log);
   return os::send_packet(control, std::as_bytes(std::span(packet))).has_value();
 }
 

@@ -23,14 +23,16 @@ class NodeControl {
   [[nodiscard]] std::optional<os::Fd> take_body(std::uint64_t ticket);
   // A reply's. False where this process has no memory for it, or the node is gone.
   [[nodiscard]] bool send_body(std::uint64_t ticket, std::string_view body) const;
+  [[nodiscard]] os::Fd take_debugger();  // a connection that came; none: no more
 
  private:
   const int socket_;
   std::deque<std::pair<std::uint64_t, os::Fd>> bodies_;  // by ticket, as they came
+  std::deque<os::Fd> debuggers_;
   bool stopping_ = false;
 };
 
-// FailedMessage with the error's text, cut to text_max bytes. False: the node is gone.
-[[nodiscard]] bool say_failed(int control, const Error& error, std::size_t text_max = 4096);
+// FailedMessage with the error's text, cut to text_max bytes, and what the program printed last. False: the node is gone.
+[[nodiscard]] bool say_failed(int control, const Error& error, std::size_t text_max = 4096, std::string_view log = {});
 
 }  // namespace mayfly::worker

@@ -30,6 +30,7 @@
 #include "worker/run_watch.h"
 #include "worker/seccomp.h"
 #include "worker/serve_loop.h"
+#include "worker/start_cache.h"
 #include "worker/unpack.h"
 
 namespace mayfly::worker {
@@ -202,6 +203,11 @@ Result<void> build(std::string_view text) {
   return run_build(order);
 }
 
+Result<void> cache_start(std::string_view text) {
+  TRY(const domain::StartCacheOrder order, domain::parse_start_cache_order(text));
+  return make_start_cache(order);
+}
+
 [[noreturn]] void run_role(Engine& engine, os::Fd& control) {
   hold_cancel_signal();
   say_hello(control.get());
@@ -213,6 +219,12 @@ Result<void> build(std::string_view text) {
     os::Fd outbound = got.fds.size() > kLinkOutbound ? std::move(got.fds[kLinkOutbound]) : os::Fd();
     got.fds.clear();
     run_code_template(control, got.labels, std::move(outbound));
+  }
+  if (order.role == Role::start_cache) {
+    got.fds.clear();  // what it starts is to have none of these
+    if (const auto done = cache_start(got.labels); !done) report_failure(control.get(), done.error());
+    send_result(control.get(), "{}");
+    ::_exit(0);
   }
   if (order.role == Role::unpack || order.role == Role::build) {
     const UnpackLimits limits{.bytes_max = order.output_size_max, .layer = got.labels == domain::kLayer};

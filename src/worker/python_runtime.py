@@ -86,6 +86,7 @@ class Host:
 
     def __init__(self, descriptor):
         self.socket, self.rest = socket.socket(fileno=descriptor), b""
+        self.socket.setblocking(True)
         os.set_inheritable(descriptor, False)
 
     def more(self):
@@ -258,13 +259,13 @@ def take_over(shared, module):
     """A fork's first steps: nothing before its host says so. Returns its connection to the Runtime API."""
     os.setpgid(0, 0)
     shared.send(b"here")
-    data, passed, _, _ = shared.recvmsg(1 << 17, socket.CMSG_SPACE(8))
+    data, passed, _, _ = shared.recvmsg(1 << 17, socket.CMSG_SPACE(12))
     if not data:
         os._exit(0)
-    output, connection = memoryview(passed[0][2]).cast("i")
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.close(output)
+    output, errors, connection = memoryview(passed[0][2]).cast("i")
+    for at, printed in enumerate((output, errors), 1):
+        os.dup2(printed, at)
+        os.close(printed)
     shared.close()
     for entry in data.decode("utf-8", "surrogateescape").split("\0")[:-1]:
         name, _, value = entry.partition("=")
@@ -301,10 +302,23 @@ def be_template():
 NEXT = f"GET {ROOT}invocation/next HTTP/1.1\r\nHost: runtime\r\n\r\n".encode()
 
 
+def await_debugger(port):
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # else it warns of Python's own modules
+    try:
+        import debugpy
+    except ImportError:
+        version = "%d.%d" % sys.version_info[:2]
+        raise Fault("Runtime.DebuggerMissing", f"Python {version} here has no debugpy: add debugpy to requirements.txt, or run "
+                    f"{sys.executable} -m pip install debugpy")
+    debugpy.listen(("127.0.0.1", int(port)))
+
+
 def main(connection=3, handler=None):
     host = Host(connection)
     Context.begin()
     try:
+        if port := os.environ.get("MAYFLY_DEBUG_PORT"):
+            await_debugger(port)
         handler = handler or find_handler(os.environ["_HANDLER"])
     except Exception as error:
         host.post("init/error", describe(error))

@@ -55,7 +55,7 @@ class Folder {
 struct Start {  // what the node is told of a start
   bool ready = false;
   domain::ReadyMessage message;
-  std::string failure;
+  std::string failure, log;
 };
 
 // A host process in a forked child, with its folder, its log, and the node's end of its link.
@@ -69,6 +69,27 @@ class ForkedHost {
   TestNode& node() { return node_; }
   const Folder& folder() const { return folder_; }
   std::string log() const { return folder_.read("log"); }
+
+  std::optional<Start> told_of_start(Duration wait = 30s) {
+    std::vector<std::byte> bytes(65536);
+    pollfd ask{.fd = link_.node_socket.get(), .events = POLLIN, .revents = 0};
+    if (::poll(&ask, 1, static_cast<int>(to_ms(wait))) <= 0) return std::nullopt;
+    const auto packet = os::receive_packet(link_.node_socket.get(), bytes);
+    if (!packet || packet->size < sizeof(domain::Message)) return std::nullopt;
+    Start start;
+    domain::Message head;
+    std::memcpy(&head, bytes.data(), sizeof head);
+    start.ready = head.kind == domain::MessageKind::ready;
+    if (start.ready) std::memcpy(&start.message, bytes.data(), sizeof start.message);
+    else start.failure.assign(reinterpret_cast<const char*>(bytes.data()) + sizeof(domain::FailedMessage), head.size);
+    if (!start.ready) {
+      domain::FailedMessage failed;
+      std::memcpy(&failed, bytes.data(), sizeof failed);
+      start.log = start.failure.substr(start.failure.size() - std::min<std::size_t>(failed.log_size, start.failure.size()));
+      start.failure.resize(start.failure.size() - start.log.size());
+    }
+    return start;
+  }
 
  protected:
   ForkedHost() = default;
@@ -128,27 +149,13 @@ class Host final : public ForkedHost {
     });
   }
 
-  std::optional<Start> start(Duration wait = 30s) {
-    std::vector<std::byte> bytes(65536);
-    pollfd ask{.fd = link_.node_socket.get(), .events = POLLIN, .revents = 0};
-    if (::poll(&ask, 1, static_cast<int>(to_ms(wait))) <= 0) return std::nullopt;
-    const auto packet = os::receive_packet(link_.node_socket.get(), bytes);
-    if (!packet || packet->size < sizeof(domain::Message)) return std::nullopt;
-    Start start;
-    domain::Message head;
-    std::memcpy(&head, bytes.data(), sizeof head);
-    start.ready = head.kind == domain::MessageKind::ready;
-    if (start.ready) std::memcpy(&start.message, bytes.data(), sizeof start.message);
-    else start.failure.assign(reinterpret_cast<const char*>(bytes.data()) + sizeof(domain::FailedMessage), head.size);
-    return start;
-  }
   bool becomes_ready() {
-    const auto told = start();
+    const auto told = told_of_start();
     EXPECT_TRUE(told && told->ready) << (told ? told->failure : "nothing was told") << log();
     return told && told->ready;
   }
   std::string failure() {
-    const auto told = start();
+    const auto told = told_of_start();
     return !told ? "nothing was told" : told->ready ? "it is ready" : told->failure;
   }
   TestReply call(const TestRequest& request) {

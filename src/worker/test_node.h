@@ -23,7 +23,7 @@ using namespace std::chrono_literals;
 
 struct TestReply {
   domain::ReplyHead head;
-  std::string body;
+  std::string body, log;
 };
 
 struct TestRequest {
@@ -33,6 +33,8 @@ struct TestRequest {
   std::uint64_t deadline_ns = ~0ULL >> 1;
   bool in_memfd = false;
   std::string context;  // behind the body: what the caller said of the call
+  bool wants_log = false;
+  std::uint8_t id = 0;  // 1 to 255: the last byte of its request id; 0: it has none
 };
 
 // What node and instance share. The instance's side takes it over in the child of a fork.
@@ -55,7 +57,9 @@ class TestNode {
     const std::size_t json_size = request.body.size();
     request.body += request.context;
     domain::RequestHead head{.ticket = request.ticket, .deadline_ns = request.deadline_ns, .body_size = request.body.size(),
-                             .json_size = json_size, .format = request.format, .in_memfd = request.in_memfd};
+                             .json_size = json_size, .format = request.format, .in_memfd = request.in_memfd,
+                             .wants_log = request.wants_log};
+    head.request_id[15] = request.id;
     if (request.in_memfd) send_memfd(request);
     const std::string_view body = request.in_memfd ? std::string_view() : request.body;
     std::byte* at = requests_.reserve(sizeof head + body.size());
@@ -85,8 +89,14 @@ class TestNode {
       if (const auto frame = replies_.front()) {
         TestReply reply;
         std::memcpy(&reply.head, frame->data(), sizeof reply.head);
-        const auto body = frame->subspan(sizeof reply.head);
-        reply.body.assign(reinterpret_cast<const char*>(body.data()), body.size());
+        const auto all = frame->subspan(sizeof reply.head);
+        reply.body.assign(reinterpret_cast<const char*>(all.data()), all.size());
+        if (reply.head.log_size > reply.body.size()) {
+          ADD_FAILURE() << "more lines than bytes";
+          return std::nullopt;
+        }
+        reply.log = reply.body.substr(reply.body.size() - reply.head.log_size);
+        reply.body.resize(reply.body.size() - reply.head.log_size);
         replies_.pop();
         if (reply.head.in_memfd) reply.body = receive_memfd(reply.head);
         EXPECT_EQ(reply.body.size(), reply.head.body_size);

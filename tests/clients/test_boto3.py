@@ -93,7 +93,7 @@ def test_invoke_tells_the_log(world):
     answer = world.client.invoke(FunctionName="fraud", LogType="Tail", Payload=world.event())
     log = base64.b64decode(answer["LogResult"]).decode()
     wanted = r"START RequestId: (\S+) Version: 2\nEND RequestId: \1\nREPORT RequestId: \1\tDuration: [\d.]+ ms\tBilled Duration: \d+ ms\t" \
-             r"Memory Size: \d+ MB(\tInit Duration: [\d.]+ ms)?\n"
+             r"Memory Size: \d+ MB\tMax Memory Used: \d+ MB(\tInit Duration: [\d.]+ ms)?\n"
     found = re.fullmatch(wanted, log)
     assert found and found[1] == answer["ResponseMetadata"]["RequestId"], log
 
@@ -425,7 +425,7 @@ def test_code_that_is_not_taken(world):
     good = {"FunctionName": "bad", "Runtime": "python3.11", "Role": ROLE, "Handler": "app.handler", "Code": {"ZipFile": zipped(HELLO % 1)}}
     for change, words in (({"Runtime": "python3.1"}, "python3.1"), ({"Code": {"ZipFile": b"no zip at all"}}, "Could not unzip"),
                           ({"Code": {"ZipFile": b"PK" + bytes(100)}}, "zip"), ({"Handler": "other.handler"}, "other.py"),
-                          ({"Code": {"S3Bucket": "bucket", "S3Key": "key"}}, "Code.S3Bucket"), ({"Layers": ["arn:aws:lambda:x"]}, "Layers"),
+                          ({"Code": {"S3Bucket": "bucket", "S3Key": "key"}}, "S3Bucket"), ({"Layers": ["arn:aws:lambda:x"]}, "layers"),
                           ({"PackageType": "Image", "Code": {"ImageUri": "registry/x:1"}}, "PackageType"), ({"FunctionName": "Bad"}, "'Bad'"),
                           ({"Architectures": ["arm64"]}, "arm64"), ({"Environment": {"Variables": {"LAMBDA_X": ""}}}, "LAMBDA_X"),
                           ({"Code": {}}, "ZipFile is missing")):
@@ -437,8 +437,8 @@ def test_code_that_is_not_taken(world):
 
 
 def test_what_is_not_supported_is_named(world):
-    message = refusal(lambda: world.client.list_layers(), "InvalidParameterValueException", 400)
-    assert "ListLayers is not supported" in message, message
+    message = refusal(lambda: world.client.list_event_source_mappings(), "InvalidParameterValueException", 400)
+    assert "ListEventSourceMappings is not supported" in message, message
 
 
 def test_zz_delete(world):

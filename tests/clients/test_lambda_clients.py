@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Lambda's other clients against a node of ours: the aws command line, AWS's SDK for JavaScript, and a template of AWS SAM.
+"""Lambda's other clients against a node of ours: the aws command line, AWS's SDKs for JavaScript and Go, and a template of
+AWS SAM.
 
     build/venv/bin/python tests/clients/test_lambda_clients.py --mayfly build/mayfly
 
-pip and npm bring the first two, pinned, into build/lambda-clients, once. Without Node.js what needs it is skipped, and said.
+pip, npm and go bring the first three, pinned, into build/lambda-clients, once. Without Node.js or Go what needs it is skipped, and said.
 """
 import io
 import json
@@ -15,13 +16,16 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "examples"))
 from node import Node  # noqa: E402
 from runner import main  # noqa: E402
 
 KEPT = ROOT / "build/lambda-clients"
 AWSCLI, SDK = "awscli==1.46.3", "@aws-sdk/client-lambda@3.1164.0"
+GO_SDK = ("github.com/aws/aws-sdk-go-v2 v1.48.0", "github.com/aws/aws-sdk-go-v2/credentials v1.21.0",
+          "github.com/aws/aws-sdk-go-v2/service/lambda v1.114.3")
 RUNTIME = f"python3.{sys.version_info.minor}"
 HANDLER = "def handler(event, context):\n    return {'got': event, 'version': context.function_version}\n"
 SCRIPT = """
@@ -116,6 +120,25 @@ def test_the_sdk_for_javascript(world):
     assert told["created"] == "Active" and told["answer"] == {"got": {"a": 1}, "version": "1"} and told["event"] == 202, told
     assert told["timeout"] == 9 and told["alias"].endswith(":function:from-js:blue") and "from-js" in told["listed"], told
     assert told["gone"] == "ResourceNotFoundException", told
+
+
+def test_the_calls_of_terraform(world):
+    """terraform_calls/main.go; Terraform itself and its provider are not fetched here."""
+    if not shutil.which("go"):
+        print("   -- skipped: this machine has no Go")
+        return
+    source = (HERE / "terraform_calls/main.go").read_text()
+    folder = KEPT / "go"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "main.go").write_text(source)
+    (folder / "go.mod").write_text("module terraform_calls\n\ngo 1.21\n\nrequire (\n" + "".join(f"\t{line}\n" for line in GO_SDK) + ")\n")
+    subprocess.run(["go", "build", "-o", "main", "."], cwd=folder, check=True, timeout=580,
+                   env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod"})
+    with zipfile.ZipFile(world.folder / "layer.zip", "w") as archive:
+        archive.writestr("python/tool.py", "TEXT = 'of a layer'\n")
+    done = subprocess.run([str(folder / "main"), world.node.url, str(world.folder / "code.zip"), str(world.folder / "layer.zip"), RUNTIME],
+                          capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and done.stdout.endswith("all was done\n"), (done.stdout[-400:], done.stderr[-1500:])
 
 
 def test_a_template_of_sam(world):

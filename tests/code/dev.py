@@ -6,6 +6,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,9 +23,9 @@ from run import RUNTIME, World, check, main  # noqa: E402
 class Session:
     """`mayfly dev` on a folder, with what it prints."""
 
-    def __init__(self, world, folder, *options):
+    def __init__(self, world, folder, *options, runtime=RUNTIME):
         self.lines = []
-        self.process = subprocess.Popen([str(world.node.binary), "dev", str(folder), "--runtime", RUNTIME, *options], text=True,
+        self.process = subprocess.Popen([str(world.node.binary), "dev", str(folder), "--runtime", runtime, *options], text=True,
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         threading.Thread(target=self.read, daemon=True).start()
         self.url = re.search(r"http://[0-9.:]+", self.wait_for("watching")).group(0)
@@ -44,8 +45,8 @@ class Session:
             time.sleep(0.01)
         raise AssertionError(f"{text!r} was not printed; there was: {self.lines[since:]}")
 
-    def call(self, name, event):
-        with urllib.request.urlopen(f"{self.url}/functions/{name}", json.dumps(event).encode(), timeout=20) as reply:
+    def call(self, name, event, timeout=20):
+        with urllib.request.urlopen(f"{self.url}/functions/{name}", json.dumps(event).encode(), timeout=timeout) as reply:
             return json.load(reply)
 
     def end(self, how=signal.SIGINT):
@@ -53,8 +54,8 @@ class Session:
         return self.process.wait(30)
 
 
-def run(world, *words, folder=None):
-    return subprocess.run([str(world.node.binary), *words, "--url", world.node.url], capture_output=True, text=True, timeout=60, cwd=folder)
+def run(world, *words, folder=None, seconds=60):
+    return subprocess.run([str(world.node.binary), *words, "--url", world.node.url], capture_output=True, text=True, timeout=seconds, cwd=folder)
 
 
 def new(world, template, name):
@@ -109,9 +110,51 @@ def test_new_bootstrap(world):
     check("an event of" in done.stderr, "and what it says is told", done.stderr)
 
 
+def test_new_nodejs(world):
+    if not shutil.which("node"):
+        print("   -- skipped: this machine has no node")
+        return
+    folder = new(world, "nodejs", "text")
+    done = subprocess.run(["node", "--test"], cwd=folder, capture_output=True, text=True, timeout=60)
+    check(done.returncode == 0, "its own tests pass", done)
+    world.node.command("deploy", str(folder))
+    done = run(world, "invoke", "text", "--data", f"@{folder}/event.json", "--tail")
+    check(json.loads(done.stdout) == {"words": 14, "sentences": 2, "top": {"dog": 2, "amused": 1, "brown": 1, "fox": 1, "jumps": 1}},
+          "it is deployed and answers", done)
+
+
+def test_new_java(world):
+    if not (shutil.which("javac") and shutil.which("mvn")):
+        print("   -- skipped: this machine has no JDK with Maven")
+        return
+    folder = new(world, "java", "payments")
+    done = run(world, "deploy", str(folder), seconds=500)
+    check(done.returncode == 0 and "maven packages" in done.stdout, "it is built at deploy", done)
+    done = run(world, "invoke", "payments", "--data", f"@{folder}/event.json", "--tail")
+    seen = json.loads(done.stdout)
+    check(abs(seen["score"] - 0.797) < 0.01 and seen["hold"] and "another country" in seen["reasons"], "and scores a payment", done)
+    calm = json.loads(run(world, "invoke", "payments", "--data", '{"amount": 12, "country": "FR", "home": "FR"}').stdout)
+    check(calm["score"] < 0.05 and not calm["hold"] and not calm["reasons"], "and a calm one", calm)
+    done = run(world, "invoke", "payments", "--data", '{"amount": -1}')
+    check(done.returncode != 0 and "an amount below nothing" in done.stdout + done.stderr, "an error is its own", done)
+
+
+def test_new_go(world):
+    if not shutil.which("go"):
+        print("   -- skipped: this machine has no go")
+        return
+    folder = new(world, "go", "trip")
+    done = run(world, "deploy", str(folder), seconds=500)
+    check(done.returncode == 0 and "go packages" in done.stdout, "it is built at deploy", done)
+    done = run(world, "invoke", "trip", "--data", f"@{folder}/event.json", "--tail")
+    seen = json.loads(done.stdout)
+    check(seen["legs"] == 2 and abs(seen["km"] - 1222) < 3, "and measures a trip", done)
+
+
 def test_new_lists_and_refuses(world):
     done = run(world, "new", "--list")
-    check([line.split()[0] for line in done.stdout.splitlines()] == ["TEMPLATE", "bootstrap", "model", "python", "python-image-classifier"],
+    check([line.split()[0] for line in done.stdout.splitlines()] == ["TEMPLATE", "bootstrap", "go", "java", "model", "nodejs", "python",
+                                                                      "python-image-classifier"],
           "the templates are listed", done.stdout)
     there = world.folder / "there"
     there.mkdir()

@@ -221,7 +221,7 @@ def build(world, example, *command):
 def check_framework(world, folder, runtime, targets):
     for target, signature in zip(targets, ("http", "cloudevent")):
         world.node.command("deploy", folder, "--runtime", runtime, "--target", target, "--signature", signature, "--name",
-                           f"{runtime}-{target.lower().replace('.', '-')}")
+                           f"{runtime}-{target.lower().replace('.', '-')}", timeout=600)
     hello, stored = (f"{runtime}-{target.lower().replace('.', '-')}" for target in targets)
     seen = world.seen("PUT", "/a/b?c=d", b"12345", {"Content-Type": "text/plain"}, name=hello)
     check(seen == {"method": "PUT", "path": "/a/b", "query": "c=d", "bytes": 5}, "an HTTP function", seen)
@@ -251,18 +251,17 @@ def test_googles_functions_framework_for_nodejs(world):
 
 
 def test_googles_functions_framework_for_java(world):
-    if not shutil.which("javac"):
-        return print("   -- skipped: this machine has no JDK")
-    if folder := build(world, "gcf-java", "mvn", "-q", "-B", "package", "dependency:copy-dependencies", "-DincludeScope=runtime",
-                       "-DoutputDirectory=package/lib"):
-        package = Path(folder) / "package"
-        try:
-            world.node.command("deploy", str(ROOT / "examples/gcf-java"), "--runtime", "functions-framework-java", "--target", "a.B")
-            raise AssertionError("a package without its framework was taken")
-        except Failed as failed:
-            check("java-function-invoker" in str(failed), "a package without its framework is told how to bring it", failed)
-        shutil.copy(Path(folder) / "target/gcf-1.0.jar", package / "lib")
-        check_framework(world, str(package), "functions-framework-java", ("example.Hello", "example.Stored"))
+    if not (shutil.which("javac") and shutil.which("mvn")):
+        return print("   -- skipped: this machine has no JDK with Maven")
+    folder = world.folder / "classes"
+    folder.mkdir()
+    (folder / "A.class").write_bytes(b"")
+    try:
+        world.node.command("deploy", str(folder), "--runtime", "functions-framework-java", "--target", "A")
+        raise AssertionError("a package without its framework was taken")
+    except Failed as failed:
+        check("java-function-invoker" in str(failed), "a package without its framework is told how to bring it", failed)
+    check_framework(world, str(ROOT / "examples/gcf-java"), "functions-framework-java", ("example.Hello", "example.Stored"))
 
 
 def test_other_doors(world):

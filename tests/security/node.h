@@ -80,7 +80,7 @@ class Node : public instances::LauncherEvents {
     heard[id].report = report;
     order_kept = order_kept && heard[id].failed == 0 && heard[id].gone == 0;
   }
-  void on_failed(ProcessId id, const Error& error) override {
+  void on_failed(ProcessId id, const Error& error, std::string_view) override {
     ++heard[id].failed;
     heard[id].error = error;
     order_kept = order_kept && heard[id].ready == 0 && heard[id].gone == 0;
@@ -96,7 +96,7 @@ class Node : public instances::LauncherEvents {
     ++heard[id].gone;
     heard[id].death = death;
   }
-  void on_log(ProcessId id, std::string_view line) override { heard[id].log.append(line).append("\n"); }
+  void on_log(ProcessId id, const domain::Printed& line) override { heard[id].log.append(line.text).append("\n"); }
 
   os::Loop loop;
   std::map<ProcessId, Heard> heard;

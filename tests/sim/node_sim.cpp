@@ -168,9 +168,9 @@ class Simulation final : serve::ReplySink, serve::DispatcherEvents, instances::F
   }
   void on_first_answer(const instances::Process&) override {}
   void on_started(const instances::Process&) override {}
-  void on_start_error(const instances::Group&, bool, const Error&) override {}
+  void on_start_error(const instances::Group&, bool, const Error&, std::string_view) override {}
   void on_ended(const instances::Process&, const instances::Death&) override {}
-  void on_log(const instances::Group*, ProcessId, std::string_view) override {}
+  void on_log(const instances::Group*, ProcessId, const domain::Printed&) override {}
   void on_overhead(const instances::Process&, Duration) override {}
   void decided(const control::DecisionView& view) {
     last_decision_ = view.reason;

@@ -4,10 +4,13 @@
 
 #include <array>
 
+#include "domain/printed.h"
+
 namespace mayfly::instances {
 namespace {
 
-constexpr std::size_t kLineMax = 1024;
+constexpr std::size_t kLineMax = domain::kPrintedMax;  // records are shorter, and never cut
+
 
 }  // namespace
 

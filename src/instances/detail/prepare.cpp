@@ -8,9 +8,12 @@
 #include "domain/code_order.h"
 #include "domain/manifest.h"
 #include "domain/network.h"
+#include "instances/built.h"
 #include "instances/builds.h"
+#include "instances/detail/layer_paths.h"
 #include "instances/http_runtimes.h"
 #include "instances/runtimes.h"
+#include "instances/start_caches.h"
 #include "os/disk.h"
 
 namespace mayfly::instances {
@@ -67,7 +70,32 @@ void add_to_python_path(domain::CodeOrder& code) {
   else *own += std::string(":") + kDependenciesFolder;
 }
 
-Result<Prepared> prepare_code(const StartOrder& order, const std::string& models) {
+// Node.js and Java have one; our runtime for Python starts debugpy (worker/python_runtime.py); other programs are told the port.
+Result<void> add_debugger(const StartOrder& order, domain::CodeOrder& code) {
+  if (order.network.reach == domain::Reach::host)
+    return fail(Code::invalid_argument, "network: host leaves no loopback of its own to debug at: write network: none while debugging");
+  const std::string port = std::to_string(domain::kDebugPort);
+  const std::string inspect = "--inspect=127.0.0.1:" + port,
+                    agent = "-agentlib:jdwp=transport=dt_socket,server=y,suspend=n,address=127.0.0.1:" + port;
+  const auto names = [&](std::string_view language) { return order.runtime.find(language) != order.runtime.npos; };
+  code.debug_port = domain::kDebugPort;
+  code.environment.push_back("MAYFLY_DEBUG_PORT=" + port);
+  if (order.runtime.starts_with("nodejs")) code.arguments.insert(code.arguments.begin() + 1, inspect);
+  else if (order.runtime.starts_with("java")) code.arguments.insert(code.arguments.begin() + 1, agent);
+  else if (names("node")) code.environment.push_back("NODE_OPTIONS=" + inspect);         // of Google's and Azure's frameworks
+  else if (names("java")) code.environment.push_back("JAVA_TOOL_OPTIONS=" + agent);
+  return {};
+}
+
+// A package without one has its layers' (control/node_code.cpp saw that it is there).
+bool has_bootstrap(const StartOrder& order) {
+  if (order.layers.empty()) return true;
+  return std::ranges::any_of(order.files, [](const ModelFile& file) {
+    return file.path == "bootstrap" || (file.path.empty() && os::is_below(file.location, "bootstrap"));
+  });
+}
+
+Result<Prepared> prepare_code(const StartOrder& order, const std::string& models, bool debug) {
   const domain::Manifest kind{.runtime = order.runtime};
   const bool http = kind.serves_http(), container = kind.is_container();
   HttpProgram program;
@@ -100,6 +128,8 @@ Result<Prepared> prepare_code(const StartOrder& order, const std::string& models
   if (python) bind(dependencies, kDependenciesFolder);
   else if (!dependencies.empty() && is_folder(dependencies + "/node_modules"))  // where Node.js looks
     bind(dependencies + "/node_modules", std::string(kTaskFolder) + "/node_modules");
+  else if (!dependencies.empty()) bind(dependencies, kDependenciesFolder);
+  if (!order.layers.empty()) bind(std::filesystem::absolute(order.layers), kLayersFolder);
   if (!models.empty()) bind(models, kModelSocket);
   domain::CodeOrder code{.handler = order.handler, .function = order.model_name,
                          .version = order.version_number, .memory_mb = static_cast<int>(order.memory_max.count >> 20),
@@ -109,8 +139,10 @@ Result<Prepared> prepare_code(const StartOrder& order, const std::string& models
     code.arguments = std::move(program.arguments);
     code.environment = std::move(program.environment);
   } else {
-    code.arguments = arguments_of(runtime, order.runtime, order.handler, order.memory_max);
+    if (order.runtime.starts_with("provided") && !has_bootstrap(order)) runtime.program = std::string(kLayersFolder) + "/bootstrap";
+    code.arguments = arguments_of(runtime, order.runtime, order.handler, order.memory_max, !order.layers.empty());
   }
+  if (!dependencies.empty()) run_what_was_built(order.runtime, dependencies, kDependenciesFolder, code.arguments);
   if (container) {
     code.folder = order.image.directory;
     if (code.handler.empty() && !order.image.command.empty()) code.handler = order.image.command[0];
@@ -120,11 +152,27 @@ Result<Prepared> prepare_code(const StartOrder& order, const std::string& models
     code.concurrency = order.concurrency;
   }
   for (const auto& [name, value] : order.environment) code.environment.push_back(name + "=" + value);
+  leave_to_users_options(code.environment, code.arguments);
   if (python) add_to_python_path(code);
+  if (!order.layers.empty()) add_layer_paths(code, order.runtime, order.handler);
   if (!models.empty()) code.model_socket = kModelSocket;
   code.machine_network = prepared.machine_network = order.network.reach == domain::Reach::host;
   if (code.machine_network) bind_names(prepared.binds);
+  if (debug && order.role != domain::Role::start_cache) TRY_VOID(add_debugger(order, code));
   TRY(code.outbound, prepare_outbound(order.network.outbound, prepared.binds));
+  if (order.role == domain::Role::start_cache) {
+    prepared.binds += std::filesystem::absolute(order.output).string() + "\t" + domain::kStartCachePlace + "\trw\n";
+    prepared.order = domain::to_json(plan_start_cache(order, std::move(code)));
+    if (prepared.order.size() > domain::kStartCacheOrderMax)
+      return fail(Code::exhausted, "its environment is too large for a start cache to be made: it takes " +
+                                       std::to_string(prepared.order.size()) + " bytes, at most 61440");
+    return prepared;
+  }
+  // One that is gone from the disk, or was damaged there, is none: the start is as it would be without.
+  if (!order.start_cache.empty() && is_whole(order.start_cache, order)) {
+    bind(std::filesystem::absolute(order.start_cache), domain::kStartCachePlace);
+    use_start_cache(order, code);
+  }
   prepared.order = domain::to_json(code);
   return prepared;
 }
@@ -148,10 +196,10 @@ Result<Prepared> prepare_build(const StartOrder& order) {
 
 }  // namespace
 
-Result<Prepared> prepare(const StartOrder& order, const std::string& models) {
+Result<Prepared> prepare(const StartOrder& order, const std::string& models, bool debug) {
   if (order.role == domain::Role::unpack) return prepare_unpack(order);
   if (order.role == domain::Role::build) return prepare_build(order);
-  return prepare_code(order, models);
+  return prepare_code(order, models, debug);
 }
 
 }  // namespace mayfly::instances

@@ -16,7 +16,7 @@ struct Prepared {
   bool machine_network = false;                   // in place of one of its own
 };
 
-// models: the socket for calls of models, "" for none.
-[[nodiscard]] Result<Prepared> prepare(const StartOrder& order, const std::string& models);
+// models: the socket for calls of models, "" for none. debug: code starts with its language's debugger.
+[[nodiscard]] Result<Prepared> prepare(const StartOrder& order, const std::string& models, bool debug = false);
 
 }  // namespace mayfly::instances

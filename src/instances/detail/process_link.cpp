@@ -1,10 +1,12 @@
 #include "instances/detail/process_link.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <memory>
 
 #include "base/assert.h"
+#include "domain/printed.h"
 
 namespace mayfly::instances {
 namespace {
@@ -84,7 +86,8 @@ bool ProcessLink::send(const Request& request) {
                            .body_size = total,
                            .json_size = leads(request.format) ? request.json_size : total - request.context_size,
                            .format = request.format,
-                           .in_memfd = in_memfd};
+                           .in_memfd = in_memfd,
+                           .wants_log = request.wants_log};
   for (std::size_t i = 0; i < 8; ++i) {
     head.request_id[i] = static_cast<std::uint8_t>(request.request_id_high >> (56 - 8 * i));
     head.request_id[8 + i] = static_cast<std::uint8_t>(request.request_id_low >> (56 - 8 * i));
@@ -158,8 +161,11 @@ void ProcessLink::take_packet(std::string_view bytes, os::Packet&& packet) {
       if (ready_ || !read_as(bytes, failed) || !text_behind(bytes, failed, text)) return broken("a failure that is none");
       if (failed.code < 1 || failed.code > static_cast<std::uint32_t>(Code::internal))
         return broken("an error code of " + std::to_string(failed.code));
+      if (failed.log_size > std::min(text.size(), domain::kLastLinesMax)) return broken("a failure with more lines than it has bytes");
       ready_ = true;  // either is said once
-      return owner_.link_failed(*this, Error{static_cast<Code>(failed.code), std::string(text)});
+      const std::string_view log = text.substr(text.size() - failed.log_size);
+      text.remove_suffix(log.size());
+      return owner_.link_failed(*this, Error{static_cast<Code>(failed.code), std::string(text)}, log);
     }
     case domain::MessageKind::log:
       if (bytes.size() != sizeof head + head.size) return broken("a log line of another size than it says");
@@ -212,9 +218,11 @@ void ProcessLink::take_reply(std::span<const std::byte> frame) {
   std::memcpy(&reply.head, frame.data(), sizeof reply.head);
   const auto& head = reply.head;
   if (head.code > static_cast<std::uint8_t>(Code::internal)) return broken("a reply with code " + std::to_string(head.code));
-  if (head.in_memfd > 1 || head.json_size > head.body_size) return broken("a reply whose sizes disagree");
+  const std::size_t behind = frame.size() - sizeof head;
+  if (head.in_memfd > 1 || head.json_size > head.body_size || head.log_size > domain::kLastLinesMax)
+    return broken("a reply whose sizes disagree");
   if (head.in_memfd) {
-    if (frame.size() != sizeof head) return broken("a reply with two bodies");
+    if (behind != head.log_size) return broken("a reply with two bodies");
     if (!bodies_.contains(head.ticket)) read_control();  // sent before the frame, so it has arrived
     const auto body = bodies_.find(head.ticket);
     if (!open_) return;
@@ -223,10 +231,14 @@ void ProcessLink::take_reply(std::span<const std::byte> frame) {
     bodies_.erase(body);
     if (!os::is_sealed(reply.body_memfd.get(), head.body_size)) return broken("a reply larger than its body");
   } else {
-    if (frame.size() - sizeof head != head.body_size) return broken("a reply of another size than it says");
-    const auto inline_body = frame.subspan(sizeof head);
+    if (behind < head.log_size || behind - head.log_size != head.body_size) return broken("a reply of another size than it says");
+    const auto inline_body = frame.subspan(sizeof head, behind - head.log_size);
     body_.assign(reinterpret_cast<const char*>(inline_body.data()), inline_body.size());
     reply.body = body_;
+  }
+  if (head.log_size > 0) {
+    const auto log = frame.last(head.log_size);
+    reply.log.assign(reinterpret_cast<const char*>(log.data()), log.size());
   }
   owner_.link_reply(*this, std::move(reply));
 }

@@ -28,7 +28,7 @@ class LinkOwner {
   // `program`: a pidfd beside it, or none.
   virtual void link_hello(ProcessLink& link, int pid, os::Fd program) = 0;
   virtual void link_ready(ProcessLink& link, const domain::ReadyMessage& ready, std::string_view result) = 0;
-  virtual void link_failed(ProcessLink& link, const Error& error) = 0;
+  virtual void link_failed(ProcessLink& link, const Error& error, std::string_view log) = 0;  // log: what its program printed last
   virtual void link_reply(ProcessLink& link, Reply&& reply) = 0;
   virtual void link_log(ProcessLink& link, std::string_view line) = 0;
   // One of both, at most once, and nothing after it.

@@ -200,9 +200,12 @@ void ZygoteLauncher::drop_if_empty(Sandbox& sandbox) {
 }
 
 void ZygoteLauncher::log_line(Sandbox& sandbox, std::string_view line) {
-  // Processes of one sandbox run one version and share its stderr: the first stands for all.
+  // Processes of one sandbox run one version and share its stderr: of a line that doesn't say whose it is the first stands for all.
+  const domain::Printed printed = domain::read_printed(line);
+  const Process* of = nullptr;
   for (const Process* process : sandbox.members)
-    if (process->id) return events_.on_log(process->id, line);
+    if (process->id && (!of || (printed.pid != 0 && process->pid_inside == printed.pid))) of = process;
+  if (of) events_.on_log(of->id, printed);
 }
 
 // ---- what a process says
@@ -277,14 +280,33 @@ void ZygoteLauncher::link_ready(ProcessLink& link, const domain::ReadyMessage& r
   events_.on_ready(process.id, report);
 }
 
-void ZygoteLauncher::link_failed(ProcessLink& link, const Error& error) {
+void ZygoteLauncher::link_failed(ProcessLink& link, const Error& error, std::string_view log) {
   Process& process = of(link);
   if (process.stage != Stage::starting) return link_broken(link, "failed without an order");
   process.told = true;
-  events_.on_failed(process.id, error);
+  events_.on_failed(process.id, explained(process, error), log);
 }
 
-void ZygoteLauncher::link_reply(ProcessLink& link, Reply&& reply) { events_.on_reply(of(link).id, std::move(reply)); }
+// Of a program that has ended its host knows no more than how; whether it met a limit of its control group is known here.
+Error ZygoteLauncher::explained(const Process& process, Error error) const {
+  if (!domain::is_code(process.role)) return error;
+  const os::GroupUsage used = cgroups_->usage(process.group);
+  if (const std::string limit = exceeded(process, used); !limit.empty()) error.message += ": it " + limit;
+  if (used.out_of_memory > 0) error.code = Code::exhausted;
+  return error;
+}
+
+void ZygoteLauncher::link_reply(ProcessLink& link, Reply&& reply) {
+  const Process& process = of(link);
+  if (reply.head.last && reply.head.code != 0 && !reply.head.function_error && !reply.body_memfd) {
+    Error error = explained(process, {static_cast<Code>(reply.head.code), std::string(reply.body)});
+    failure_ = std::move(error.message);
+    reply.body = failure_;
+    reply.head.body_size = failure_.size();
+    if (reply.head.code == static_cast<std::uint8_t>(Code::unavailable)) reply.head.code = static_cast<std::uint8_t>(error.code);
+  }
+  events_.on_reply(process.id, std::move(reply));
+}
 
 void ZygoteLauncher::link_log(ProcessLink& link, std::string_view line) {
   Process& process = of(link);

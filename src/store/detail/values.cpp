@@ -56,6 +56,13 @@ std::string to_column(const domain::Dependencies& d) {
   return "{\"kind\":" + dump(d.kind) + ",\"key\":" + dump(d.key) + ",\"installed\":" + domain::to_json(*d.installed) + "}";
 }
 
+std::string to_column(const std::vector<domain::LayerRef>& layers) {
+  json list = json::array();
+  for (const domain::LayerRef& layer : layers)
+    list.push_back({{"name", layer.name}, {"number", layer.number}, {"sha256", layer.sha256}, {"size", layer.size.count}});
+  return dump(list);
+}
+
 std::string to_column(const std::vector<domain::Weight>& weights) {
   json list = json::array();
   for (const domain::Weight& weight : weights) list.push_back({{"version", weight.version}, {"share", weight.share}});
@@ -96,6 +103,15 @@ Result<domain::Compiled> compiled_from(std::string_view column) {
                                        .warm_run_ns = t.at("warm_run_ns"),
                                        .fork_first_ns = t.at("fork_first_ns"),
                                        .private_bytes = t.at("private_bytes")}};
+  });
+}
+
+Result<std::vector<domain::LayerRef>> layers_from(std::string_view column) {
+  return read(column, "the list of layers", [](const json& value) {
+    std::vector<domain::LayerRef> layers;
+    for (const json& item : value)
+      layers.push_back({item.at("name"), item.at("number"), item.at("sha256"), {item.at("size").get<std::uint64_t>()}});
+    return layers;
   });
 }
 

@@ -1,0 +1,38 @@
+// One GET from an HTTP/1.1 server, over TCP or TLS, whose body is handed on in pieces. Blocks: for a pool. It goes to the place that it is
+// told and nowhere else: no redirection is followed, no proxy is asked. Of TLS the server's certificate must be good for its name, by
+// the machine's own list of authorities (OpenSSL's, SSL_CERT_FILE included).
+// Promises: at most `size_max` bytes are taken; it ends within `time_max`, within `stall_max` of silence, and soon after `*stop`.
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "base/units.h"
+
+namespace mayfly::os {
+
+struct HttpGet {
+  bool tls = false;
+  std::string host;                         // a name, or an address without brackets
+  std::uint16_t port = 80;
+  std::string target;                       // path and query, encoded
+  std::string head;                         // lines with their ends, Host among them
+  Bytes size_max = 1_GiB;
+  Duration stall_max = std::chrono::seconds(30), time_max = std::chrono::minutes(10);
+  const std::atomic<bool>* stop = nullptr;  // null: nobody stops it
+};
+
+struct HttpGot {
+  int status = 0;
+  std::string refusal;                      // the body where the status is not 200: its first 4 KiB
+};
+
+// unavailable: not reached, cut off, too slow; invalid_argument: too large; else what `take` said.
+[[nodiscard]] Result<HttpGot> http_get(const HttpGet& get, const std::function<Result<void>(std::span<const std::byte>)>& take);
+
+}  // namespace mayfly::os
