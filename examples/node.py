@@ -81,14 +81,18 @@ class Node:
             self.kill()
             raise Failed("the node did not say within 30 s where it listens")
         self.host = urllib.parse.urlsplit(self.url).netloc
-        self.connection = self.connect()
+        self.connection, self.used = self.connect(), time.monotonic()
 
     def connect(self):
         return http.client.HTTPConnection(self.host, timeout=TIMEOUT)
 
     def send(self, method, path, body=None, headers=None, connection=None):
         """One exchange, whatever its status. Sends on the node's own keep-alive connection unless told another."""
-        connection = connection or self.connection
+        if not connection:  # a node closes what was idle for 75 s (http.idle_max)
+            connection, now = self.connection, time.monotonic()
+            if now - self.used > 30:
+                connection.close()
+            self.used = now
         started = time.perf_counter()
         try:
             connection.request(method, path, body, headers or {})
