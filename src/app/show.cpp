@@ -202,7 +202,8 @@ Result<void> instances(const Context& context, const std::string& function) {
   Table table({"PROCESS", "FUNCTION", "ROLE", "STATE", "FROM", "AGE", "IDLE", "IN FLIGHT", "ANSWERED", "MEMORY", "CPU"});
   for (const Json& i : kept)
     table.add({std::to_string(i.value("process", std::uint64_t{0})), i.value("function", "") + ":" + std::to_string(i.value("version", 0)),
-               i.value("role", ""), i.value("state", ""), i.value("origin", ""), seconds_at(i, "age_s"), seconds_at(i, "idle_s"),
+               i.value("role", ""), i.value("frozen", false) ? "frozen" : i.value("state", ""), i.value("origin", ""),
+               seconds_at(i, "age_s"), seconds_at(i, "idle_s"),
                number_at(i, "in_flight"), number_at(i, "answered"), size_at(i, "memory"), ms_at(i, "cpu_ms")});
   print(table.text(context.terminal));
   return {};

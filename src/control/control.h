@@ -59,6 +59,7 @@ struct InstanceView {
   int version = 0;
   std::string role;                    // "instance" or "template"
   std::string state;                   // "starting", "ready", "draining"
+  bool frozen = false;                 // ready, and stopped until it is called
   std::string origin;                  // "artifact", "fork" or "upload" (the model not compiled)
   Duration age{}, idle{};
   int in_flight = 0;

@@ -106,6 +106,8 @@ void fleet(Page& page, const MetricsSources& from) {
     const std::string labels = labels_of(*name), instance = with(labels, "role", "instance");
     for (const auto state : {instances::State::starting, instances::State::ready, instances::State::draining})
       if (const int count = group->count(state)) page.sample(with(instance, "state", instances::name(state)), count);
+    if (const auto frozen = std::ranges::count_if(group->instances, &instances::Process::frozen))
+      page.sample(with(instance, "state", "frozen"), static_cast<double>(frozen));  // of those that are ready
     if (group->template_) page.sample(with(with(labels, "role", "template"), "state", instances::name(group->template_->state)), 1);
   }
   page.family("nv_inference_pending_request_count", "gauge", "Instantaneous number of pending requests awaiting execution");

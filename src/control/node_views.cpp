@@ -81,7 +81,7 @@ std::vector<InstanceView> Node::instances() {
   for (const auto& [id, p] : fleet_.processes()) {
     views.push_back({.process = id.number, .function = p->group->plan.function_name, .version = p->group->plan.number,
                      .role = p->is_template ? "template" : "instance", .state = std::string(instances::name(p->state)),
-                     .origin = std::string(instances::name(p->origin)), .age = turn_.now - p->asked,
+                     .frozen = p->frozen, .origin = std::string(instances::name(p->origin)), .age = turn_.now - p->asked,
                      .idle = p->outstanding ? Duration{} : turn_.now - p->last_used, .in_flight = p->outstanding,
                      .answered = p->answered, .memory = p->memory, .cpu = std::max(p->cpu, p->cpu_told)});
   }

@@ -74,6 +74,8 @@ instances::VersionPlan plan_of(const std::string& function_name, const Version& 
     plan.instance.timeout = manifest.resources.timeout;
     plan.concurrency_max = manifest.scaling.concurrency.value_or(manifest.serves_http() ? domain::kHttpConcurrency : 1);
     plan.instance.concurrency = *plan.concurrency_max;
+    if (manifest.scaling.freeze_after ? *manifest.scaling.freeze_after > Duration{} : *plan.concurrency_max == 1 && !manifest.serves_http())
+      plan.freeze_after = manifest.scaling.freeze_after.value_or(domain::kFreezeAfter);
     // Where the node's models are is known to an instance alone, and a module may ask for it at import.
     if (manifest.runtime.starts_with("python") && manifest.fork != domain::Forks::never && manifest.models.empty()) {
       plan.template_ = plan.instance;

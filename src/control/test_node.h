@@ -35,6 +35,7 @@ class TestLauncher final : public instances::Launcher {
   bool send(ProcessId process, const instances::Request& request) override { return fake.send(process, request); }
   void cancel(ProcessId process, Ticket ticket) override { fake.cancel(process, ticket); }
   void flush() override { fake.flush(); }
+  bool freeze(ProcessId process) override { return fake.freeze(process); }
   void stop(ProcessId process) override { fake.stop(process); }
   void kill(ProcessId process) override { fake.kill(process); }
   instances::Usage measure(ProcessId process) override { return fake.measure(process); }

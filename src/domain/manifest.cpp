@@ -263,6 +263,16 @@ Result<void> read_keep_alive(const Tree& value, Manifest& into, Lines&) {
   return {};
 }
 
+Result<void> read_freeze_after(const Tree& value, Manifest& into, Lines&) {
+  if (value.text == "auto") return {};
+  into.scaling.freeze_after = Duration{};
+  if (value.text == "never") return {};
+  auto time = duration(value, 1s, 24h);
+  if (!time) return fail(Code::invalid_argument, time.error().message + "; or 'auto', or 'never'");
+  into.scaling.freeze_after = *time;
+  return {};
+}
+
 constexpr Field kImage[] = {
     {"entrypoint", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_words(v, m.image.entrypoint); }},
     {"command", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_words(v, m.image.command); }},
@@ -283,6 +293,7 @@ constexpr Field kScaling[] = {
     {"reserved", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { TRY(m.scaling.reserved, integer(v, 0, 1000)); return {}; }},
     {"concurrency", read_concurrency},
     {"keep_alive", read_keep_alive},
+    {"freeze_after", read_freeze_after},
     {"target", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "scaling.target", kTarget, {}, m, l); }},
 };
 constexpr Field kBatch[] = {
@@ -362,6 +373,9 @@ Result<void> check_together(const Manifest& m, const Lines& lines) {
     return refuse(line("runtime", "handler"), "no handler: write handler: package.Class::method");
   if (wants_file && m.handler.find('.') == m.handler.npos)
     return refuse(line("runtime", "handler"), "the handler " + in_quotes(m.handler) + " names no function: write handler: file.function");
+  if (!m.is_code() && m.scaling.freeze_after)
+    return refuse(line("scaling.freeze_after", "model"), "scaling.freeze_after is for code: a model's idle instances use no CPU, and share "
+                                                         "their memory. Leave it out");
   if (m.scaling.min > m.scaling.max)
     return refuse(line("scaling.min", "scaling.max"), "scaling.min " + std::to_string(m.scaling.min) + " is more than scaling.max " +
                                                           std::to_string(m.scaling.max) + ": raise max or lower min");
@@ -437,6 +451,7 @@ std::string to_json(const Manifest& m) {
   nlohmann::ordered_json scaling = {{"min", m.scaling.min}, {"max", m.scaling.max}, {"reserved", m.scaling.reserved}};
   scaling["concurrency"] = m.scaling.concurrency ? nlohmann::ordered_json(*m.scaling.concurrency) : nlohmann::ordered_json("auto");
   scaling["keep_alive"] = m.scaling.keep_alive ? exact(*m.scaling.keep_alive) : "auto";
+  if (const auto& after = m.scaling.freeze_after) scaling["freeze_after"] = *after == Duration{} ? "never" : exact(*after);
   if (m.scaling.target_p99) scaling["target"] = {{"p99", exact(*m.scaling.target_p99)}};
   auto environment = nlohmann::ordered_json::object();
   for (const auto& [name, value] : m.environment) environment[name] = value;

@@ -28,6 +28,7 @@ struct Scaling {
   int reserved = 0;              // instances' worth of the node's budget that other functions can't take
   std::optional<int> concurrency;      // requests in one instance at a time; absent: auto (from batching)
   std::optional<Duration> keep_alive;  // absent: auto, from the function's own idle gaps
+  std::optional<Duration> freeze_after;  // of code: an instance idle for so long stops where it is; 0: never; absent: auto
   std::optional<Duration> target_p99;  // `target: {p99: 50ms}`: scale so that this holds
   friend bool operator==(const Scaling&, const Scaling&) = default;
 };
@@ -41,6 +42,9 @@ struct Batch {
 // Calls at a time in one instance of a program that serves HTTP, where scaling.concurrency says nothing: all these contracts
 // want programs that take several, and a few at a time keep a single-threaded one from being buried.
 constexpr int kHttpConcurrency = 8;
+
+// Where scaling.freeze_after says nothing, of code that is given one call at a time, as Lambda's: it expects to stop between calls.
+constexpr Duration kFreezeAfter = std::chrono::seconds(10);
 
 // Of code in Python: whether instances come from a template, a process that has imported everything (docs/code.md).
 enum class Forks : unsigned char {

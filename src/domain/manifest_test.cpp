@@ -170,6 +170,15 @@ TEST(Manifest, Code) {
   EXPECT_EQ(manifest_from_json(to_json(*always)), *always);
   EXPECT_EQ(refusal("runtime: python3.11\nhandler: a.b\nfork: nver"),
             "line 3: fork: 'nver' is none of auto, always, never; did you mean 'never'?");
+  EXPECT_EQ(code->scaling.freeze_after, std::nullopt);
+  for (const auto& [text, after] : {std::pair{"never", Duration{}}, {"90s", Duration(std::chrono::seconds(90))}}) {
+    const auto frozen = parse_manifest("runtime: provided\nscaling: {freeze_after: " + std::string(text) + "}");
+    ASSERT_TRUE(frozen) << frozen.error().message;
+    EXPECT_EQ(frozen->scaling.freeze_after, after);
+    EXPECT_EQ(manifest_from_json(to_json(*frozen)), *frozen);
+  }
+  EXPECT_NE(refusal("runtime: provided\nscaling: {freeze_after: 1ms}").find("or 'auto', or 'never'"), std::string::npos);
+  EXPECT_TRUE(refusal("model: m.onnx\nscaling: {freeze_after: 5s}").starts_with("line 2: scaling.freeze_after is for code"));
   EXPECT_EQ(code->build, Build::auto_);
   EXPECT_EQ(parse_manifest("runtime: nodejs20.x\nhandler: a.b\nbuild: never")->build, Build::never);
   EXPECT_EQ(refusal("runtime: provided\nbuild: nver"), "line 2: build: 'nver' is none of auto, never; did you mean 'never'?");

@@ -141,7 +141,8 @@ Json to_json(std::string_view function, const domain::Alias& alias) {
 Json to_json(const control::InstanceView& instance) {
   return {{"process", instance.process},       {"function", instance.function},
           {"version", instance.version},       {"role", instance.role},
-          {"state", instance.state},           {"origin", instance.origin},
+          {"state", instance.state},           {"frozen", instance.frozen},
+          {"origin", instance.origin},
           {"age_s", to_seconds(instance.age)}, {"idle_s", to_seconds(instance.idle)},
           {"in_flight", instance.in_flight},   {"answered", instance.answered},
           {"memory", instance.memory.count},   {"cpu_ms", to_ms(instance.cpu)}};

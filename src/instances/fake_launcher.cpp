@@ -76,6 +76,7 @@ bool FakeLauncher::send(ProcessId id, const Request& request) {
   ASSERT(!process->stopping, "work for an instance that was told to stop");
   if (static_cast<int>(process->ring.size()) >= behaviour_.ring || random_.chance(behaviour_.ring_refuses)) return false;
   process->ring.push_back({request.ticket, request.deadline});
+  process->frozen = false;
   note(2, request.ticket.number);
   return true;
 }
@@ -137,9 +138,19 @@ void FakeLauncher::end_run(ProcessId id, Process& process) {
           process, batch);
 }
 
+bool FakeLauncher::freeze(ProcessId id) {
+  Process* process = find(id);
+  if (!process || process->doomed) return false;
+  ASSERT(process->state == State::ready && !process->stopping && process->ring.empty() && process->running.empty(),
+         "only what is ready and idle is frozen");
+  note(4, id.number);
+  return process->frozen = true;
+}
+
 void FakeLauncher::stop(ProcessId id) {
   Process* process = find(id);
   if (!process || process->doomed) return;
+  process->frozen = false;
   process->stopping = true;
   const bool works = process->state == State::ready && !domain::is_template(process->role);
   if (works) begin_run(id, *process);
@@ -164,7 +175,7 @@ void FakeLauncher::die(ProcessId id, Instant when, Death death) {
 
 Usage FakeLauncher::measure(ProcessId id) {
   const Process* process = find(id);
-  return process ? Usage{process->memory, process->cpu} : Usage{};
+  return process ? Usage{process->frozen ? Bytes{process->memory.count / 4} : process->memory, process->cpu} : Usage{};
 }
 
 void FakeLauncher::deliver(const Event& event) {

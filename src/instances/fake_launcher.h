@@ -74,6 +74,7 @@ class FakeLauncher final : public Launcher {
   bool send(ProcessId process, const Request& request) override;
   void cancel(ProcessId process, Ticket ticket) override;
   void flush() override;
+  bool freeze(ProcessId process) override;
   void stop(ProcessId process) override;
   void kill(ProcessId process) override;
   Usage measure(ProcessId process) override;
@@ -94,6 +95,7 @@ class FakeLauncher final : public Launcher {
     std::vector<Held> running;
     Instant begun{};
     Duration cpu{};
+    bool frozen = false;
     bool stopping = false, hangs = false, doomed = false;  // doomed: its on_gone is scheduled
   };
   struct Event {

@@ -128,6 +128,7 @@ void Fleet::stop(Process& process) {
   if (process.state == State::draining) return;
   const bool starting = process.state == State::starting;
   process.state = State::draining;
+  process.frozen = false;
   if (starting) launcher_->kill(process.id);
   else launcher_->stop(process.id);
 }
@@ -153,6 +154,7 @@ bool Fleet::send(Process& process, const Request& request) {
     return false;
   }
   ++process.outstanding;
+  process.frozen = false;
   return true;
 }
 
@@ -194,15 +196,26 @@ Instant Fleet::tick() {
   if (turn_.now - measured_at_ >= kMeasureEvery) {
     measured_at_ = turn_.now;
     measure_some();
+    freeze_idle();
   }
   return next_tick_ = processes_.empty() ? next : std::min(next, turn_.now + kMeasureEvery);  // settle() may have started some
 }
 
-// Of those at work, the ones that were looked at longest ago: what neither worked nor is new has not changed.
+void Fleet::freeze_idle() {
+  for (auto& [id, p] : processes_) {
+    const std::optional<Duration>& after = p->group->plan.freeze_after;
+    if (p->is_template || !p->idle() || p->frozen || !after || turn_.now - p->last_used < *after) continue;
+    p->frozen = launcher_->freeze(id);
+    p->frozen_at = turn_.now;
+  }
+}
+
+// Of those at work, the ones that were looked at longest ago: what neither worked nor is new, nor was just frozen, has not changed.
 void Fleet::measure_some() {
   std::vector<Process*> due;
   for (auto& [id, p] : processes_)
-    if (p->state == State::ready && (p->memory.count == 0 || p->last_used + 2 * kMeasureEvery > turn_.now)) due.push_back(p.get());
+    if (p->state == State::ready && (p->memory.count == 0 || std::max(p->last_used, p->frozen_at) + 2 * kMeasureEvery > turn_.now))
+      due.push_back(p.get());
   const std::size_t count = std::min(due.size(), kMeasuredAtOnce);
   std::ranges::partial_sort(due, due.begin() + static_cast<std::ptrdiff_t>(count), {},
                             [](const Process* p) { return std::pair(p->measured_at, p->id); });

@@ -5,7 +5,8 @@
 //
 // Promises: an instance is never given more than its credit, nothing before it is ready, nothing once
 // it drains; its end is told once, after which no reply of it comes; a failed start is told, and is
-// tried again only after a pause that doubles from 100 ms to 30 s, and so is one that ends before anybody called it.
+// tried again only after a pause that doubles from 100 ms to 30 s, and so is one that ends before anybody called it; one is frozen only
+// while it has nothing to do.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -39,6 +40,7 @@ struct VersionPlan {
   bool forks_share = true;                // false: a fork only where no other is there, since they would share what they write
   bool replaces_uploaded = false;         // compiled and measured: instances of the model as uploaded give way
   std::optional<int> concurrency_max;     // the manifest's limit on credit
+  std::optional<Duration> freeze_after;   // an instance that was idle for so long is frozen; absent: none is
 };
 
 struct Group;
@@ -50,8 +52,9 @@ struct Process {
   State state = State::starting;
   Origin origin{};
   Instant asked, ready_at, last_used;     // last_used: its last reply
-  Instant measured_at;
+  Instant measured_at, frozen_at;
   bool blocked = false;                   // its ring was full; until its next reply
+  bool frozen = false;                    // until it is sent something
   int credit = 0, outstanding = 0;
   std::uint64_t answered = 0;
   ReadyReport report;
@@ -174,6 +177,7 @@ class Fleet final : public LauncherEvents {
   void pause(Group::Pause& pause, int& times);
   Process* find_outdated(Group& group);
   void renew(Group& group);
+  void freeze_idle();
   void measure_some();
   void measure(Process& process);
   void drop_if_done(Group& group);

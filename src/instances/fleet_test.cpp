@@ -183,6 +183,28 @@ TEST_F(FleetTest, CpuThatNoReplyToldIsToldAsOverhead) {
   EXPECT_EQ(world.diary.overhead, 3ms);
 }
 
+TEST_F(FleetTest, WhatIsIdleIsFrozenUntilItIsCalled) {
+  Group& group = define({.freeze_after = 10s});
+  want(group, 2);
+  world.play(20ms);
+  Process& busy = *fleet.pick(group);
+  world.play(8s);
+  ASSERT_TRUE(send(busy));
+  world.play(4s);
+  EXPECT_FALSE(busy.frozen) << "it was used 4 s ago";
+  EXPECT_EQ(std::ranges::count_if(group.instances, &Process::frozen), 1);
+  world.play(20s);
+  EXPECT_TRUE(busy.frozen);
+  EXPECT_EQ(busy.memory.count, steady(4).memory.count / 4) << "what it has left is measured once more";
+  ASSERT_TRUE(send(busy));
+  EXPECT_FALSE(busy.frozen);
+  world.play(1s);
+  EXPECT_EQ(user.replies.size(), 2U);
+  want(group, 0);
+  world.play(1s);
+  EXPECT_TRUE(group.instances.empty()) << "one that is frozen can be stopped";
+}
+
 TEST_F(FleetTest, AnInstanceStartsFromTheArtifactUntilATemplateStands) {
   Group& group = define_with_template();
   want(group, 1);

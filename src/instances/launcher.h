@@ -138,6 +138,8 @@ class Launcher {
   virtual void cancel(ProcessId process, Ticket ticket) = 0;
   // Wakes every process that was sent something since the last flush. Once a turn of the loop.
   virtual void flush() = 0;
+  // It stops where it is, and its memory may leave, until it is sent something or stopped. False: not on this machine, or not now.
+  [[nodiscard]] virtual bool freeze(ProcessId process) = 0;
   virtual void stop(ProcessId process) = 0;   // it answers what it has, then ends; on_gone follows
   virtual void kill(ProcessId process) = 0;   // now; on_gone follows
   virtual void forget(const StartOrder&) {}   // what was made ahead for its next start can go

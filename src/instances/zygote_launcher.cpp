@@ -230,6 +230,7 @@ void ZygoteLauncher::begin(Process& process, Duration ready_max) {
 bool ZygoteLauncher::send(ProcessId id, const Request& request) {
   Process* process = find(id);
   if (!process || process->stage != Stage::ready || !process->link->send(request)) return false;
+  thaw(*process);
   if (!process->link->in_flush) to_wake_.push_back(process->link.get());
   process->link->in_flush = true;
   return true;
@@ -252,9 +253,21 @@ void ZygoteLauncher::flush() {
   to_wake_.clear();
 }
 
+bool ZygoteLauncher::freeze(ProcessId id) {
+  Process* process = find(id);
+  if (options_.debug || !cgroups_->can_freeze() || !process || !process->group || process->stage != Stage::ready) return false;
+  cgroups_->freeze(process->group);
+  return process->frozen = true;
+}
+
+void ZygoteLauncher::thaw(Process& process) {
+  if (std::exchange(process.frozen, false)) cgroups_->thaw(process.group);
+}
+
 void ZygoteLauncher::stop(ProcessId id) {
   Process* process = find(id);
   if (!process || process->stage == Stage::closing) return;
+  thaw(*process);
   process->asked_to_end = true;
   const domain::Message order{domain::MessageKind::stop, 0};
   if (!process->link->say(os::bytes_of(order))) return end(*process, "stopped");

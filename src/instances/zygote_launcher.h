@@ -60,6 +60,7 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   [[nodiscard]] bool send(ProcessId process, const Request& request) override;
   void cancel(ProcessId process, Ticket ticket) override;
   void flush() override;
+  [[nodiscard]] bool freeze(ProcessId process) override;
   void stop(ProcessId process) override;
   void kill(ProcessId process) override;
   void forget(const StartOrder& order) override;
@@ -100,6 +101,7 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
     std::string end_reason;                 // why we ended it
     std::unique_ptr<StartOrder> order;      // until it says hello
     std::string held_order;                 // of code: told once it is in its group, so that what it starts is in it too
+    bool frozen = false;
     bool forked = false, placed = false;    // placed: a fork of code, in its group
     Process* spare = nullptr;               // of a template of code: the fork that was made ahead
     Process* spare_of = nullptr;            // … and the way back
@@ -156,6 +158,7 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   void fail_later(ProcessId id, Error error);
   void run_failures();
   void apply_limits(Process& process);
+  void thaw(Process& process);
   void end(Process& process, std::string reason);
   void close(Process& process);             // its end of the control socket is closed, or it broke the protocol
   void finish(Process& process);            // the last that is heard of it

@@ -150,6 +150,7 @@ std::unique_ptr<Cgroups> Cgroups::open(const std::string& proc, std::size_t spar
     groups->roots_.clear();
     return groups;
   }
+  groups->find_freezer(proc);
   groups->thread_ = std::jthread([raw = groups.get()](const std::stop_token& stop) { raw->serve(stop); });
   groups->post([raw = groups.get()] { return raw->fill_spare(); });
   return groups;
@@ -207,16 +208,36 @@ Cgroups::~Cgroups() {
     thread_.request_stop();
     thread_.join();
   }
-  for (const Root& root : roots_) {
-    for (const std::string& name : folders_in(root.path)) ::rmdir((root.path + "/" + name).c_str());
-    ::rmdir(root.path.c_str());
+  std::vector<std::string> folders;
+  for (const Root& root : roots_) folders.push_back(root.path);
+  if (!freezer_.empty() && !unified_) folders.push_back(freezer_);
+  for (const std::string& folder : folders) {
+    for (const std::string& name : folders_in(folder)) ::rmdir((folder + "/" + name).c_str());
+    ::rmdir(folder.c_str());
   }
 }
 
-void Cgroups::post(std::function<Result<void>()> job) {
+// Beside version 1's controllers: a folder in version 2's hierarchy, if one is mounted and this node may write to it.
+void Cgroups::find_freezer(const std::string& proc) {
+  if (unified_) {
+    freezer_ = roots_.front().path;
+    return;
+  }
+  const auto mounts = find_mounts(proc);
+  const auto mount = std::ranges::find_if(mounts, [](const Mount& m) { return m.unified; });
+  const std::string parent = mount == mounts.end() ? std::string() : own_folder(proc, *mount, "");
+  if (parent.empty()) return;
+  auto folder = make_folder(parent);
+  if (!folder) return;
+  freezer_ = folder->first;
+  locks_.push_back(std::move(folder->second));
+}
+
+void Cgroups::post(std::function<Result<void>()> job, bool first) {
   {
     const std::lock_guard lock(mutex_);
-    jobs_.push_back(std::move(job));
+    if (first) jobs_.push_front(std::move(job));
+    else jobs_.push_back(std::move(job));
   }
   changed_.notify_all();
 }
@@ -268,6 +289,7 @@ Result<void> Cgroups::make_leaf(std::uint64_t number) const {
 bool Cgroups::remove_leaf(std::uint64_t number) const {
   bool all = true;
   for (const Root& root : roots_) all = (::rmdir(leaf(root, number).c_str()) == 0 || errno == ENOENT) && all;
+  if (!freezer_.empty() && !unified_) all = (::rmdir(freezer_leaf(number).c_str()) == 0 || errno == ENOENT) && all;
   return all;
 }
 
@@ -377,11 +399,17 @@ std::uint64_t Cgroups::read_memory(std::uint64_t number) const {
 
 // What an instance of code started beside others in its sandbox may outlive it.
 bool Cgroups::kill_all(std::uint64_t number) const {
-  bool any = false;
-  std::istringstream pids(read_file(leaf(roots_.front(), number) + "/cgroup.procs"));
-  for (int pid = 0; pids >> pid; any = true)
+  const std::vector<int> pids = members(number);
+  for (const int pid : pids)
     if (pid > 0) ::kill(pid, SIGKILL);
-  return any;
+  return !pids.empty();
+}
+
+std::vector<int> Cgroups::members(std::uint64_t number) const {
+  std::istringstream text(read_file(leaf(roots_.front(), number) + "/cgroup.procs"));
+  std::vector<int> pids;
+  for (int pid = 0; text >> pid;) pids.push_back(pid);
+  return pids;
 }
 
 GroupUsage Cgroups::usage(const Group& group) const {
@@ -393,6 +421,7 @@ GroupUsage Cgroups::usage(const Group& group) const {
 
 void Cgroups::give_back(Group&& group) {
   if (!group) return;
+  thaw(group);
   post([this, number = std::exchange(group.number_, 0)]() -> Result<void> {
     const bool left = kill_all(number);
     std::vector<std::uint64_t> removable;

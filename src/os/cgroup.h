@@ -4,6 +4,8 @@
 //
 // Making and removing groups and putting a process in can wait for milliseconds in the kernel (for an RCU grace
 // period), so a thread of its own does that, in order. Limits and clocks are quick and done at once.
+// freeze() stops all that is in a group, by version 2's freezer, beside version 1's controllers, too: what is frozen so can still be
+// killed. Its memory goes to swap where there is any (MADV_PAGEOUT, Linux 5.10); what others have mapped as well stays.
 // Where the node may not make groups there are none: note() says why, take() gives none, and limits are
 // rlimits instead. A node holds a lock on its folder; what a dead node left is removed at open().
 #pragma once
@@ -14,6 +16,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -73,6 +76,9 @@ class Cgroups {
   [[nodiscard]] GroupUsage usage(const Group& group) const;
   // Processes and threads that it was refused since take(): it had as many as it may.
   [[nodiscard]] std::uint64_t refused(const Group& group) const { return group ? read_refused(group.number_) : 0; }
+  bool can_freeze() const { return !freezer_.empty(); }
+  void freeze(const Group& group);                   // soon
+  void thaw(const Group& group);                     // sooner: before whatever else was asked for
   void give_back(Group&& group);                     // whatever is in it still is killed
   [[nodiscard]] std::string take_failure();          // the last thing that went wrong behind our back; "" once told
   void settle();                                     // waits until all that was asked for is done: tests
@@ -86,12 +92,19 @@ class Cgroups {
   explicit Cgroups(std::size_t spare) : spare_wanted_(spare) {}
   Result<void> find_roots(const std::string& proc);
   Result<void> open_unified(const std::string& path);
-  void post(std::function<Result<void>()> job);
+  void find_freezer(const std::string& proc);
+  void post(std::function<Result<void>()> job, bool first = false);
   void serve(const std::stop_token& stop);
   [[nodiscard]] Result<void> move_in(std::uint64_t number, int pid, const std::optional<GroupLimits>& limits);
   Result<void> make_leaf(std::uint64_t number) const;
   Result<void> fill_spare();
   bool kill_all(std::uint64_t number) const;         // false: nothing was in it
+  std::vector<int> members(std::uint64_t number) const;
+  std::string freezer_leaf(std::uint64_t number) const;
+  bool is_to_be_frozen(std::uint64_t number);
+  Result<void> freeze_now(std::uint64_t number);
+  Result<void> gather(std::uint64_t number) const;   // all that is in it into the freezer's leaf
+  Result<void> page_out(std::uint64_t number, int pid);
   bool remove_leaf(std::uint64_t number) const;
   Result<void> set_limits(std::uint64_t number, const GroupLimits& limits) const;
   std::string leaf(const Root& root, std::uint64_t number) const;
@@ -106,6 +119,7 @@ class Cgroups {
   bool unified_ = false;
   std::vector<Root> roots_;
   std::vector<Fd> locks_;
+  std::string freezer_;                              // version 2's folder; that of roots_ where that is all there is
   std::string note_;
 
   std::mutex mutex_;                                 // for what follows
@@ -114,6 +128,7 @@ class Cgroups {
   bool busy_ = false;
   std::vector<std::uint64_t> spare_;
   std::vector<std::uint64_t> leftover_;              // not empty yet when they were to be removed
+  std::set<std::uint64_t> frozen_;                   // … or will be
   std::uint64_t made_ = 0;
   std::string failure_;
   std::jthread thread_;

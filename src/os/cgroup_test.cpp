@@ -6,10 +6,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <new>
+#include <utility>
 
 namespace mayfly::os {
 namespace {
@@ -135,6 +138,72 @@ TEST(Cgroups, TheKernelLimitsAndCounts) {
   EXPECT_GT(groups->usage(group).cpu, Duration(0));
   groups->give_back(std::move(group));
   EXPECT_FALSE(static_cast<bool>(group));
+}
+
+// A child that counts in memory which it shares with the test.
+class Counting : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!groups->works() || !groups->can_freeze()) GTEST_SKIP() << "no freezer: " << groups->note();
+    auto* const shared = ::mmap(nullptr, sizeof(Count), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ASSERT_NE(shared, MAP_FAILED);
+    count = new (shared) Count(0);
+    child = ::fork();
+    if (child == 0)
+      for (;; ::usleep(100)) ++*count;
+    groups->put_in(group, child);
+    groups->settle();
+  }
+  void TearDown() override {
+    if (child > 0) ::kill(child, SIGKILL), ::waitpid(child, nullptr, 0);
+    if (count) ::munmap(count, sizeof(Count));
+  }
+  // Whether it counts, seen within 2 s; and whether it is still, seen for 50 ms.
+  bool goes_on() const {
+    const std::uint64_t before = *count;
+    for (int look = 0; look < 2000 && *count == before; ++look) ::usleep(1000);
+    return *count != before;
+  }
+  bool stands() const {
+    for (int look = 0; look < 40; ++look) {
+      const std::uint64_t before = *count;
+      ::usleep(50'000);
+      if (*count == before) return true;
+    }
+    return false;
+  }
+  using Count = std::atomic<std::uint64_t>;
+  std::unique_ptr<Cgroups> groups = Cgroups::open();
+  Cgroups::Group group = groups->take();
+  Count* count = nullptr;
+  pid_t child = -1;
+};
+
+TEST_F(Counting, WhatIsFrozenStandsUntilItIsThawed) {
+  EXPECT_TRUE(goes_on());
+  groups->freeze(group);
+  groups->settle();
+  EXPECT_TRUE(stands());
+  groups->thaw(group);
+  EXPECT_TRUE(goes_on());
+  for (int i = 0; i < 20; ++i) {
+    groups->freeze(group);
+    groups->thaw(group);
+  }
+  groups->settle();
+  EXPECT_TRUE(goes_on()) << "the last word counts";
+  EXPECT_EQ(groups->take_failure(), "");
+}
+
+TEST_F(Counting, WhatIsFrozenCanBeKilledAndItsGroupUsedAgain) {
+  groups->freeze(group);
+  groups->settle();
+  ::kill(child, SIGKILL);
+  int status = 0;
+  EXPECT_EQ(::waitpid(std::exchange(child, -1), &status, 0) > 0 && WIFSIGNALED(status), true);
+  groups->give_back(std::move(group));
+  groups->settle();
+  EXPECT_EQ(groups->take_failure(), "");
 }
 
 }  // namespace
