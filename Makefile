@@ -46,8 +46,12 @@ test: all venv
 	@echo "make: tritonclient and boto3 as the real clients, against the release build"
 	@$(PYTHON) tests/clients/test_tritonclient.py --mayfly build/mayfly
 	@$(PYTHON) tests/clients/test_boto3.py --mayfly build/mayfly
+	@echo "make: function URLs by boto3 and botocore's signer, against the release build"
+	@$(PYTHON) tests/clients/test_function_urls.py --mayfly build/mayfly
 	@echo "make: the aws command line, the SDKs for JavaScript and Go and a SAM template, against the release build"
 	@$(PYTHON) tests/clients/test_lambda_clients.py --mayfly build/mayfly
+	@echo "make: answers that are streamed, by boto3, against the release build"
+	@$(PYTHON) tests/clients/test_streams.py --mayfly build/mayfly
 	@echo "make: layers by boto3, and code from a store of objects, against the release build"
 	@$(PYTHON) tests/clients/test_layers.py --mayfly build/mayfly
 

@@ -9,7 +9,7 @@ Rules: (1) an include between modules must be listed in LAYERS; (2) LAYERS itsel
 import pathlib, re, sys
 
 ONLY_IN = {  # a prefix of a system include -> the modules that may name it
-    "onnxruntime": {"worker"}, "boost/asio": {"os"}, "grpcpp/": {"gateway"},
+    "onnxruntime": {"worker"}, "boost/asio": {"os"}, "grpcpp/": {"gateway"}, "nghttp2/": {"worker"},
     "sqlite3.h": {"store"}, "sys/": {"os", "worker"}, "linux/": {"os", "worker"}, "thread": {"os"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)

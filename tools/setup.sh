@@ -9,7 +9,7 @@ deps=build/deps
 ort_version=1.28.0
 ort_sha256=$(sed -n 's/^onnxruntime-jar //p' tools/checksums.txt)
 headers_version=1.21.0+dfsg
-packages=(ccache cmake g++ libarchive-dev libcli11-dev libgtest-dev libseccomp-dev libsimdjson-dev
+packages=(ccache cmake g++ libarchive-dev libcli11-dev libgtest-dev libnghttp2-dev libseccomp-dev libsimdjson-dev
   libsqlite3-dev libssl-dev libyaml-cpp-dev make maven ninja-build nlohmann-json3-dev pkg-config python3 python3-venv unzip "$@")
 
 say() { printf 'setup: %s\n' "$*"; }

@@ -1,6 +1,7 @@
 #include "app/cli.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -9,6 +10,9 @@
 #include "app/commands.h"
 #include "app/serve.h"
 #include "app/version.h"
+#include "base/rfc3339.h"
+#include "base/units.h"
+#include "domain/printed.h"
 #include "worker/zygote.h"
 
 namespace mayfly::app {
@@ -39,6 +43,41 @@ struct Typed {
 };
 
 using Command = std::function<Result<void>(const Context&)>;
+
+// Of values that are wrong whatever node is asked: said before one is, as wrong usage.
+template <class Reads>
+CLI::Validator fits(Reads reads) {
+  return CLI::Validator([reads](const std::string& text) { return reads(text) ? std::string() : reads(text).error().message; }, "");
+}
+
+std::string no_word(const std::string& text, const std::vector<std::string>& words) {
+  std::string all;
+  for (const std::string& word : words) all += (all.empty() ? "" : word == words.back() ? " or " : ", ") + word;
+  const auto near = nearest(text, words);
+  return "'" + printable(text.substr(0, 64)) + "' is none of its words" + (near.empty() ? "" : ", did you mean '" + near.front() + "'?") +
+         ": write " + all;
+}
+
+CLI::Validator one_of(std::vector<std::string> words) {
+  return CLI::Validator([words = std::move(words)](const std::string& text) {
+    return std::ranges::find(words, text) != words.end() ? std::string() : no_word(text, words);
+  }, "");
+}
+
+// Other languages' names of levels are read as well.
+CLI::Validator a_level() {
+  return CLI::Validator([](const std::string& text) {
+    return domain::read_level(text) != domain::Level::none ? std::string()
+                                                              : no_word(text, {"trace", "debug", "info", "warn", "error", "fatal"});
+  }, "");
+}
+
+CLI::Validator a_time() {
+  return CLI::Validator([](const std::string& text) {
+    return parse_duration(text) || parse_rfc3339(text) ? std::string()
+        : "'" + printable(text.substr(0, 64)) + "' is neither a duration back from now, like 1h, nor a time, like 2026-11-24T05:46:03Z";
+  }, "");
+}
 
 // Declares commands on the parser, and keeps which one was chosen.
 class Commands {
@@ -80,11 +119,12 @@ class Commands {
     c.add_option("--runtime", o.overrides.runtime, "What runs the folder's code, like python3.11");
     c.add_option("--handler", o.overrides.handler, "The function that the runtime calls, like app.handler; of runtime http its command");
     c.add_option("--target", o.overrides.target, "The function that a functions framework calls");
-    c.add_option("--signature", o.overrides.signature, "What that function takes: http or cloudevent");
+    c.add_option("--signature", o.overrides.signature, "What that function takes: http or cloudevent")
+        ->check(one_of({"http", "cloudevent", "event"}));
     c.add_option("--min", o.overrides.min, "Instances kept always")->check(CLI::Range(0, 1000));
     c.add_option("--max", o.overrides.max, "Instances at most")->check(CLI::Range(1, 1000));
-    c.add_option("--memory", o.overrides.memory, "Limit of one instance's own memory, like 512MiB");
-    c.add_option("--timeout", o.overrides.timeout, "Limit of one call, like 30s");
+    c.add_option("--memory", o.overrides.memory, "Limit of one instance's own memory, like 512MiB")->check(fits(parse_bytes));
+    c.add_option("--timeout", o.overrides.timeout, "Limit of one call, like 30s")->check(fits(parse_duration));
     c.add_option("--layer", o.overrides.layers, "A layer of code, NAME:VERSION or NAME for the newest; may be said five times");
     auto* alias = c.add_option("--alias", o.alias, "The alias that is moved to the new version")->capture_default_str();
     c.add_flag("--no-alias", o.no_alias, "Move no alias: the version takes no traffic until one names it")->excludes(alias);
@@ -131,9 +171,9 @@ class Commands {
     d.add_option("FUNCTION", l.function, "NAME; all functions if not given");
     d.add_flag("-f,--follow", l.follow, "Go on with new lines until interrupted");
     d.add_option("--request", l.request, "Of this call alone: its X-Request-Id");
-    d.add_option("--level", l.level, "At least as grave: trace, debug, info, warn, error, fatal");
+    d.add_option("--level", l.level, "At least as grave: trace, debug, info, warn, error, fatal")->check(a_level());
     d.add_option("--version", l.version, "Of this version alone")->check(CLI::Range(1, 1000000000));
-    d.add_option("--since", l.since, "Not older: 5m, or a time like 2026-11-24T05:46:03Z");
+    d.add_option("--since", l.since, "Not older: 5m, or a time like 2026-11-24T05:46:03Z")->check(a_time());
     d.add_option("--count", l.count, "Lines at most")->capture_default_str()->check(CLI::Range(0, 10000));
   }
 
@@ -156,7 +196,9 @@ class Commands {
         "usage", "Show what was used and what it costs", "mayfly usage fraud --since 1h",
         [&u](const Context& context) { return usage(context, u); }, &u.function);
     c.add_option("FUNCTION", u.function, "NAME; all functions if not given");
-    c.add_option("--since", u.since, "A duration back from now, like 1h, or a time, like 2026-11-24T05:46:03Z")->capture_default_str();
+    c.add_option("--since", u.since, "A duration back from now, like 1h, or a time, like 2026-11-24T05:46:03Z")
+        ->capture_default_str()
+        ->check(a_time());
     c.add_option("--until", u.until, "The same; now if not given");
   }
 
@@ -234,7 +276,7 @@ class Commands {
         ->check(CLI::Range(0.01, 1e7));
     c.add_option("--format", b.format, "plain (POST /functions/…) or v2 (POST /v2/models/…/infer)")
         ->capture_default_str()
-        ->check(CLI::IsMember({"plain", "v2"}));
+        ->check(one_of({"plain", "v2"}));
     c.add_option("--warmup", b.warmup, "Answers of this first time are not in the figures; 1s where the duration is 5s or more, else none");
     c.add_option("--timeout", b.timeout, "Of one request")->capture_default_str();
   }

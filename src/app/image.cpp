@@ -1,8 +1,6 @@
 #include "app/image.h"
 
 #include <archive_entry.h>
-#include <fcntl.h>
-#include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -14,10 +12,10 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
-#include "app/pack.h"
+#include "app/detail/image_source.h"
 #include "base/hex.h"
 #include "domain/manifest.h"
-#include "os/disk.h"
+#include "domain/unpacked.h"
 #include "store/artifacts.h"
 #include "worker/archive.h"
 
@@ -27,8 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr std::uint64_t kTextMax = 4 << 20;            // of an index, a manifest, a configuration
-constexpr std::size_t kLayersMax = 128, kEntriesMax = 100'000;
+constexpr std::size_t kLayersMax = 128;
 constexpr int kIndexesMax = 3;                         // that name each other
 #if defined(__aarch64__)
 constexpr std::string_view kArchitecture = "arm64";
@@ -36,149 +33,8 @@ constexpr std::string_view kArchitecture = "arm64";
 constexpr std::string_view kArchitecture = "amd64";
 #endif
 
-std::unexpected<Error> wrong(std::string message) { return fail(Code::internal, std::move(message)); }
-std::string in_quotes(std::string_view text) { return "'" + std::string(text.substr(0, 200)) + "'"; }
-
-struct Blob {
-  std::string location;
-  std::uint64_t size = 0;
-  os::Fd held;
-};
-
-// What an image consists of, by path: a folder's files, or an archive's.
-class Source {
- public:
-  virtual ~Source() = default;
-  virtual bool has(const std::string& path) const = 0;
-  virtual Result<std::string> text(const std::string& path) = 0;
-  virtual Result<std::map<std::string, Blob>> files(const std::vector<std::string>& paths) = 0;
-};
-
-std::unexpected<Error> missing(const std::string& path) {
-  return wrong("the image has no " + in_quotes(path) + ", which it names: it is not whole");
-}
-std::unexpected<Error> too_large(const std::string& path) {
-  return wrong(in_quotes(path) + " of the image has more than 4 MiB: it is no description");
-}
-
-class FolderSource final : public Source {
- public:
-  explicit FolderSource(fs::path root) : root_(std::move(root)) {}
-  bool has(const std::string& path) const override {
-    std::error_code error;
-    return fs::is_regular_file(root_ / path, error);
-  }
-  Result<std::string> text(const std::string& path) override {
-    if (!has(path)) return missing(path);
-    std::error_code error;
-    if (fs::file_size(root_ / path, error) > kTextMax) return too_large(path);
-    return os::read_file((root_ / path).string(), Bytes{kTextMax});
-  }
-  Result<std::map<std::string, Blob>> files(const std::vector<std::string>& paths) override {
-    std::map<std::string, Blob> found;
-    for (const std::string& path : paths) {
-      if (!has(path)) return missing(path);
-      std::error_code error;
-      found.emplace(path, Blob{.location = (root_ / path).string(), .size = fs::file_size(root_ / path, error), .held = {}});
-    }
-    return found;
-  }
-
- private:
-  const fs::path root_;
-};
-
-class ArchiveSource final : public Source {
- public:
-  static Result<std::unique_ptr<Source>> open(std::string path) {
-    auto source = std::make_unique<ArchiveSource>();
-    source->path_ = std::move(path);
-    TRY_VOID(source->each([&](const std::string& name, archive*, archive_entry* entry) -> Result<bool> {
-      if (source->names_.size() == kEntriesMax) return wrong("the image has more than 100,000 entries: is it an image?");
-      const char* to = archive_entry_filetype(entry) == AE_IFLNK ? archive_entry_symlink(entry) : archive_entry_hardlink(entry);
-      const bool hard = archive_entry_hardlink(entry) != nullptr;
-      const fs::path target = !to ? fs::path() : hard ? fs::path(to) : fs::path(name).parent_path() / to;
-      source->names_.emplace(name, target.lexically_normal().string());
-      return true;
-    }));
-    return source;
-  }
-  bool has(const std::string& path) const override { return names_.contains(path); }
-  Result<std::string> text(const std::string& path) override {
-    std::string text;
-    TRY(const std::string real, real_name(path));
-    TRY_VOID(each([&](const std::string& name, archive* in, archive_entry*) -> Result<bool> {
-      if (name != real) return true;
-      text.resize(kTextMax + 1);
-      const la_ssize_t got = archive_read_data(in, text.data(), text.size());
-      if (got < 0) return damaged(in);
-      text.resize(static_cast<std::size_t>(got));
-      return false;
-    }));
-    if (text.size() > kTextMax) return too_large(path);
-    return text;
-  }
-  Result<std::map<std::string, Blob>> files(const std::vector<std::string>& paths) override {
-    std::map<std::string, std::vector<std::string>> wanted;      // by the name that holds the bytes
-    for (const std::string& path : paths) {
-      TRY(const std::string real, real_name(path));
-      wanted[real].push_back(path);
-    }
-    std::map<std::string, Blob> found;
-    TRY_VOID(each([&](const std::string& name, archive* in, archive_entry*) -> Result<bool> {
-      const auto at = wanted.find(name);
-      if (at == wanted.end()) return true;
-      TRY(os::Fd file, nameless_file());
-      if (archive_read_data_into_fd(in, file.get()) < ARCHIVE_WARN) return damaged(in);
-      const off_t size = ::lseek(file.get(), 0, SEEK_END);
-      if (size < 0) return fail(os::os_error("lseek"));
-      const std::string location = "/proc/self/fd/" + std::to_string(file.get());
-      for (const std::string& path : at->second)       // the first keeps the file
-        found.emplace(path, Blob{.location = location, .size = static_cast<std::uint64_t>(size), .held = std::move(file)});
-      wanted.erase(at);
-      return !wanted.empty();
-    }));
-    return found;
-  }
-
- private:
-  std::unexpected<Error> damaged(archive* in) { return wrong("the image " + in_quotes(path_) + " is damaged: " + worker::reason_of(in)); }
-
-  // Behind at most one link: older Docker wrote a layer that it had already as one.
-  Result<std::string> real_name(const std::string& path) {
-    const auto at = names_.find(path);
-    if (at == names_.end()) return missing(path);
-    if (at->second.empty()) return path;
-    const auto to = names_.find(at->second);
-    if (to == names_.end() || !to->second.empty()) return wrong("the link " + in_quotes(path) + " leads to nothing in the image");
-    return to->first;
-  }
-
-  // Until `visit` says false.
-  template <class Visit>
-  Result<void> each(const Visit& visit) {
-    const auto opened = worker::open_archive(path_);
-    if (!opened) return wrong(in_quotes(path_) + " is no image: no tar archive, or damaged: " + opened.error().message);
-    archive* const in = opened->get();
-    archive_entry* entry = nullptr;
-    int got = 0;
-    while ((got = archive_read_next_header(in, &entry)) != ARCHIVE_EOF) {
-      if (got < ARCHIVE_WARN) return damaged(in);
-      const char* text = archive_entry_pathname(entry);
-      std::string name = text ? text : "";
-      if (name.starts_with("./")) name.erase(0, 2);
-      if (archive_entry_filetype(entry) == AE_IFDIR || name.empty()) continue;
-      TRY(const bool more, visit(name, in, entry));
-      if (!more) return {};
-    }
-    return {};
-  }
-
-  std::string path_;
-  std::map<std::string, std::string> names_;           // to where a link leads, "" of a file
-};
-
-// ---- what is read of it
+std::unexpected<Error> wrong(std::string message) { return wrong_image(std::move(message)); }
+std::string in_quotes(std::string_view text) { return quotes_around(text); }
 
 struct Descriptor {
   std::string type, sha256;
@@ -239,7 +95,7 @@ std::string hash_text(const std::string& text) {
   return hash.finish();
 }
 
-Result<Json> read_blob(Source& source, const Descriptor& said, const std::string& what) {
+Result<Json> read_blob(ImageSource& source, const Descriptor& said, const std::string& what) {
   TRY(const std::string text, source.text(said.path()));
   TRY_VOID(check_size(text.size(), said, what));
   TRY_VOID(check_digest(hash_text(text), said.sha256, what));
@@ -308,16 +164,36 @@ std::string layer_path(std::size_t i) {
   return "layer-" + number.insert(0, 3 - std::min<std::size_t>(3, number.size()), '0');
 }
 
+// Each piece of what a layer is without its compression.
+template <class Visit>
+Result<void> unzip(const std::string& location, const std::string& what, const Visit& visit) {
+  const auto damaged = [&](std::string_view reason) {
+    return wrong(what + " of the image can't be unzipped, it was damaged or changed: " + std::string(reason));
+  };
+  const auto opened = worker::open_unzipped(location);
+  if (!opened) return damaged(opened.error().message);
+  archive_entry* entry = nullptr;
+  int got = archive_read_next_header(opened->get(), &entry);
+  for (std::vector<std::byte> block(256 * 1024); got >= ARCHIVE_WARN && got != ARCHIVE_EOF;) {
+    const la_ssize_t size = archive_read_data(opened->get(), block.data(), block.size());
+    if (size == 0) return {};
+    if (size < 0) return damaged(worker::reason_of(opened->get()));
+    TRY_VOID(visit(std::span<const std::byte>(block).first(static_cast<std::size_t>(size))));
+  }
+  if (got == ARCHIVE_EOF) return {};
+  return damaged(worker::reason_of(opened->get()));
+}
+
 // Hashes each, and has `check` look at it: (number, path, size, SHA-256).
 template <class Check>
-Result<void> take_layers(Source& source, const std::vector<std::string>& paths, Read& into, const Check& check) {
+Result<void> take_layers(ImageSource& source, const std::vector<std::string>& paths, Read& into, const Check& check) {
   if (paths.empty() || paths.size() > kLayersMax)
     return wrong("the image has " + std::to_string(paths.size()) + " layers: 1 to 128 are possible");
   TRY(auto blobs, source.files(paths));
   std::map<std::string, std::string> hashes;
   for (std::size_t i = 0; i < paths.size(); ++i) {
     const auto at = blobs.find(paths[i]);
-    if (at == blobs.end()) return missing(paths[i]);
+    if (at == blobs.end()) return missing_in_image(paths[i]);
     std::string& sha256 = hashes[paths[i]];
     if (sha256.empty()) {
       TRY(const os::Fd file, open_file(at->second.location));
@@ -331,7 +207,7 @@ Result<void> take_layers(Source& source, const std::vector<std::string>& paths, 
   return {};
 }
 
-Result<Read> read_oci(Source& source, const std::string& tag) {
+Result<Read> read_oci(ImageSource& source, const std::string& tag) {
   TRY(const std::string top, source.text("index.json"));
   TRY(const Json index, parse(top, "index.json"));
   TRY(Descriptor at, choose(index, tag));
@@ -367,7 +243,7 @@ Result<Read> read_oci(Source& source, const std::string& tag) {
 }
 
 // What `docker save` wrote before it wrote layouts. A layer's name says its digest only where it is a blob; its content does by diff_ids.
-Result<Read> read_docker(Source& source, const std::string& tag) {
+Result<Read> read_docker(ImageSource& source, const std::string& tag) {
   TRY(const std::string top, source.text("manifest.json"));
   TRY(const Json list, parse(top, "manifest.json"));
   std::vector<Json> fit;
@@ -386,23 +262,44 @@ Result<Read> read_docker(Source& source, const std::string& tag) {
   if (is_sha256(name)) TRY_VOID(check_digest(hash_text(text), name, "the configuration"));
   TRY(read.config, parse(text, "the configuration"));
   const std::vector<std::string> paths = words_in(fit[0], "Layers");
-  const auto said = read.config.is_object() && read.config.contains("rootfs") ? words_in(read.config["rootfs"], "diff_ids")
-                                                                              : std::vector<std::string>{};
-  if (said.size() != paths.size()) return wrong("the image has " + std::to_string(paths.size()) + " layers, and its configuration " +
-                                                std::to_string(said.size()) + ": it is not whole");
   TRY_VOID(take_layers(source, paths, read, [&](std::size_t i, std::uint64_t, const std::string& sha256) -> Result<void> {
-    if (fs::path(paths[i]).filename().string() == sha256) return {};
-    return check_digest("sha256:" + sha256, said[i], "layer " + std::to_string(i + 1));
+    const std::string blob = fs::path(paths[i]).filename().string();
+    return is_sha256(blob) ? check_digest(sha256, blob, "layer " + std::to_string(i + 1)) : Result<void>();
   }));
   return read;
+}
+
+// The configuration names layers by what they are without their compression: what was signed, or built, is that.
+Result<void> check_unzipped(const std::vector<PackageFile>& layers, const std::vector<std::string>& said) {
+  Bytes archives, held;
+  for (const PackageFile& layer : layers) archives.count += layer.file.size.count;
+  const Bytes most = domain::unpacked_max(archives);
+  std::map<std::string, std::string> known;              // by the layer's digest
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const std::string what = "layer " + std::to_string(i + 1);
+    std::string& sha256 = known[layers[i].file.sha256];
+    if (sha256.empty()) {
+      store::Hash hash;
+      TRY_VOID(unzip(layers[i].location, what, [&](std::span<const std::byte> piece) -> Result<void> {
+        hash.update(piece);
+        held.count += piece.size();
+        if (held <= most) return {};
+        return wrong("the first " + std::to_string(i + 1) + " layers of the image hold more than the " + to_text(most) +
+                     " that an image of its size may: is it one made to fill disks?");
+      }));
+      sha256 = hash.finish();
+    }
+    TRY_VOID(check_digest("sha256:" + sha256, said[i], what + ", unzipped,"));
+  }
+  return {};
 }
 
 Result<void> check_config(const Read& read) {
   const std::string os = text_in(read.config, "os"), architecture = text_in(read.config, "architecture");
   if (os != "linux" || architecture != kArchitecture) return foreign(os + "/" + architecture);
-  const auto layers = read.config.contains("rootfs") ? list_in(read.config["rootfs"], "diff_ids").size() : 0;
-  if (layers == read.layers.size()) return {};
-  return wrong("the image has " + std::to_string(read.layers.size()) + " layers, and its configuration " + std::to_string(layers) +
+  const auto said = read.config.contains("rootfs") ? words_in(read.config["rootfs"], "diff_ids") : std::vector<std::string>{};
+  if (said.size() == read.layers.size()) return check_unzipped(read.layers, said);
+  return wrong("the image has " + std::to_string(read.layers.size()) + " layers, and its configuration " + std::to_string(said.size()) +
                ": it is not whole");
 }
 
@@ -423,6 +320,7 @@ Result<std::string> manifest_with(const Read& read, const std::string& manifest)
     image["environment"] = variables;
     const std::string directory = text_in(config, "WorkingDir");
     image["directory"] = directory.empty() ? "/" : directory;
+    if (const std::string user = text_in(config, "User"); !user.empty()) image["user"] = user;
     root["image"] = image;
     std::vector<std::string> words = entrypoint;
     words.insert(words.end(), command.begin(), command.end());
@@ -465,11 +363,11 @@ Result<ImagePackage> read_image(const std::string& where, const std::string& man
     path = where.substr(0, colon);
     tag = where.substr(colon + 1);
   }
-  std::unique_ptr<Source> source;
+  std::unique_ptr<ImageSource> source;
   if (fs::is_directory(path, error)) {
-    source = std::make_unique<FolderSource>(path);
+    TRY(source, open_image_folder(path));
   } else if (fs::is_regular_file(path, error)) {
-    TRY(source, ArchiveSource::open(path));
+    TRY(source, open_image_archive(path));
   } else {
     return wrong(in_quotes(where) + " is not there: name an image's archive or layout, as oci:PATH or oci:PATH:TAG");
   }

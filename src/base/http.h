@@ -20,6 +20,10 @@ struct HttpHeader {
 // ASCII, ignoring case: header names and tokens.
 [[nodiscard]] bool same_word(std::string_view a, std::string_view b);
 
+// What may be sent as a header's name (a token, RFC 9110, 5.6.2) and as its value (no control characters but a tab).
+[[nodiscard]] bool is_header_name(std::string_view text);
+[[nodiscard]] bool is_header_value(std::string_view text);
+
 // "%41" -> "A"; in a query '+' is a space. Nothing where a % is not followed by two hex digits, or where it gives a NUL.
 [[nodiscard]] std::optional<std::string> percent_decoded(std::string_view text, bool plus_is_space = false);
 

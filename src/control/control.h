@@ -4,6 +4,7 @@
 #pragma once
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include "base/time.h"
 #include "base/units.h"
 #include "domain/function.h"
+#include "domain/function_url.h"
 #include "domain/printed.h"
 #include "domain/usage.h"
 
@@ -199,6 +201,9 @@ class Control {
   virtual void rollback(std::string_view function, std::string_view alias, Done<domain::Alias> done) = 0;
   // Changes what is set of a function, all of it or nothing; `updated` becomes now. Durable when `done` is called.
   virtual void set_settings(std::string_view function, std::vector<domain::Setting> settings, Done<void> done) = 0;
+
+  // The function's URL of this ID (domain/function_url.h); null: there is none.
+  [[nodiscard]] virtual std::shared_ptr<const domain::FunctionUrl> url(std::string_view id) = 0;
 
   // Layers (domain/layer.h). `done` once its archive is unpacked and the version is durable.
   virtual void publish_layer(LayerOrder order, Done<domain::LayerVersion> done) = 0;

@@ -53,6 +53,7 @@ Result<void> Node::open() {
     }
     if (!entry->function.versions.empty()) routes_.set(name, route_of(entry->function));
     Entry& kept = *functions_.emplace(name, std::move(entry)).first->second;
+    list_urls(kept);
     for (const Version& v : kept.function.versions)
       if (v.files[0].archive || v.dependencies || !v.layers.empty() || instances::may_have_start_cache(v.manifest.runtime))
         prepare(v.id);  // what is unpacked is a cache: somebody may have emptied it
@@ -94,7 +95,22 @@ Locate Node::locate() {
   };
 }
 
+void Node::list_urls(Entry& entry) {
+  for (const std::string& id : entry.urls) urls_.erase(id);
+  entry.urls.clear();
+  for (domain::FunctionUrl& url : domain::urls_of(entry.function)) {
+    entry.urls.push_back(url.id);
+    urls_[entry.urls.back()] = std::make_shared<const domain::FunctionUrl>(std::move(url));
+  }
+}
+
+std::shared_ptr<const domain::FunctionUrl> Node::url(std::string_view id) {
+  const auto at = urls_.find(std::string(id));
+  return at == urls_.end() ? nullptr : at->second;
+}
+
 void Node::refresh(Entry& entry) {
+  list_urls(entry);
   if (entry.function.versions.empty()) routes_.remove(entry.function.name);
   else routes_.set(entry.function.name, route_of(entry.function));
   for (const Version& v : entry.function.versions) {
@@ -209,6 +225,7 @@ void Node::remove(std::string_view function, Done<void> done) {
     if (!removed || !gone || gone->function.id != id) return done(std::move(removed));
     routes_.remove(name);
     for (const Version& v : gone->function.versions) forget_version(v);
+    for (const std::string& url : gone->urls) urls_.erase(url);
     functions_.erase(name);
     collect_garbage();
     done({});

@@ -88,6 +88,7 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   void remove_alias(std::string_view function, std::string_view alias, Done<void> done) override;
   void rollback(std::string_view function, std::string_view alias, Done<domain::Alias> done) override;
   void set_settings(std::string_view function, std::vector<domain::Setting> settings, Done<void> done) override;
+  std::shared_ptr<const domain::FunctionUrl> url(std::string_view id) override;
   void publish_layer(LayerOrder order, Done<domain::LayerVersion> done) override;
   std::vector<domain::LayerVersion> layers(std::string_view name) override;
   void remove_layer(std::string_view name, int number, Done<void> done) override;
@@ -123,6 +124,7 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   Result<Entry*> need(std::string_view function);
   Locate locate();
   void refresh(Entry& entry);            // routes and the fleet's plans follow the catalog
+  void list_urls(Entry& entry);          // … and so does what is found by a URL's ID
   void prepare(VersionId version);       // what it lacks on this machine: compiled, measured
   // What another version of the same model has: what its check said; its compiled file, as measured if the limits are the same.
   const domain::Version* checked_elsewhere(const domain::Version& version);
@@ -133,7 +135,7 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   [[nodiscard]] Result<void> choose_layers(domain::Version& version);  // what its manifest names, as it is published now
   [[nodiscard]] std::string folder_of_layers(const domain::Version& version);
   void unpack_archive(const domain::FileRef& archive, bool layer, Done<void> done);
-  void unpack_layers(std::vector<domain::FileRef> layers, std::size_t next, Done<void> done);
+  void unpack_layers(std::vector<domain::FileRef> layers, std::size_t next, Bytes held, Done<void> done);
   void stack_layers(const std::vector<domain::FileRef>& layers, Done<void> done);
   bool first_of(const std::string& name, Done<void>& done);      // of those who wait for this package
   void tell_unpacked(const std::string& name, const Result<void>& result);
@@ -177,6 +179,7 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   Instant opened_{};
   std::vector<std::string> notes_;
   std::map<std::string, std::unique_ptr<Entry>, std::less<>> functions_;
+  std::unordered_map<std::string, std::shared_ptr<const domain::FunctionUrl>> urls_;  // by ID
   struct Place { Entry* entry; int number; };
   std::unordered_map<VersionId, Place> versions_;
   std::unordered_map<std::string, std::unordered_set<VersionId>> same_source_;

@@ -4,6 +4,7 @@
 #include "control/detail/behind.h"
 #include "control/detail/entry.h"
 #include "domain/build.h"
+#include "domain/unpacked.h"
 
 namespace mayfly::control {
 namespace {
@@ -155,18 +156,33 @@ void Node::unpack(const Version& version, Done<void> done) {
     return version.files[0].archive ? unpack_archive(version.files[0], false, std::move(layers)) : layers({});
   }
   if (store_.packages().has(store::image_name(hashes_of(version.files)))) return done({});
-  unpack_layers(version.files, 0, std::move(done));
+  unpack_layers(version.files, 0, {}, std::move(done));
 }
 
-// One after the other: each is a sandbox and writes to the disk.
-void Node::unpack_layers(std::vector<FileRef> layers, std::size_t next, Done<void> done) {
+// One after the other: each is a sandbox and writes to the disk. held: what those before hold; together they have the limit of one archive
+// of their size, so that many layers are no way around it.
+void Node::unpack_layers(std::vector<FileRef> layers, std::size_t next, Bytes held, Done<void> done) {
   if (next == layers.size()) return stack_layers(layers, std::move(done));
   const FileRef layer = layers[next];
-  unpack_archive(layer, true, [this, layers = std::move(layers), next, done = std::move(done)](const Result<void>& unpacked) mutable {
+  unpack_archive(layer, true, [this, layers = std::move(layers), next, held, done = std::move(done)](const Result<void>& unpacked) mutable {
     if (!unpacked)
       return done(fail(unpacked.error().code, "layer " + std::to_string(next + 1) + " of the image, " + layers[next].sha256.substr(0, 12) +
                                                   "…: " + unpacked.error().message));
-    unpack_layers(std::move(layers), next + 1, std::move(done));
+    const std::string name = store::layer_name(layers[next].sha256);
+    auto then = [this, layers = std::move(layers), next, held, done = std::move(done)](const Result<Bytes>& size) mutable {
+      if (!size) return done(fail(size.error()));
+      const auto same = std::ranges::find(layers, layers[next].sha256, &FileRef::sha256);
+      if (same == layers.begin() + static_cast<std::ptrdiff_t>(next))
+        held.count += size->count;  // one that is there twice is on the disk once
+      Bytes archives;
+      for (const FileRef& each : layers) archives.count += each.size.count;
+      if (const Bytes most = domain::unpacked_max(archives); held > most)
+        return done(fail(Code::exhausted, "the first " + std::to_string(next + 1) + " layers of the image hold " + to_text(held) +
+                                              ", more than the " + to_text(most) +
+                                              " that an image of its size may: is it one made to fill disks?"));
+      unpack_layers(std::move(layers), next + 1, held, std::move(done));
+    };
+    behind(bulk_work_, kDiskBusy, [this, name]() -> Result<Bytes> { return store_.packages().size_of(name); }, std::move(then));
   });
 }
 

@@ -441,5 +441,34 @@ TEST_F(NodeTest, WhatIsSetIsHeldAndOutlivesTheNode) {
   EXPECT_EQ(large.error().code, Code::invalid_argument);
 }
 
+TEST_F(NodeTest, UrlsAreFoundByTheirIdsWhileTheyAreConfigured) {
+  const auto set = [&](std::string key, std::string id) {
+    std::string text = id.empty() ? "" : R"({"AuthType":"NONE","id":")" + id + "\"}";
+    return node->wait<void>([&](Done<void> done) {
+      (*node)->set_settings("fraud", {{std::string(domain::kUrl), std::move(key), std::move(text), {}}}, std::move(done));
+    });
+  };
+  const std::string a(domain::kUrlIdSize, 'a'), b(domain::kUrlIdSize, 'b'), c(domain::kUrlIdSize, 'c');
+  ASSERT_TRUE(node->deploy(order("fraud")));
+  ASSERT_TRUE(node->wait<domain::Alias>([&](Done<domain::Alias> done) {
+    (*node)->set_alias("fraud", "other", {{1, 1}}, std::move(done));
+  }));
+  ASSERT_TRUE(set("", a));
+  ASSERT_TRUE(set("other", b));
+  restart();
+  ASSERT_TRUE((*node)->url(a) && (*node)->url(b));
+  EXPECT_EQ((*node)->url(a)->qualifier, "");
+  EXPECT_EQ((*node)->url(b)->qualifier, "other");
+  EXPECT_EQ((*node)->url(c), nullptr);
+  ASSERT_TRUE(node->wait<void>([&](Done<void> done) { (*node)->remove_alias("fraud", "other", std::move(done)); }));
+  EXPECT_EQ((*node)->url(b), nullptr);
+  ASSERT_TRUE(set("", ""));
+  EXPECT_EQ((*node)->url(a), nullptr);
+  ASSERT_TRUE(set("", c));
+  EXPECT_NE((*node)->url(c), nullptr);
+  ASSERT_TRUE(node->wait<void>([&](Done<void> done) { (*node)->remove("fraud", std::move(done)); }));
+  EXPECT_EQ((*node)->url(c), nullptr);
+}
+
 }  // namespace
 }  // namespace mayfly::control

@@ -56,6 +56,20 @@ bool is_compiled_for(const Version& version, std::string_view compile_key) {
   return version.compiled && version.compiled->key == compile_key;
 }
 
+namespace {
+
+// As it is told there: of the text format no level.
+void add_logging(const domain::Logging& logging, std::vector<std::pair<std::string, std::string>>& environment) {
+  const bool json = logging.format == domain::LogFormat::json;
+  environment.emplace_back("AWS_LAMBDA_LOG_FORMAT", json ? "JSON" : "Text");
+  if (!json) return;
+  std::string level(domain::name(logging.level));
+  std::ranges::transform(level, level.begin(), [](char c) { return static_cast<char>(c - 'a' + 'A'); });
+  environment.emplace_back("AWS_LAMBDA_LOG_LEVEL", std::move(level));
+}
+
+}  // namespace
+
 instances::VersionPlan plan_of(const std::string& function_name, const Version& version, std::string_view compile_key,
                                const Locate& locate) {
   instances::VersionPlan plan{.version = version.id, .function = version.function, .function_name = function_name, .number = version.number,
@@ -68,9 +82,11 @@ instances::VersionPlan plan_of(const std::string& function_name, const Version& 
     plan.instance.runtime = manifest.runtime;
     plan.instance.handler = manifest.handler;
     plan.instance.environment = manifest.environment;
+    if (!manifest.serves_http()) add_logging(manifest.logging, plan.instance.environment);
     plan.instance.image = manifest.image;
     plan.instance.models = manifest.models;
     plan.instance.network = manifest.network;
+    plan.instance.protocol = manifest.protocol;
     plan.instance.timeout = manifest.resources.timeout;
     plan.concurrency_max = manifest.scaling.concurrency.value_or(manifest.serves_http() ? domain::kHttpConcurrency : 1);
     plan.instance.concurrency = *plan.concurrency_max;

@@ -32,7 +32,7 @@ Result<void> check(const CodeOrder& order) {
     if (equals == entry.size() || !valid_environment_name(std::string_view(entry).substr(0, equals)))
       return wrong("the environment has '" + entry.substr(0, std::min<std::size_t>(equals, 64)) + "', which is no NAME=value");
   }
-  const std::vector<std::string> texts{order.handler, order.function, order.folder, order.model_socket, order.runtime};
+  const std::vector<std::string> texts{order.handler, order.function, order.folder, order.model_socket, order.runtime, order.user};
   for (const auto* list : {&order.arguments, &order.environment, &texts})
     if (std::ranges::any_of(*list, has_nul)) return wrong("a text holds a NUL");
   return {};
@@ -46,11 +46,24 @@ bool valid_environment_name(std::string_view name) {
 }
 
 std::string to_json(const CodeOrder& o) {
-  return Json{{"arguments", o.arguments}, {"environment", o.environment}, {"handler", o.handler}, {"function", o.function},
-              {"version", o.version}, {"memory_mb", o.memory_mb}, {"timeout_ms", o.timeout_ms}, {"folder", o.folder},
-              {"model_socket", o.model_socket}, {"runtime", o.runtime},
-              {"contract", static_cast<int>(o.contract)}, {"concurrency", o.concurrency}, {"outbound", o.outbound},
-              {"machine_network", o.machine_network}, {"container", o.container}, {"debug_port", o.debug_port}}
+  return Json{{"arguments", o.arguments},
+              {"environment", o.environment},
+              {"handler", o.handler},
+              {"function", o.function},
+              {"version", o.version},
+              {"memory_mb", o.memory_mb},
+              {"timeout_ms", o.timeout_ms},
+              {"folder", o.folder},
+              {"model_socket", o.model_socket},
+              {"runtime", o.runtime},
+              {"contract", static_cast<int>(o.contract)},
+              {"concurrency", o.concurrency},
+              {"outbound", o.outbound},
+              {"machine_network", o.machine_network},
+              {"container", o.container},
+              {"user", o.user},
+              {"h2c", o.h2c},
+              {"debug_port", o.debug_port}}
       .dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -69,6 +82,8 @@ Result<CodeOrder> parse_code_order(std::string_view text) {
     order.model_socket = json.value("model_socket", "");
     order.runtime = json.at("runtime").get<std::string>();
     order.container = json.value("container", false);
+    order.user = json.value("user", "");
+    order.h2c = json.value("h2c", false);
     const std::int64_t debug_port = json.contains("debug_port") ? integer(json.at("debug_port")) : 0;
     if (debug_port < 0 || debug_port > 65535) return wrong("debug_port is out of range");
     order.debug_port = static_cast<int>(debug_port);

@@ -43,6 +43,8 @@ struct CodeOrder {
   Contract contract = Contract::lambda;
   int concurrency = 1;                   // calls at a time, of http and azure
   int debug_port = 0;                    // of its loopback: where its debugger listens, told to it as MAYFLY_DEBUG_PORT; 0: none does
+  bool h2c = false;                      // of http: it is spoken to in HTTP/2
+  std::string user;                      // of a container: USER of its image, for its home; "" where it names none
   bool container = false;                // the program may be a name that is looked for in PATH, or lie below `folder`
   friend bool operator==(const CodeOrder&, const CodeOrder&) = default;
 };

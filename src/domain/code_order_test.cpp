@@ -22,6 +22,8 @@ TEST(CodeOrder, ThereAndBackUnchanged) {
 TEST(CodeOrder, OfAContainerTheProgramMayBeAName) {
   CodeOrder changed = order();
   changed.container = true;
+  changed.user = "app:staff";
+  changed.h2c = true;
   changed.arguments[0] = "python3";
   EXPECT_EQ(*parse_code_order(to_json(changed)), changed);
   changed.arguments[0] = "";

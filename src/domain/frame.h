@@ -9,6 +9,8 @@
 namespace mayfly::domain {
 
 constexpr std::uint64_t kInlineMax = 64 * 1024;
+constexpr std::uint64_t kStreamWindow = 256 * 1024;  // of one reply in parts: bytes that were sent and that its caller has not taken
+constexpr std::uint64_t kPartMax = 32 * 1024;        // of its body in one frame
 
 // How the body is written, and how the reply is to be.
 enum class WireFormat : std::uint8_t {
@@ -18,6 +20,16 @@ enum class WireFormat : std::uint8_t {
   v2_binary = 2,    // … with the binary tensor extension: json_size bytes of JSON, then tensors
   v2_raw = 3,       // … with Inference-Header-Content-Length: 0: the body is the only input's bytes
   http = 4,         // json_size bytes of an HTTP/1.1 head (request line or status line, headers, empty line), then the body as it is
+};
+
+// What a caller can take. `whole` is the way of every call; an instance may answer in one frame whatever it is.
+enum class ReplyForm : std::uint8_t {
+  whole = 0,
+  parts = 1,        // as it comes, too: the program's bytes
+  http_parts = 2,   // … behind an HTTP head, as of WireFormat::http
+  url = 3,          // whole, and HTTP: json_size bytes of an HTTP/1.1 head, then the body. The call is an HTTP request, whose body is the
+                    // frame's, to a function that takes events: what else its event says stands in the lines behind (domain/function_url.h)
+  url_parts = 4,    // … and a response that the function streams comes as of http_parts
 };
 
 struct RequestHead {
@@ -30,9 +42,20 @@ struct RequestHead {
   std::uint8_t cancelled = 0;     // 1: no body; drop the waiting request `ticket`; one that runs: kCancelSignal (domain/link.h)
   std::uint8_t request_id[16] = {};  // a UUID's bytes, told to a function's own code; all zero: it gets one made of the ticket
   std::uint8_t wants_log = 0;     // 1: what it prints last is to come with the reply
-  std::uint8_t reserved[12] = {};
+  ReplyForm reply_form{};
+  std::uint8_t taken = 0;         // 1: no body; of the reply in parts to `ticket` its caller has taken body_size bytes more
+  std::uint8_t reserved[10] = {};
 };
 static_assert(sizeof(RequestHead) == 64 && std::is_trivially_copyable_v<RequestHead>);
+
+[[nodiscard]] constexpr bool is_of_url(ReplyForm form) { return form == ReplyForm::url || form == ReplyForm::url_parts; }
+[[nodiscard]] constexpr bool takes_parts(ReplyForm form) { return form != ReplyForm::whole && form != ReplyForm::url; }
+
+// A reply is one frame (whole), or begin, any number of pieces, end. Only the last frame of it has times and a code, and gives the
+// credit back. begin has a head of json_size bytes, or none; behind it, and in the others, are bytes of the body. Where the end has a
+// code its body is the error, as of a whole one, and what came before is cut off there.
+enum class ReplyPart : std::uint8_t { whole = 0, begin = 1, piece = 2, end = 3 };
+[[nodiscard]] constexpr bool is_last(ReplyPart part) { return part == ReplyPart::whole || part == ReplyPart::end; }
 
 struct ReplyHead {
   std::uint64_t ticket = 0;
@@ -50,7 +73,8 @@ struct ReplyHead {
   std::uint32_t log_size = 0;     // bytes behind the body, or behind this head where that is in a memfd: the last lines that the program
                                   // printed in this call, where it wants them or the program has ended; at most kLastLinesMax (printed.h)
   std::uint8_t log_shared = 0;    // 1: other calls' lines may be among them: for the function's owner alone
-  std::uint8_t reserved[47] = {};
+  ReplyPart part{};
+  std::uint8_t reserved[46] = {};
 };
 static_assert(sizeof(ReplyHead) == 128 && std::is_trivially_copyable_v<ReplyHead>);
 

@@ -86,7 +86,8 @@ struct SandboxOrder {
   std::uint32_t machine_network = 0;  // 1: it has no network of its own, but the machine's
   std::uint32_t reserved = 0;
   // What a program in it sees of the outside follows, head.size bytes: a line each, "SOURCE\tTARGET\n" or
-  // "SOURCE\tTARGET\trw\n", and "@ADDRESS\tNAME\n" for what its own network is to have (worker/detail/binds.h).
+  // "SOURCE\tTARGET\trw\n", "@ADDRESS\tNAME\n" for what its own network is to have, and "USER\tNAME\n" for who a container's
+  // program is (worker/detail/binds.h).
   // Nothing: a blank sandbox, in which no program can run.
 };
 struct SandboxMade {

@@ -190,6 +190,19 @@ Result<void> choose(const Tree& value, const std::string_view (&names)[count], C
 constexpr std::string_view kForks[] = {"auto", "always", "never"}, kBuilds[] = {"auto", "never"};  // by number
 Result<void> read_fork(const Tree& value, Manifest& into, Lines&) { return choose(value, kForks, into.fork); }
 Result<void> read_build(const Tree& value, Manifest& into, Lines&) { return choose(value, kBuilds, into.build); }
+constexpr std::string_view kProtocols[] = {"http1", "h2c"};  // by number
+Result<void> read_protocol(const Tree& value, Manifest& into, Lines&) { return choose(value, kProtocols, into.protocol); }
+
+constexpr std::string_view kFormats[] = {"text", "json"};                                // by number
+constexpr std::string_view kLevels[] = {"trace", "debug", "info", "warn", "error", "fatal"}, kSystemLevels[] = {"debug", "info", "warn"};
+
+template <std::size_t count>
+Result<void> choose_level(const Tree& value, const std::string_view (&names)[count], Level& into) {
+  int at = 0;
+  TRY_VOID(choose(value, names, at));
+  into = read_level(names[at]);
+  return {};
+}
 
 constexpr std::string_view kReaches[] = {"none", "outbound", "host"};  // by number
 
@@ -278,6 +291,13 @@ constexpr Field kImage[] = {
     {"command", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_words(v, m.image.command); }},
     {"environment", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_image_environment(v, m.image); }},
     {"directory", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_directory(v, m.image); }},
+    {"user", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_user(v, m.image); }},
+};
+constexpr Field kLogging[] = {
+    {"format", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return choose(v, kFormats, m.logging.format); }},
+    {"level", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return choose_level(v, kLevels, m.logging.level); }},
+    {"system_level",
+     [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return choose_level(v, kSystemLevels, m.logging.system_level); }},
 };
 constexpr Field kTarget[] = {
     {"p99", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { TRY(m.scaling.target_p99, duration(v, 1ms, 15min)); return {}; }},
@@ -319,6 +339,8 @@ constexpr Field kTop[] = {
     {"fork", read_fork},
     {"network", read_network},
     {"build", read_build},
+    {"protocol", read_protocol},
+    {"logging", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "logging", kLogging, {}, m, l); }},
     {"task", read_task},
     {"labels", read_labels},
     {"resources", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "resources", kResources, {}, m, l); }},
@@ -341,12 +363,18 @@ Result<void> check_together(const Manifest& m, const Lines& lines) {
   if (!m.is_code() && (!m.handler.empty() || !m.environment.empty() || !m.models.empty()))
     return refuse(std::max(line("handler", "environment"), line("models", "models")),
                   "handler, environment and models are for code: name its runtime, like python3.11");
+  if (m.logging != Logging{} && (!m.is_code() || m.serves_http()))
+    return refuse(line("runtime", "logging"), "logging is for code by AWS Lambda's contract: its runtime does it; leave it out");
+  if (m.logging.format == LogFormat::text && m.logging != Logging{})
+    return refuse(line("logging", "logging"), "levels of logging are of the format json: write {format: json, level: warn}");
   if (!m.is_code() && m.network.reach != Reach::none)
     return refuse(line("network", "model"), "network is for code: a model reaches nothing; leave it out");
   if (!m.layers.empty() && (!m.is_code() || m.is_container()))
     return refuse(line("layers", "runtime"), "layers are for code in a package: a model has none, a container's image has all it needs");
   if (!m.is_code() && m.build != Build::auto_)
     return refuse(line("build", "build"), "build is for code: name its runtime, like python3.11, or leave build out");
+  if (m.protocol != Protocol::http1 && m.runtime != "http" && m.runtime != "container-http")
+    return refuse(line("protocol", "runtime"), "protocol is for programs of your own that serve HTTP: runtime http, or container-http");
   if (m.serves_http() && !m.models.empty())
     return refuse(line("runtime", "models"), "models of a program that serves HTTP are not supported by this release: leave them out");
   if (!m.is_container() && m.image != Image{})
@@ -412,31 +440,6 @@ Result<Manifest> read(const Result<Tree>& tree) {
 
 }  // namespace
 
-Result<void> check_path(std::string_view path) {
-  if (path.empty() || path.size() >= kPathMax)
-    return fail(Code::invalid_argument, "a path of " + std::to_string(path.size()) + " bytes: 1 to " + std::to_string(kPathMax - 1) +
-                                            " are possible");
-  if (!is_printable_utf8(path)) return fail(Code::invalid_argument, "the path is not plain UTF-8 text");
-  if (path.starts_with('/') || path == ".." || path.starts_with("../") || path.ends_with("/..") || path.find("/../") != path.npos)
-    return fail(Code::invalid_argument, in_quotes(path) + " leads out of the folder: name a file inside it, by a relative path "
-                                                          "without '..'");
-  return {};
-}
-
-bool Manifest::serves_http() const {
-  return runtime == "http" || runtime == "container-http" || runtime.starts_with("azure") || runtime.starts_with("functions-framework-");
-}
-
-bool valid_function_name(std::string_view name) {
-  const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
-  return !name.empty() && name.size() <= 63 && plain(name[0]) &&
-         std::ranges::all_of(name, [&](char c) { return plain(c) || c == '-' || c == '_' || c == '.'; });
-}
-
-bool valid_alias_name(std::string_view name) {
-  return valid_function_name(name) && name.find_first_not_of("0123456789") != name.npos;
-}
-
 Result<Manifest> parse_manifest(std::string_view yaml) {
   if (yaml.size() > kManifestMax) return refuse(1, "a manifest of " + std::to_string(yaml.size()) + " bytes: at most 64 KiB");
   return read(tree_from_yaml(yaml));
@@ -472,8 +475,13 @@ std::string to_json(const Manifest& m) {
     for (const auto& [name, value] : m.image.environment) variables[name] = value;
     json["image"] = {{"entrypoint", m.image.entrypoint}, {"command", m.image.command}, {"environment", variables},
                      {"directory", m.image.directory}};
+    if (!m.image.user.empty()) json["image"]["user"] = m.image.user;
   }
   if (!m.layers.empty()) json["layers"] = m.layers;
+  if (m.protocol != Protocol::http1) json["protocol"] = kProtocols[static_cast<std::size_t>(m.protocol)];
+  if (m.logging.format == LogFormat::json) json["logging"]["format"] = "json";
+  for (const auto& [key, level] : {std::pair{"level", m.logging.level}, {"system_level", m.logging.system_level}})
+    if (level != Level::none) json["logging"][key] = name(level);
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "base/units.h"
 #include "domain/network.h"
+#include "domain/printed.h"
 
 namespace mayfly::domain {
 
@@ -59,12 +60,28 @@ enum class Build : unsigned char {
   never,
 };
 
+// What a program that serves HTTP is spoken to in, by Knative's names of a container's port (docs/code.md).
+enum class Protocol : unsigned char {
+  http1,
+  h2c,     // HTTP/2 without TLS, without asking first
+};
+
 // Of a function that is a container: what its image's configuration says of the program (docs/containers.md).
 struct Image {
   std::vector<std::string> entrypoint, command;  // together the program and its arguments; a handler replaces the command
   std::vector<std::pair<std::string, std::string>> environment;
   std::string directory = "/";   // where it starts
+  std::string user;              // who it is: "1000", "app", "app:staff", by the image's own accounts; "" is the sandbox's own
   friend bool operator==(const Image&, const Image&) = default;
+};
+
+// Of code by AWS Lambda's contract: how its runtime writes what it logs, as its LoggingConfig says (docs/code.md).
+enum class LogFormat : unsigned char { text, json };
+struct Logging {
+  LogFormat format = LogFormat::text;
+  Level level = Level::none;         // of json: what is less grave is not written; none: info
+  Level system_level = Level::none;  // of json: kept and told; the node's own lines go by no level
+  friend bool operator==(const Logging&, const Logging&) = default;
 };
 
 struct Manifest {
@@ -79,6 +96,8 @@ struct Manifest {
   Forks fork = Forks::auto_;
   Network network;               // of code: what it reaches beside its own loopback
   Build build = Build::auto_;
+  Protocol protocol = Protocol::http1;  // of runtime http and container-http
+  Logging logging;
   std::string task = "raw";
   std::vector<std::string> labels;
   Resources resources;

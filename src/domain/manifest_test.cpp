@@ -156,6 +156,34 @@ TEST(Manifest, Containers) {
   EXPECT_NE(refusal("image: oci:./x.tar"), "");
 }
 
+TEST(Manifest, AContainersUser) {
+  for (const char* user : {"1000", "app", "app:staff", "1000:50", "a.b-c_d"}) {
+    const auto read = parse_manifest("runtime: container-http\nhandler: x\nimage: {user: \"" + std::string(user) + "\"}");
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(read->image.user, user);
+    EXPECT_EQ(manifest_from_json(to_json(*read)), *read);
+  }
+  for (const std::string& user : {std::string("a b"), std::string("a/b"), std::string("a\\tb"), std::string(201, 'a')})
+    EXPECT_NE(refusal("runtime: container-http\nhandler: x\nimage: {user: \"" + user + "\"}").find("is no user of an image"),
+              std::string::npos)
+        << user;
+  EXPECT_NE(refusal("runtime: container-http\nhandler: x\nimage: {user: [app]}").find("a single name or number"), std::string::npos);
+}
+
+TEST(Manifest, ProtocolIsOfProgramsThatServeHttp) {
+  for (const char* runtime : {"http", "container-http"}) {
+    const auto read = parse_manifest(std::string("runtime: ") + runtime + "\nhandler: x\nprotocol: h2c");
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(read->protocol, Protocol::h2c);
+    EXPECT_EQ(manifest_from_json(to_json(*read)), *read);
+    EXPECT_EQ(parse_manifest(std::string("runtime: ") + runtime + "\nhandler: x\nprotocol: http1")->protocol, Protocol::http1);
+  }
+  EXPECT_EQ(refusal("runtime: http\nhandler: x\nprotocol: h2"), "line 3: protocol: 'h2' is none of http1, h2c; did you mean 'h2c'?");
+  for (const char* other : {"runtime: azure", "runtime: container-lambda\nhandler: x", "runtime: provided", "model: m.onnx",
+                            "runtime: functions-framework-go\nhandler: x"})
+    EXPECT_NE(refusal(std::string(other) + "\nprotocol: h2c").find("runtime http, or container-http"), std::string::npos) << other;
+}
+
 TEST(Manifest, Code) {
   const auto code = parse_manifest("name: f\nruntime: python3.11\nhandler: src/app.main\nenvironment: {B: \"2\", A_1: x y}\n");
   ASSERT_TRUE(code) << code.error().message;
@@ -202,6 +230,22 @@ TEST(Manifest, Code) {
   EXPECT_EQ(refusal("runtime: provided\nenvironment: {A: [1]}"), "line 2: environment: A is a single text; quote it: \"null\", \"a: b\"");
   EXPECT_EQ(refusal("runtime: provided\nenvironment: {A: " + std::string(4096, 'x') + "}"),
             "line 2: environment: 4097 bytes of names and values: at most 4096");
+}
+
+TEST(Manifest, LoggingOfLambdasContract) {
+  const std::string code = "runtime: provided\n";
+  EXPECT_EQ(parse_manifest(code)->logging, Logging{});
+  const auto said = parse_manifest(code + "logging: {format: json, level: warn, system_level: debug}");
+  ASSERT_TRUE(said) << said.error().message;
+  EXPECT_EQ(said->logging, (Logging{.format = LogFormat::json, .level = Level::warn, .system_level = Level::debug}));
+  EXPECT_EQ(*manifest_from_json(to_json(*said)), *said);
+  EXPECT_EQ(*parse_manifest(code + "logging: {format: text}"), *parse_manifest(code));
+  EXPECT_EQ(refusal(code + "logging: {format: json, level: wrn}"),
+            "line 2: logging.level: 'wrn' is none of trace, debug, info, warn, error, fatal; did you mean 'warn'?");
+  EXPECT_EQ(refusal(code + "logging: {level: warn}"),
+            "line 2: levels of logging are of the format json: write {format: json, level: warn}");
+  EXPECT_EQ(refusal("runtime: http\nhandler: x\nlogging: {format: json}"),
+            "line 3: logging is for code by AWS Lambda's contract: its runtime does it; leave it out");
 }
 
 TEST(Manifest, ModelsThatCodeMayCall) {

@@ -50,6 +50,12 @@ struct ScriptedControl final : ControlWithoutLayers {
     if (uploads[upload].starts_with("bad")) return done(fail(Code::exhausted, "the disk is full"));
     done({});
   }
+  void append_made(std::uint64_t, std::function<Result<std::string>()>, control::Done<void>) override {}
+  void fetch_object(control::ObjectName, control::Done<domain::FileRef>) override {}
+  void publish_layer(control::LayerOrder, control::Done<domain::LayerVersion>) override {}
+  std::vector<domain::LayerVersion> layers(std::string_view) override { return {}; }
+  void remove_layer(std::string_view, int, control::Done<void>) override {}
+  void set_layer_statement(std::string_view, int, domain::LayerStatement, control::Done<void>) override {}
   void finish_upload(std::uint64_t upload, control::Done<domain::FileRef> done) override {
     calls.push_back("finish");
     done(domain::FileRef{"", kSha, {uploads[upload].size()}});

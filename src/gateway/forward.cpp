@@ -5,6 +5,7 @@
 #include <charconv>
 #include <vector>
 
+#include "base/http.h"
 #include "domain/frame.h"
 #include "os/listener.h"
 
@@ -36,17 +37,6 @@ bool lists(std::string_view list, std::string_view word) {
 }
 
 void add(std::string& out, std::string_view name, std::string_view value) { out.append(name).append(": ").append(value).append("\r\n"); }
-
-bool is_name(std::string_view name) {
-  return !name.empty() && std::ranges::all_of(name, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-  });
-}
-
-bool is_value(std::string_view value) {
-  return std::ranges::none_of(value, [](char c) { return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f; });
-}
 
 std::unexpected<Error> unreadable(const std::string& what) {
   return fail(Code::internal, "the function's answer is not valid HTTP/1.1: " + what);
@@ -130,17 +120,25 @@ Result<AnswerHead> read_answer_head(std::string_view head) {
     return unreadable("its status is '" + std::string(head.substr(9, 3)) + "'");
   std::vector<HttpHeader> headers;
   std::string_view connection;
+  bool coded = false;
   for (std::string_view rest = head.substr(head.find("\r\n") + 2); !rest.empty();) {
     const std::size_t size = rest.find("\r\n");
     const std::string_view line = rest.substr(0, size);
     rest.remove_prefix(size + 2);
     const std::size_t colon = std::min(line.find(':'), line.size());
     const HttpHeader header{line.substr(0, colon), trimmed(line.substr(std::min(colon + 1, line.size())))};
-    if (colon == line.size() || !is_name(header.name) || !is_value(header.value))
+    if (colon == line.size() || !is_header_name(header.name) || !is_header_value(header.value))
       return unreadable("the header line '" + std::string(line.substr(0, 40)) + "'");
     if (same_word(header.name, "connection")) connection = header.value;
+    coded = coded || same_word(header.name, "transfer-encoding");
+    if (same_word(header.name, "content-length")) {
+      std::uint64_t length = 0;
+      const auto read = std::from_chars(header.value.begin(), header.value.end(), length);
+      if (read.ec == std::errc() && read.ptr == header.value.end() && length != ~std::uint64_t{0}) answer.length = length;
+    }
     headers.push_back(header);
   }
+  if (coded) answer.length.reset();  // it was not what its body was read by
   for (const HttpHeader& header : headers)
     if (!is_ours(header.name) && !lists(connection, header.name)) add(answer.lines, header.name, header.value);
   return answer;

@@ -2,6 +2,7 @@
 // text, hop-by-hop headers left out, Host kept, Forwarded and X-Forwarded-… said. Pure. The connection to the program is not
 // here but in its sandbox (worker/http_forward.h); what comes from there is distrusted and read strictly.
 #pragma once
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -18,6 +19,7 @@ namespace mayfly::gateway {
 
 struct AnswerHead {
   int status = 0;
+  std::optional<std::uint64_t> length;  // of the body, where it says so
   std::string lines;         // end-to-end headers, each with CR LF; without those that this server writes itself
 };
 // Status line and headers with the empty line, as a sandbox wrote them. Error: internal, with what is wrong.

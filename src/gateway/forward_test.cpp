@@ -80,6 +80,9 @@ TEST(ReadAnswerHead, StatusAndEndToEndHeaders) {
   ASSERT_TRUE(head) << head.error().message;
   EXPECT_EQ(head->status, 201);
   EXPECT_EQ(head->lines, "X: 1\r\nY: two\r\n");
+  EXPECT_EQ(head->length, 7U);
+  EXPECT_FALSE(read_answer_head("HTTP/1.1 200 OK\r\nContent-Length: 7\r\nTransfer-Encoding: chunked\r\n\r\n")->length);
+  EXPECT_FALSE(read_answer_head("HTTP/1.1 200 OK\r\nContent-Length: seven\r\n\r\n")->length);
 }
 
 TEST(ReadAnswerHead, WhatIsNoHeadIsRefused) {

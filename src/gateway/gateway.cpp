@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "gateway/control_api.h"
+#include "gateway/function_url.h"
+#include "gateway/function_url_forms.h"
 #include "gateway/inference.h"
 #include "gateway/lambda_api.h"
 #include "gateway/lambda_code.h"
@@ -46,6 +48,8 @@ std::string metrics_of(const jobs::EventQueue& events) {
 
 // What the server itself refuses is said in the form of the protocol that was spoken.
 HttpReply error_form(int status, const Error& error, std::string_view path) {
+  if (path.starts_with("/lambda-url/"))
+    return url_refusal(status, status == 413 ? "RequestEntityTooLargeException" : "InvalidRequestException", error.message);
   if (lambda::is_path(path)) return lambda::error_reply(error, status);
   if (path != "/v2" && !path.starts_with("/v2/")) return plain_error_form(status, error, path);
   return v2_error_form(status, error, path);
@@ -56,12 +60,14 @@ HttpReply error_form(int status, const Error& error, std::string_view path) {
 struct Gateway::Inside {
   Inside(os::Loop& loop, const Turn& turn, serve::Invoker& invoker, control::Control& control, GatewayOptions o)
       : options(std::move(o)), inference(invoker, control, server, options.events), models(control, [this] { return !server.draining(); }),
-        lambda_api(control), lambda_settings(control, turn), lambda_code(control), lambda_layers(control), api(control, loop, turn),
+        urls({invoker, control, server, turn, options.keys}), lambda_api(control), lambda_settings(control, turn, !options.keys.empty()),
+        lambda_code(control), lambda_layers(control), api(control, loop, turn),
         doors(loop, invoker, control, options.doors),
         server(loop, router, options.limits, error_form) {
     if (!options.keys.empty())
       router.gate([this, &turn](const HttpRequest& request, const Responder& to) { return let_in(request, to, turn.wall); });
     inference.add_routes(router);
+    urls.add_routes(router);
     models.add_routes(router);
     lambda_api.add_routes(router);
     lambda_settings.add_routes(router);
@@ -90,6 +96,7 @@ struct Gateway::Inside {
   Router router;
   Inference inference;
   V2Models models;
+  FunctionUrls urls;
   LambdaApi lambda_api;
   LambdaSettings lambda_settings;
   LambdaCode lambda_code;

@@ -95,6 +95,14 @@ void HttpServer::reply(const Responder& to, RawReply&& reply) {
   if (detail::Connection* connection = find(to)) connection->answer(std::move(reply));
 }
 
+void HttpServer::begin(const Responder& to, RawReply&& reply, std::optional<std::uint64_t> length) {
+  if (detail::Connection* connection = find(to)) connection->begin_stream(reply, length);
+}
+
+void HttpServer::abort(const Responder& to) {
+  if (detail::Connection* connection = find(to)) connection->give_up();
+}
+
 void HttpServer::released(detail::Connection& connection) {
   free_.push_back(connection.slot());
   --open_;

@@ -10,6 +10,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,6 +50,8 @@ struct ExchangeOwner {
   virtual void on_gone() = 0;
   // The last byte of the answer was handed to the kernel, or the client left before; maybe from inside reply().
   virtual void on_sent(Instant when, std::uint64_t bytes) = 0;
+  // Of an answer in pieces, where some had to wait: the kernel has them all. Not from inside begin() or write().
+  virtual void on_drained() {}
 
  protected:
   ~ExchangeOwner() = default;
@@ -88,6 +91,9 @@ class HttpServer final : os::Watcher {
   // The owner hears how the request that `to` answers goes on, and must live until then.
   void own(const Responder& to, ExchangeOwner& owner);
   void reply(const Responder& to, RawReply&& reply);
+  // An answer in pieces, as Responder::begin(), to an owner; `body` is its first. Of `length` bytes in all, else chunked.
+  void begin(const Responder& to, RawReply&& reply, std::optional<std::uint64_t> length);
+  void abort(const Responder& to);  // it can't be completed, and the client must see that: the connection closes
 
   bool draining() const { return draining_; }
   std::size_t connections() const { return open_; }

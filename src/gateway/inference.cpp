@@ -94,11 +94,14 @@ void Inference::add_routes(Router& router) {
     };
     if (method != Method::post) any("/functions/{name}", [this](HttpRequest& request, Responder to) { http(request, to, "/"); });
     any("/functions/{name}/{path*}", [this](HttpRequest& request, Responder to) {
-      if (request.method == Method::post && request.parameters[1] == "/") return plain(request, to);  // as a FunctionUrl is written
+      if (request.method == Method::post && request.parameters[1] == "/") return plain(request, to);
       http(request, to, request.parameters[1]);
     });
   }
-  add_call(router, "/2015-03-31/functions/{name}/invocations", [this](HttpRequest& request, Responder to) { invoke_lambda(request, to); });
+  add_call(router, "/2015-03-31/functions/{name}/invocations",
+           [this](HttpRequest& request, Responder to) { invoke_lambda(request, to, Form::lambda); });
+  add_call(router, "/2021-11-15/functions/{name}/response-streaming-invocations",
+           [this](HttpRequest& request, Responder to) { invoke_lambda(request, to, Form::lambda_stream); });
   for (const char* pattern : {"/2014-11-13/functions/{name}/invoke-async", "/2014-11-13/functions/{name}/invoke-async/"})
     add_call(router, pattern, [this](HttpRequest& request, Responder to) {
       Call& call = take(to, read_headers(request), Form::lambda);
@@ -119,7 +122,7 @@ Result<std::uint64_t> Inference::body_limit(const HttpRequest& request) const {
   auto [name, qualifier] = split_target(request.parameters[0]);
   if (request.path.starts_with("/v2/")) qualifier = request.parameters[1];
   lambda::Target target;
-  if (request.path.starts_with("/201")) {  // Lambda's versions of its API
+  if (request.path.starts_with("/20")) {  // Lambda's versions of its API
     TRY(target, lambda::parse_target(request.parameters[0], request.query_value("Qualifier").value_or("")));
     name = target.function;
     qualifier = target.qualifier;
@@ -162,6 +165,8 @@ Inference::Call& Inference::take(const Responder& to, const Wanted& wanted, Form
   call.use = ++uses_;
   call.form = form;
   call.log = wanted.log;
+  call.untaken = 0;
+  call.held.clear();
   set_id(call, wanted.request_id);
   set_trace(call, wanted.traceparent);
   server_.own(to, call);
@@ -198,7 +203,7 @@ void Inference::plain(HttpRequest& request, const Responder& to) {
   Call& call = take(to, wanted, Form::plain);
   if (wanted.respond_async) return accept_event(request, call, name, qualifier, "");
   invoke(request, call, wanted, {.function = name, .qualifier = qualifier, .format = WireFormat::plain_json,
-      .json_size = request.body_size});
+      .json_size = request.body_size, .reply_form = call.log ? domain::ReplyForm::whole : domain::ReplyForm::http_parts});
 }
 
 void Inference::http(HttpRequest& request, const Responder& to, std::string_view target) {
@@ -210,7 +215,8 @@ void Inference::http(HttpRequest& request, const Responder& to, std::string_view
   const std::string number = std::to_string(version);  // the one that was found: an alias may mean another the next time
   const std::string head = forward_head(request, target, {call.id.data(), call.id_size});
   if (const auto put = put_around_body(head, "", request); !put) return refuse(call, put.error());
-  invoke(request, call, wanted, {.function = name, .qualifier = number, .format = WireFormat::http, .json_size = head.size()});
+  invoke(request, call, wanted, {.function = name, .qualifier = number, .format = WireFormat::http, .json_size = head.size(),
+                               .reply_form = domain::ReplyForm::http_parts});
 }
 
 // Of a function that takes no HTTP, or that isn't there.
@@ -228,9 +234,9 @@ void Inference::refuse_method(const HttpRequest& request, Call& call, std::strin
 }
 
 // Without a qualifier it is "live" that is called, as by every other form; see docs/aws-lambda.md.
-void Inference::invoke_lambda(HttpRequest& request, const Responder& to) {
+void Inference::invoke_lambda(HttpRequest& request, const Responder& to, Form form) {
   const Wanted wanted = read_headers(request);
-  Call& call = take(to, wanted, Form::lambda);
+  Call& call = take(to, wanted, form);
   const auto target = lambda::parse_target(request.parameters[0], request.query_value("Qualifier").value_or(""));
   if (!target) return refuse(call, target.error());
   if (wanted.invocation_type == "DryRun") {
@@ -239,10 +245,11 @@ void Inference::invoke_lambda(HttpRequest& request, const Responder& to) {
     begin_headers(call, version->number);
     return server_.reply(call.to, {.status = 204, .content_type = "", .headers = headers_, .body = {}});
   }
-  const bool event = wanted.invocation_type == "Event";
+  const bool event = form == Form::lambda && wanted.invocation_type == "Event";
   if (!event && !wanted.invocation_type.empty() && wanted.invocation_type != "RequestResponse")
     return refuse(call, {Code::invalid_argument, "X-Amz-Invocation-Type '" + std::string(wanted.invocation_type.substr(0, 40)) +
-                                                     "' is unknown: RequestResponse, Event and DryRun are there"});
+                                                     "' is unknown: RequestResponse, " +
+                                                     (form == Form::lambda ? "Event and DryRun are there" : "and DryRun are there")});
   const std::uint64_t event_size = request.body_size;
   const auto context = lambda::call_context(wanted.amazon_trace, wanted.client_context);
   if (!context) return refuse(call, context.error());
@@ -252,7 +259,8 @@ void Inference::invoke_lambda(HttpRequest& request, const Responder& to) {
   if (!context->empty())
     if (const auto put = put_around_body("", *context, request); !put) return refuse(call, put.error());
   invoke(request, call, wanted, {.function = target->function, .qualifier = target->qualifier, .format = WireFormat::plain_json,
-                                 .json_size = event_size, .context_size = context->size()});
+                                 .json_size = event_size, .context_size = context->size(),
+                                 .reply_form = form == Form::lambda_stream ? domain::ReplyForm::parts : domain::ReplyForm::whole});
 }
 
 void Inference::accept_event(HttpRequest& request, Call& call, std::string_view function, std::string_view qualifier,
@@ -311,7 +319,7 @@ void Inference::invoke(HttpRequest& request, Call& call, const Wanted& wanted, s
   invocation.arrived = request.arrived;
   invocation.request_id_high = call.id_high;
   invocation.request_id_low = call.id_low;
-  invocation.wants_log = call.log && (call.form == Form::plain || call.form == Form::lambda);
+  invocation.wants_log = call.log && (call.form == Form::plain || is_lambda(call.form));
   if (call.traced) {  // "00-", 32 digits of the trace
     std::from_chars(call.trace.data() + 3, call.trace.data() + 19, invocation.trace.high, 16);
     std::from_chars(call.trace.data() + 19, call.trace.data() + 35, invocation.trace.low, 16);
@@ -324,19 +332,19 @@ void Inference::invoke(HttpRequest& request, Call& call, const Wanted& wanted, s
 void Inference::begin_headers(const Call& call, int version) {
   headers_.assign("X-Request-Id: ").append(call.id.data(), call.id_size).append("\r\n");
   if (call.traced) headers_.append("traceresponse: ").append(call.trace.data(), call.trace.size()).append("\r\n");
-  if (call.form == Form::lambda) headers_.append("x-amzn-RequestId: ").append(call.id.data(), call.id_size).append("\r\n");
+  if (is_lambda(call.form)) headers_.append("x-amzn-RequestId: ").append(call.id.data(), call.id_size).append("\r\n");
   if (version == 0) return;
-  headers_.append(call.form == Form::lambda ? "X-Amz-Executed-Version: " : "X-Mayfly-Version: ");
+  headers_.append(is_lambda(call.form) ? "X-Amz-Executed-Version: " : "X-Mayfly-Version: ");
   append_number(headers_, static_cast<std::uint64_t>(version));
   headers_.append("\r\n");
 }
 
 // `log`: of the call, or of the start that failed. Who calls a program that serves HTTP may be anybody, and is told none of it.
 void Inference::refuse(Call& call, const Error& error, int version, std::string_view log) {
-  const HttpReply reply = call.form == Form::v2       ? v2_error_reply(error)
-                          : call.form == Form::lambda ? lambda::error_reply(error)
-                          : call.form == Form::plain  ? error_reply(error, log)
-                                                      : error_reply(error);
+  const HttpReply reply = call.form == Form::v2      ? v2_error_reply(error)
+                          : is_lambda(call.form)     ? lambda::error_reply(error)
+                          : call.form == Form::plain ? error_reply(error, log)
+                                                     : error_reply(error);
   begin_headers(call, version);
   if (call.log && call.form == Form::plain) headers_.append("X-Mayfly-Log: ").append(lambda::base64(log)).append("\r\n");
   for (const auto& [name, value] : reply.headers) headers_.append(name).append(": ").append(value).append("\r\n");
@@ -345,7 +353,9 @@ void Inference::refuse(Call& call, const Error& error, int version, std::string_
 
 void Inference::on_reply(Call& call, Ticket ticket, serve::InvocationReply&& reply) {
   call.ticket = ticket;
+  if (reply.begins) return begin_answer(call, std::move(reply));
   if (call.form == Form::lambda) return answer_lambda(call, std::move(reply));
+  if (call.form == Form::lambda_stream) return answer_events(call, std::move(reply));
   if (call.form == Form::http && reply.ok) return answer_http(call, std::move(reply));
   if (!reply.ok && !reply.function_error) return refuse(call, reply.error, reply.version, reply.log);
   begin_headers(call, reply.version);
@@ -402,11 +412,7 @@ void Inference::answer_lambda(Call& call, serve::InvocationReply&& reply) {
   begin_headers(call, reply.version);
   if (failed) headers_.append("X-Amz-Function-Error: Unhandled\r\n");
   const std::string_view id(call.id.data(), call.id_size);
-  if (call.log) {
-    const auto version = control_.resolve(call.function, std::to_string(reply.version));
-    const Bytes memory = version ? version->manifest.resources.memory : Bytes();
-    headers_.append("X-Amz-Log-Result: ").append(lambda::base64(lambda::log_of(id, reply, memory))).append("\r\n");
-  }
+  if (call.log) headers_.append("X-Amz-Log-Result: ").append(log_result(call, reply)).append("\r\n");
   const bool own = failed && reply.function_error;  // as the function's code told it
   const std::string payload = failed && !own ? lambda::function_error(id, reply.error) : std::string();
   server_.reply(call.to, {.content_type = "application/json", .headers = headers_,

@@ -43,11 +43,15 @@ class Inference {
 
  private:
   // One call, from its request to the last byte of its answer.
-  enum class Form : std::uint8_t { plain, v2, lambda, http };
+  enum class Form : std::uint8_t { plain, v2, lambda, lambda_stream, http };  // lambda_stream: of InvokeWithResponseStream
+  static bool is_lambda(Form form) { return form == Form::lambda || form == Form::lambda_stream; }
   struct Call final : serve::ReplySink, ExchangeOwner {
     explicit Call(Inference& i) : in(i) {}
     void on_reply(Ticket t, serve::InvocationReply&& reply) override { in.on_reply(*this, t, std::move(reply)); }
+    void on_piece(Ticket, std::string_view bytes) override { in.on_piece(*this, bytes); }
+    void on_end(Ticket, serve::InvocationReply&& end) override { in.on_end(*this, std::move(end)); }
     void on_gone() override { in.on_gone(*this); }
+    void on_drained() override { in.on_drained(*this); }
     void on_sent(Instant when, std::uint64_t bytes) override { in.on_sent(*this, when, bytes); }
 
     Inference& in;
@@ -62,6 +66,8 @@ class Inference {
     Form form{};
     bool log = false;                            // what the code printed is wanted, too
     std::string function;                        // … of Lambda's: whose memory is told then
+    std::uint64_t untaken = 0;                   // bytes of an answer in pieces that the kernel has not taken, beside those that are
+    std::string held;                            // … held until it has them
   };
   struct Wanted {                                // the headers that matter here
     std::string_view request_id, traceparent, timeout, json_size, encoding;
@@ -80,8 +86,18 @@ class Inference {
   void http(HttpRequest& request, const Responder& to, std::string_view target);
   void refuse_method(const HttpRequest& request, Call& call, std::string_view name, std::string_view qualifier);
   void answer_http(Call& call, serve::InvocationReply&& reply);
+  // Answers in pieces (inference_parts.cpp).
+  void begin_answer(Call& call, serve::InvocationReply&& reply);
+  [[nodiscard]] std::string last_events(Call& call, const serve::InvocationReply& end);
+  void answer_events(Call& call, serve::InvocationReply&& reply);   // of a whole reply
+  [[nodiscard]] std::string log_result(const Call& call, const serve::InvocationReply& reply) const;
+  void on_piece(Call& call, std::string_view bytes);
+  void on_end(Call& call, serve::InvocationReply&& end);
+  void on_drained(Call& call);
+  void write(Call& call, std::string_view bytes);                   // of the body
+  void write_now(Call& call, std::string_view bytes);
   void add_phases(const serve::InvocationReply& reply);
-  void invoke_lambda(HttpRequest& request, const Responder& to);
+  void invoke_lambda(HttpRequest& request, const Responder& to, Form form);
   // Keeps the call, and answers when it is kept: 202.
   void accept_event(HttpRequest& request, Call& call, std::string_view function, std::string_view qualifier, std::string_view context);
   void invoke(HttpRequest& request, Call& call, const Wanted& wanted, serve::Invocation&& invocation);

@@ -1,4 +1,4 @@
-// The part of LambdaSettings that is kept and told again: what is to become of events, who may call, under which URL.
+// The part of LambdaSettings that is kept and told again: what is to become of events, and who may call.
 #include <algorithm>
 #include <utility>
 
@@ -15,11 +15,9 @@ using lambda::answer_page;
 using lambda::dump;
 using lambda::refuse;
 
-constexpr const char* kUrl = "aws.url";                 // the same; key: "", a version or an alias
-constexpr std::string_view kStatement = "aws.policy.";  // and the statement's id; the statement
+constexpr std::string_view kStatement = "aws.policy.";  // and the statement's id; the statement; key: "", a version or an alias
 constexpr const char* kNoEvents = "The function doesn't have an EventInvokeConfig";
 constexpr const char* kNoPolicy = "No policy is associated with the given resource.";
-constexpr const char* kNoUrl = "The resource you requested does not exist: this function has no URL";
 constexpr std::size_t kPolicyMax = 20'480;              // bytes of all statements, as there
 
 Json document_of(const domain::Setting& setting) { return Json::parse(setting.document, nullptr, false); }
@@ -186,92 +184,5 @@ void LambdaSettings::remove_permission(const Found& found, HttpRequest& request,
   if (!lambda::same_revision(to, request.query_value("RevisionId").value_or(""), revision_of(policy_of(found)))) return;
   drop(found, kind_of_statement(request.parameters[1]), to, "Statement is not found in resource policy.");
 }
-
-// URLs -------------------------------------------------------------------------------------------
-
-namespace {
-
-Json url_of(const domain::Function& function, const domain::Setting& kept, const std::string& host) {
-  const Json document = document_of(kept);
-  Json json{{"FunctionUrl", "http://" + host + "/functions/" + function.name + (kept.key.empty() ? "" : ":" + kept.key) + "/"},
-            {"FunctionArn", lambda::arn_of(function.name, kept.key)},
-            {"CreationTime", lambda::date_of({std::chrono::microseconds(document.value("created_us", std::int64_t{}))})},
-            {"LastModifiedTime", lambda::date_of(kept.updated)},
-            {"AuthType", document.value("AuthType", "")},
-            {"InvokeMode", document.value("InvokeMode", "BUFFERED")}};
-  if (document.contains("Cors")) json["Cors"] = document["Cors"];
-  return json;
-}
-
-// What of the body is kept, over what there was.
-Result<Json> url_in(const Json& body, Json kept) {
-  TRY(const std::string auth, lambda::text_in(body, "AuthType"));
-  TRY(const std::string mode, lambda::text_in(body, "InvokeMode"));
-  if (!auth.empty()) kept["AuthType"] = auth;
-  if (kept.value("AuthType", "") != "NONE")
-    return fail(Code::unimplemented, "AuthType '" + kept.value("AuthType", "").substr(0, 40) +
-                                         "' is not supported: calls of a URL are not signed here, write NONE");
-  if (!mode.empty() && mode != "BUFFERED")
-    return fail(Code::unimplemented, "InvokeMode '" + mode.substr(0, 40) + "' is not supported: write BUFFERED");
-  if (const auto cors = body.find("Cors"); cors != body.end() && !cors->is_null()) {
-    if (!cors->is_object()) return fail(Code::invalid_argument, "Cors is not an object");
-    if (!cors->empty()) kept["Cors"] = *cors;
-    else kept.erase("Cors");
-  }
-  return kept;
-}
-
-auto url_now(const HttpRequest& request) {
-  return [host = std::string(request.header("host"))](const lambda::Found& now) {
-    return url_of(now.view.function, *domain::find_setting(now.view.function, kUrl, now.key()), host);
-  };
-}
-
-}  // namespace
-
-void LambdaSettings::add_urls(Router& router) {
-  constexpr const char* kPath = "/2021-10-31/functions/{name}/url";
-  add(router, Method::post, kPath, &LambdaSettings::create_url, kBodyMax);
-  add(router, Method::put, kPath, &LambdaSettings::update_url, kBodyMax);
-  add(router, Method::get, kPath, &LambdaSettings::get_url);
-  add(router, Method::delete_, kPath, &LambdaSettings::delete_url);
-  add(router, Method::get, "/2021-10-31/functions/{name}/urls", &LambdaSettings::list_urls);
-}
-
-void LambdaSettings::create_url(const Found& found, HttpRequest& request, const Responder& to) {
-  const auto body = parse_object(request.body);
-  if (!body) return refuse(to, body.error());
-  if (domain::find_setting(found.view.function, kUrl, found.key()))
-    return refuse(to, {Code::conflict, "FunctionUrlConfig exists for this Lambda function"});
-  auto url = url_in(*body, Json::object());
-  if (!url) return refuse(to, url.error());
-  (*url)["created_us"] = turn_.wall.since_epoch.count();
-  keep(found, {{kUrl, found.key(), dump(*url), {}}}, to, 201, url_now(request));
-}
-
-void LambdaSettings::update_url(const Found& found, HttpRequest& request, const Responder& to) {
-  const auto body = parse_object(request.body);
-  if (!body) return refuse(to, body.error());
-  const domain::Setting* before = domain::find_setting(found.view.function, kUrl, found.key());
-  if (!before) return refuse(to, {Code::not_found, kNoUrl});
-  const auto url = url_in(*body, document_of(*before));
-  if (!url) return refuse(to, url.error());
-  keep(found, {{kUrl, found.key(), dump(*url), {}}}, to, 200, url_now(request));
-}
-
-void LambdaSettings::get_url(const Found& found, HttpRequest& request, const Responder& to) {
-  const domain::Setting* kept = domain::find_setting(found.view.function, kUrl, found.key());
-  if (!kept) return refuse(to, {Code::not_found, kNoUrl});
-  answer(to, url_of(found.view.function, *kept, std::string(request.header("host"))));
-}
-
-void LambdaSettings::list_urls(const Found& found, HttpRequest& request, const Responder& to) {
-  std::vector<Json> all;
-  for (const domain::Setting& setting : found.view.function.settings)
-    if (setting.kind == kUrl) all.push_back(url_of(found.view.function, setting, std::string(request.header("host"))));
-  answer_page(request, to, "FunctionUrlConfigs", std::move(all));
-}
-
-void LambdaSettings::delete_url(const Found& found, HttpRequest&, const Responder& to) { drop(found, kUrl, to, kNoUrl); }
 
 }  // namespace mayfly::gateway

@@ -211,7 +211,6 @@ void LambdaApi::refuse_others(Router& router) {
   };
   constexpr const char* kNone = "this release has nothing like it";
   static constexpr Operation kOperations[] = {
-      {Method::post, "/2021-11-15/functions/{name}/response-streaming-invocations", "InvokeWithResponseStream", "use Invoke"},
       {Method::post, "/2015-03-31/event-source-mappings", "CreateEventSourceMapping", kNone},
       {Method::get, "/2015-03-31/event-source-mappings", "ListEventSourceMappings", kNone},
   };

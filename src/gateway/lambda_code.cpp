@@ -35,7 +35,6 @@ Result<void> check_supported(const Json& body) {
       {"/CodeSigningConfigArn", "", "signatures of code are not checked"},
       {"/TracingConfig/Mode", "PassThrough", "write PassThrough"},
       {"/SnapStart/ApplyOn", "None", "write None"},
-      {"/LoggingConfig/LogFormat", "Text", "write Text"},
       {"/ImageConfig", "", "images are not run"},
       {"/TenancyConfig", "", "leave it out"},
       {"/CapacityProviderConfig", "", "leave it out"},
@@ -66,6 +65,44 @@ Result<Json> said_in(const Json& body, Json before) {
     any = true;
   }
   return any ? before : Json();
+}
+
+// One of the words, in whatever case, as the manifest has it.
+Result<std::string> word_in(const Json& config, const char* key, const std::vector<std::string_view>& words) {
+  TRY(std::string text, lambda::text_in(config, key));
+  const auto lower = [](std::string_view word) {
+    std::string small(word);
+    for (char& c : small) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+    return small;
+  };
+  std::string all;
+  for (const std::string_view word : words) {
+    if (text == word) return lower(word);
+    all.append(all.empty() ? "" : ", ").append(word);
+  }
+  return fail(Code::invalid_argument, std::string("LoggingConfig.") + key + " '" + text.substr(0, 64) + "' is none of " + all);
+}
+
+// What it does not say stays, but for levels where the format becomes one that has none.
+Result<domain::Logging> logging_in(const Json& config, domain::Logging logging) {
+  if (!config.is_object()) return fail(Code::invalid_argument, "LoggingConfig is not an object");
+  const auto said = [&](const char* key) { return config.contains(key) && !config[key].is_null(); };
+  if (said("LogFormat")) {
+    TRY(const std::string format, word_in(config, "LogFormat", {"Text", "JSON"}));
+    if (format == "text") logging = {};
+    logging.format = format == "json" ? domain::LogFormat::json : domain::LogFormat::text;
+  }
+  if ((said("ApplicationLogLevel") || said("SystemLogLevel")) && logging.format == domain::LogFormat::text)
+    return fail(Code::invalid_argument, "levels are of LogFormat JSON: say LoggingConfig.LogFormat JSON with them");
+  if (said("ApplicationLogLevel")) {
+    TRY(const std::string level, word_in(config, "ApplicationLogLevel", {"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"}));
+    logging.level = domain::read_level(level);
+  }
+  if (said("SystemLogLevel")) {
+    TRY(const std::string level, word_in(config, "SystemLogLevel", {"DEBUG", "INFO", "WARN"}));
+    logging.system_level = domain::read_level(level);
+  }
+  return logging;
 }
 
 }  // namespace
@@ -100,6 +137,9 @@ Result<domain::Manifest> lambda::manifest_in(const Json& body, domain::Manifest 
   }
   if (said("Layers")) {
     TRY(manifest.layers, layers_in(body));
+  }
+  if (said("LoggingConfig")) {
+    TRY(manifest.logging, logging_in(body["LoggingConfig"], manifest.logging));
   }
   if (manifest.runtime.empty()) return fail(Code::invalid_argument, "Runtime is missing: name what runs the code, like python3.11");
   auto checked = domain::parse_manifest(domain::to_json(manifest));  // as every manifest: runtime, names, sizes

@@ -51,6 +51,18 @@ Json layers_of(const domain::Version& version) {
   return layers;
 }
 
+Json logging_of(const std::string& function, const domain::Logging& logging) {
+  const auto upper = [](domain::Level level) {
+    std::string text(domain::name(level));
+    for (char& c : text) c = static_cast<char>(c - 'a' + 'A');
+    return text;
+  };
+  Json json{{"LogFormat", "Text"}, {"LogGroup", "/aws/lambda/" + function}};
+  if (logging.format == domain::LogFormat::json)
+    json.update({{"LogFormat", "JSON"}, {"ApplicationLogLevel", upper(logging.level)}, {"SystemLogLevel", upper(logging.system_level)}});
+  return json;
+}
+
 Json environment_of(const domain::Manifest& manifest) {
   Json variables = Json::object();
   for (const auto& [name, value] : manifest.environment) variables[name] = value;
@@ -170,7 +182,7 @@ Json configuration_of(const domain::Function& function, const domain::Version& v
             {"VpcConfig", {{"SubnetIds", Json::array()}, {"SecurityGroupIds", Json::array()}, {"VpcId", ""}}},
             {"TracingConfig", {{"Mode", "PassThrough"}}},
             {"SnapStart", {{"ApplyOn", "None"}, {"OptimizationStatus", "Off"}}},
-            {"LoggingConfig", {{"LogFormat", "Text"}, {"LogGroup", "/aws/lambda/" + function.name}}},
+            {"LoggingConfig", logging_of(function.name, manifest.logging)},
             {"EphemeralStorage", {{"Size", 512}}}};
   if (manifest.is_code()) json["Runtime"] = manifest.runtime;
   if (!manifest.environment.empty()) json["Environment"] = {{"Variables", environment_of(manifest)}};
@@ -272,8 +284,8 @@ bool is_function_error(const serve::InvocationReply& reply) {
   if (reply.function_error) return true;
   const Code code = reply.error.code;
   const bool ran = reply.phases.decode > Duration{} || reply.phases.run > Duration{};
-  const bool own_start = reply.not_started && split_error("", reply.error).type.find("Mayfly.") != 0;
-  return code == Code::deadline_exceeded || ran || (code == Code::invalid_argument) || own_start;
+  const bool own = (reply.not_started || reply.died) && split_error("", reply.error).type.find("Mayfly.") != 0;
+  return code == Code::deadline_exceeded || ran || (code == Code::invalid_argument) || own;
 }
 
 std::string function_error(std::string_view request_id, const Error& error) {

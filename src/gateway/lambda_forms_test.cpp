@@ -54,6 +54,9 @@ TEST(LambdaError, OfTheFunctionIsAnAnswer) {
   EXPECT_FALSE(is_function_error(reply)) << "the queue is full: to be asked again";
   reply.phases.decode = 1us;
   EXPECT_TRUE(is_function_error(reply)) << "out of memory while it ran";
+  const auto died = [](const char* how) { return is_function_error({.error = {Code::unavailable, how}, .died = true, .version = 1}); };
+  EXPECT_TRUE(died("Runtime.ExitError: signal 9 (Killed): it met a limit")) << "with its host";
+  EXPECT_FALSE(died("the instance that ran this call ended: killed"));
   EXPECT_FALSE(is_function_error({.error = {Code::invalid_argument, "no such function"}, .version = 0}));
   EXPECT_FALSE(is_function_error({.ok = true, .version = 1}));
 }

@@ -1,7 +1,9 @@
 // What is set of a function beside its code, in AWS Lambda's operations: tags, concurrency, provisioned concurrency, and what is
 // kept for clients that ask for it again: the configuration of events, the policy, function URLs.
-// Concurrency is held (domain/settings.h); the policy is stored and not enforced; docs/aws-lambda.md says what each does.
+// Concurrency is held (domain/settings.h), URLs are served (gateway/function_url.h); the policy is stored and not enforced;
+// docs/aws-lambda.md says what each does.
 #pragma once
+#include "base/random.h"
 #include "base/turn.h"
 #include "control/control.h"
 #include "gateway/lambda_request.h"
@@ -11,7 +13,8 @@ namespace mayfly::gateway {
 
 class LambdaSettings {
  public:
-  LambdaSettings(control::Control& control, const Turn& turn) : control_(control), turn_(turn) {}
+  // `keys`: there are some that a function's URL can be called with.
+  LambdaSettings(control::Control& control, const Turn& turn, bool keys);
   void add_routes(Router& router);
 
  private:
@@ -54,6 +57,8 @@ class LambdaSettings {
 
   control::Control& control_;
   const Turn& turn_;
+  const bool keys_;
+  Random random_;                                // of URLs' IDs
 };
 
 }  // namespace mayfly::gateway

@@ -26,6 +26,19 @@ std::string_view take_segment(std::string_view& path) {
   return segment;
 }
 
+RouteMatch of_method(const std::vector<const Route*>& routes, Method method) {
+  const Route* of_get = nullptr;
+  for (const Route* route : routes) {
+    if (route->method == method) return {.route = route};
+    if (route->method == Method::get) of_get = route;
+  }
+  if (method == Method::head && of_get) return {.route = of_get};
+  RouteMatch none;
+  for (const Route* route : routes) none.allowed.push_back(route->method);
+  if (of_get) none.allowed.push_back(Method::head);
+  return none;
+}
+
 // How unlike a pattern a path is: the sum over segments; a {name} takes anything, a missing segment costs 4.
 std::size_t unlike(std::string_view pattern, std::string_view path) {
   std::size_t sum = 0;
@@ -104,11 +117,20 @@ void Router::add(Route route) {
   node->routes.push_back(routes_.back().get());
 }
 
+void Router::add_of_host(Route route) {
+  routes_of_hosts_.push_back(std::make_unique<Route>(std::move(route)));
+  of_hosts_.push_back(routes_of_hosts_.back().get());
+}
+
 RouteMatch Router::match(HttpRequest& request, std::string& decoded) const {
   const Node* node = root_.get();
   std::size_t parameters = 0;
   decoded.clear();
   if (request.path.empty() || request.path.front() != '/') return {};
+  if (hosts_) {
+    request.parameters[0] = hosts_(request.header("host"));
+    if (!request.parameters[0].empty()) return of_method(of_hosts_, request.method);
+  }
   const std::vector<const Route*>* routes = nullptr;  // of the last {name*} on the way
   std::size_t rest_at = 0;
   std::string_view whole_rest;
@@ -142,16 +164,7 @@ RouteMatch Router::match(HttpRequest& request, std::string& decoded) const {
   if (node && !node->routes.empty()) routes = &node->routes;
   else if (routes) request.parameters[rest_at] = whole_rest;
   else return {};
-  const Route* of_get = nullptr;
-  for (const Route* route : *routes) {
-    if (route->method == request.method) return {.route = route};
-    if (route->method == Method::get) of_get = route;
-  }
-  if (request.method == Method::head && of_get) return {.route = of_get};
-  RouteMatch none;
-  for (const Route* route : *routes) none.allowed.push_back(route->method);
-  if (of_get) none.allowed.push_back(Method::head);
-  return none;
+  return of_method(*routes, request.method);
 }
 
 std::vector<std::string> Router::near(std::string_view path) const {

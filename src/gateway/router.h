@@ -65,6 +65,12 @@ class Router {
   using Refusal = std::function<HttpReply(const Error& error)>;
   void guard(Guard guard, Refusal form);  // of the routes that are added after it
 
+  // Requests whose Host is one of these go to the routes that are added for them, whatever their path, and past gates and guards:
+  // parameters[0] is what `Hosts` made of it. "" is no such Host.
+  using Hosts = std::string_view (*)(std::string_view host);
+  void use_hosts(Hosts which) { hosts_ = which; }
+  void add_of_host(Route route);
+
   // Sets request.parameters; `decoded` keeps those that had to be decoded. HEAD finds GET's handler where it has none of
   // its own; the server then drops the body.
   [[nodiscard]] RouteMatch match(HttpRequest& request, std::string& decoded) const;
@@ -77,7 +83,9 @@ class Router {
 
   std::unique_ptr<Node> root_;
   Gate gate_;
-  std::vector<std::unique_ptr<Route>> routes_;
+  std::vector<std::unique_ptr<Route>> routes_, routes_of_hosts_;
+  std::vector<const Route*> of_hosts_;
+  Hosts hosts_ = nullptr;
   Guard guard_;
   Refusal refusal_;
 };

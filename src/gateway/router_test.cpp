@@ -82,5 +82,31 @@ TEST(Routing, QueriesAndPathsAreDecoded) {
   EXPECT_FALSE(request.query_value("d"));
 }
 
+TEST(Router, AHostOfItsOwnIsLookedAtBeforeAnyPath) {
+  Router router = make_router();
+  bool gated = false;
+  router.gate([&](const HttpRequest&, const Responder&) { return !(gated = true); });
+  router.use_hosts([](std::string_view host) { return host.ends_with(".own") ? host.substr(0, 1) : std::string_view(); });
+  int reached = 0;
+  router.add_of_host({.method = Method::get, .pattern = "/", .handler = [&](HttpRequest&, Responder) { ++reached; }});
+  const auto match = [&](Method method, std::string_view host, HttpRequest& request) {
+    const HttpHeader header{"Host", host};
+    request.method = method;
+    request.path = "/api/functions";
+    request.headers = {&header, 1};
+    std::string decoded;
+    return router.match(request, decoded);
+  };
+  HttpRequest request;
+  const Route* own = match(Method::get, "x.own", request).route;
+  ASSERT_TRUE(own);
+  EXPECT_EQ(request.parameters[0], "x");
+  own->handler(request, Responder());
+  EXPECT_EQ(reached, 1);
+  EXPECT_FALSE(gated);
+  EXPECT_EQ(match(Method::post, "x.own", request).allowed, (std::vector{Method::get, Method::head}));
+  EXPECT_EQ(match(Method::get, "x.other", request).route->pattern, "/api/functions");
+}
+
 }  // namespace
 }  // namespace mayfly::gateway

@@ -286,4 +286,10 @@ std::optional<Refusal> check(const HttpRequest& request, const Keys& keys, WallT
   return std::nullopt;
 }
 
+std::string access_key(const HttpRequest& request) {
+  const std::string_view header = request.header("authorization");
+  const auto claim = header.empty() ? claim_in_query(query_of(request.query)) : claim_in_header(request, header);
+  return claim ? claim->key : std::string();
+}
+
 }  // namespace mayfly::gateway::sigv4

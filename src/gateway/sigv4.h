@@ -29,4 +29,7 @@ struct Refusal {
 // Nothing: it is signed by one of the keys, for this service, now.
 [[nodiscard]] std::optional<Refusal> check(const HttpRequest& request, const Keys& keys, WallTime now, std::string_view service = "lambda");
 
+// The id of the key that a request says it is signed by: to be asked of one that was checked.
+[[nodiscard]] std::string access_key(const HttpRequest& request);
+
 }  // namespace mayfly::gateway::sigv4

@@ -1,6 +1,8 @@
-// For tests: what a scripted Control says of uploads made on another thread, of a store's objects and of layers, where a test asks for none.
+// For tests: what a scripted Control says of uploads made on another thread, of a store's objects, of layers and of functions' URLs, where
+// a test asks for none.
 #pragma once
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +22,7 @@ struct ControlWithoutLayers : control::Control {
   std::vector<domain::LayerVersion> layers(std::string_view) override { return {}; }
   void remove_layer(std::string_view, int, control::Done<void> done) override { done(none()); }
   void set_layer_statement(std::string_view, int, domain::LayerStatement, control::Done<void> done) override { done(none()); }
+  std::shared_ptr<const domain::FunctionUrl> url(std::string_view) override { return nullptr; }
 
  private:
   static std::unexpected<Error> none() { return fail(Code::unimplemented, "not here"); }

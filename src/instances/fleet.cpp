@@ -313,6 +313,8 @@ void Fleet::on_reply(ProcessId id, Reply&& reply) {
   const auto at = processes_.find(id);
   if (at == processes_.end() || at->second->outstanding == 0) return;  // more replies than requests: a lie, ignored
   Process& process = *at->second;
+  // It is no sign that a call ends: last_used stays, so that one whose time is over and goes on and on counts as silent.
+  if (!domain::is_last(reply.head.part)) return user_->on_part(process, std::move(reply));
   --process.outstanding;
   process.blocked = false;
   process.last_used = turn_.now;
@@ -359,9 +361,10 @@ void Fleet::on_gone(ProcessId id, const Death& death) {
   process->cpu = std::max(process->cpu, death.cpu);
   if (process->cpu > process->cpu_told) observer_->on_overhead(*process, process->cpu - process->cpu_told);
   observer_->on_ended(*process, death);
+  const bool exhausted = death.out_of_memory && !domain::is_code(group.plan.instance.role);  // code ends like any program
   if (state == State::starting)
     start_failed(group, process->is_template,
-                 {death.out_of_memory ? Code::exhausted : Code::unavailable, "the instance ended while it started: " + death.reason}, {});
+                 {exhausted ? Code::exhausted : Code::unavailable, "the instance ended while it started: " + death.reason}, {});
   // Nobody's call did it: started again at once it would end again at once.
   else if (state == State::ready && !process->is_template && process->answered == 0 && process->outstanding == 0)
     pause(group.pause, group.pause.deaths);

@@ -88,6 +88,7 @@ class FleetUser {
  public:
   virtual void on_instance_ready(Process& process) = 0;
   virtual void on_reply(Process& process, Reply&& reply) = 0;
+  virtual void on_part(Process&, Reply&&) {}   // a reply's begin or a piece: another frame follows
   virtual void on_instance_gone(Process& process, const Death& death) = 0;  // whatever it held is lost
   // … and nobody else can take what waits. `log`: what its program printed last.
   virtual void on_start_failed(Group& group, const Error& error, std::string_view log) = 0;
@@ -138,6 +139,7 @@ class Fleet final : public LauncherEvents {
   // False: its ring is full; it is not picked again before its next reply.
   bool send(Process& process, const Request& request);
   void cancel(Process& process, Ticket ticket) { launcher_->cancel(process.id, ticket); }
+  bool taken(Process& process, Ticket ticket, std::uint64_t bytes) { return launcher_->taken(process.id, ticket, bytes); }
   void flush() { launcher_->flush(); }
 
   // A process that does one thing and ends: check, compile, tune. At most kJobsMax run at a time, checks first; beside them kBuildsMax

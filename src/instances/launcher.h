@@ -59,6 +59,7 @@ struct StartOrder {
   domain::Network network;           // … and what it reaches beside its own loopback
   Duration timeout{};                // of one call; of a build, before it is killed
   int concurrency = 1;               // calls at a time, of code
+  domain::Protocol protocol{};       // … and what its program is spoken to in, where it serves HTTP
   bool ahead = false;                // of code: the next start will be the same, and nothing else makes it quick
   std::string dependencies;          // of code: a folder on the node's disk with what was installed for it; "": none
   std::string start_cache;           // of code: a folder on the node's disk that makes its start quicker; "": none
@@ -80,6 +81,7 @@ struct Request {
   std::uint64_t context_size = 0;  // of the body's end: serve::Invocation's
   std::uint64_t request_id_high = 0, request_id_low = 0;
   bool wants_log = false;          // what it prints last is to come with the reply
+  domain::ReplyForm reply_form{};
 };
 
 struct Reply {
@@ -136,6 +138,8 @@ class Launcher {
   [[nodiscard]] virtual bool send(ProcessId process, const Request& request) = 0;
   // Best effort: a request that has not begun is dropped there; its reply may still come.
   virtual void cancel(ProcessId process, Ticket ticket) = 0;
+  // Of a reply in parts so many bytes more are with the caller. False: the ring has no room now.
+  [[nodiscard]] virtual bool taken(ProcessId, Ticket, std::uint64_t) { return true; }
   // Wakes every process that was sent something since the last flush. Once a turn of the loop.
   virtual void flush() = 0;
   // It stops where it is, and its memory may leave, until it is sent something or stopped. False: not on this machine, or not now.

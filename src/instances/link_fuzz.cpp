@@ -4,9 +4,10 @@
 //   c d D   a control message: bytes as they are; with a sealed memfd of 100 bytes; with an eventfd
 //           (a first byte of 0 to 9 makes it one of that kind, from hello on, filled up)
 //   f m g   a reply with these bytes; one whose body of so many bytes is in a memfd; these bytes as its head and its body
+//   p       a reply's part of the kind that the first byte says, with the bytes behind it
 //   i j     up to 8 bytes over `produced` of the replies, or `consumed` of the requests
 //   w       bytes over the replies' data, from where the next frame is read
-//   s       the node sends a body of as many bytes, t a cancel, and l lets the loop turn
+//   s       the node sends a body of as many bytes, t a cancel, u that as many were taken, and l lets the loop turn
 #include <algorithm>
 #include <cstring>
 
@@ -35,6 +36,9 @@ class Owner final : public LinkOwner {
   }
   void link_reply(ProcessLink&, Reply&& reply) override {
     ASSERT(!over && settled, "no reply before it was ready");
+    ASSERT(reply.head.part <= domain::ReplyPart::end, "a part of a kind");
+    const bool goes_on = !domain::is_last(reply.head.part);
+    ASSERT(!goes_on || (reply.head.code == 0 && !reply.body_memfd && !reply.head.last), "the last says how it went");
     ASSERT(reply.head.code <= static_cast<std::uint8_t>(Code::internal) && reply.head.json_size <= reply.head.body_size, "a sound head");
     if (reply.body_memfd) {
       const auto mapped = os::map_file(reply.body_memfd.get(), reply.head.body_size, os::Access::read);
@@ -88,6 +92,11 @@ struct Stranger {
       }
       case 'D': say(bytes, os::make_eventfd()->get()); break;
       case 'f': frame({.ticket = 7, .body_size = bytes.size()}, bytes); break;
+      case 'p':
+        if (bytes.empty()) break;
+        frame({.ticket = 7, .body_size = bytes.size() - 1, .part = static_cast<domain::ReplyPart>(bytes[0])}, bytes.substr(1));
+        break;
+      case 'u': (void)link.taken(Ticket{7}, bytes.size()); break;
       case 'm': frame({.ticket = 7, .body_size = number(bytes), .in_memfd = 1}, {}); break;
       case 'g': any_frame(bytes); break;
       case 'i': index(1).produced.store(number(bytes)); break;
@@ -154,7 +163,8 @@ extern "C" const char* const* mayfly_fuzz_seeds() {
   static const char* const seeds[] = {
       "c010l00", "c010c012l00", "c010c011l00f05hellol00f00l00", "s05hellol00t00c010c011f05hellol00", "c010c014l00c014l00",
       "c010c011d093.......\7l00", "c010c011d093.......\7m01dl00", "c010c011l00f05hellow08\377\377\377\377\377\377\377\377l00",
-      "c010c011l00i08aaaaaaaal00", "c010c011j08aaaaaaaas05hellol00", "c010c011g20aaaaaaaabbbbbbbbccccccccddddddddl00", "D010l00", nullptr};
+      "c010c011l00i08aaaaaaaal00", "c010c011j08aaaaaaaas05hellol00", "c010c011g20aaaaaaaabbbbbbbbccccccccddddddddl00", "D010l00",
+      "c010c011l00p06\1hellop06\2hellou05aaaaap06\3hellol00", "c010c011l00p03\4hil00p01\2l00", nullptr};
   return seeds;
 }
 

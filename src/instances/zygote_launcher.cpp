@@ -245,6 +245,15 @@ void ZygoteLauncher::cancel(ProcessId id, Ticket ticket) {
   process->link->in_flush = true;
 }
 
+bool ZygoteLauncher::taken(ProcessId id, Ticket ticket, std::uint64_t bytes) {
+  Process* process = find(id);
+  if (!process || process->stage != Stage::ready) return true;
+  if (!process->link->taken(ticket, bytes)) return false;
+  if (!process->link->in_flush) to_wake_.push_back(process->link.get());
+  process->link->in_flush = true;
+  return true;
+}
+
 void ZygoteLauncher::flush() {
   for (ProcessLink* link : to_wake_) {
     link->in_flush = false;

@@ -11,7 +11,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <memory>
+#include <set>
+#include <utility>
 
 namespace mayfly::os {
 namespace {
@@ -148,6 +151,20 @@ Fd open_below(const std::string& folder, const std::string& path, std::uint64_t 
 
 bool is_below(const std::string& folder, const std::string& path) {
   return static_cast<bool>(open_below(folder, path, O_PATH | O_NOFOLLOW));
+}
+
+Bytes size_below(const std::string& folder) {
+  namespace fs = std::filesystem;
+  Bytes all;
+  std::set<std::pair<dev_t, ino_t>> several;              // those with other names
+  std::error_code error;
+  for (fs::recursive_directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    struct stat what {};
+    if (::lstat(at->path().c_str(), &what) != 0 || !S_ISREG(what.st_mode)) continue;
+    if (what.st_nlink > 1 && !several.emplace(what.st_dev, what.st_ino).second) continue;
+    all.count += static_cast<std::uint64_t>(what.st_size);
+  }
+  return all;
 }
 
 std::vector<std::string> names_below(const std::string& folder, const std::string& path) {

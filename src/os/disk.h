@@ -49,6 +49,7 @@ bool touch_file(const std::string& path);                               // false
 [[nodiscard]] bool is_there(const std::string& path);                   // whatever it is; a link is not followed
 // In a stranger's folder, whose links may lead anywhere: what lies outside is not there.
 [[nodiscard]] bool is_below(const std::string& folder, const std::string& path);
+[[nodiscard]] Bytes size_below(const std::string& folder);  // of all files in it and below, each once, however many names it has
 [[nodiscard]] std::vector<std::string> names_below(const std::string& folder, const std::string& path);  // of a folder's entries
 // not_found where there is no such file.
 [[nodiscard]] Result<std::string> read_below(const std::string& folder, const std::string& path, Bytes size_max);

@@ -36,6 +36,11 @@ std::byte* Ring::reserve(std::size_t size) {
   return data_.data() + mine_ % kRingSize + kHeadSize;
 }
 
+std::size_t Ring::room() const {
+  const std::uint64_t used = mine_ - index_->consumed.load(std::memory_order_acquire);
+  return broken_ || used > kRingSize ? 0 : kRingSize - used;
+}
+
 void Ring::publish(std::size_t size) {
   const std::uint64_t written = size;
   std::memcpy(data_.data() + mine_ % kRingSize, &written, kHeadSize);

@@ -42,6 +42,7 @@ class Ring {
   // Producer. reserve: null where there is no room (or the ring is broken).
   std::byte* reserve(std::size_t size);
   void publish(std::size_t size);
+  std::size_t room() const;           // bytes, of frames with their heads
   // Rings the doorbell if the consumer sleeps. Cheap otherwise; call it once after a burst of frames.
   void wake();
 

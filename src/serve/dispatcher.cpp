@@ -13,6 +13,8 @@ using instances::Origin;
 using instances::Process;
 using instances::Reply;
 
+constexpr Duration kTellAgain = std::chrono::milliseconds(5);  // what found no room in a ring
+
 std::uint64_t us(Duration d) { return static_cast<std::uint64_t>(std::max<std::int64_t>(0, to_us(d))); }
 std::uint64_t body_bytes(const Invocation& call) { return call.body_memfd ? call.body_size : call.body.size(); }
 
@@ -68,6 +70,7 @@ void Dispatcher::release(std::uint32_t index) {
   ++slot.generation;
   slot.call.body.clear();
   slot.call.body_memfd.reset();
+  if (slot.begun) end_parts(slot);
   slot.lane = nullptr;
   slot.sink = nullptr;
   slot.process = nullptr;
@@ -179,7 +182,7 @@ bool Dispatcher::give(Lane& lane, std::uint32_t index) {
                                    .json_size = slot.call.json_size, .body = slot.call.body, .body_memfd = slot.call.body_memfd.get(),
                                    .body_size = body_bytes(slot.call), .context_size = slot.call.context_size,
                                    .request_id_high = slot.call.request_id_high, .request_id_low = slot.call.request_id_low,
-                                   .wants_log = slot.call.wants_log};
+                                   .wants_log = slot.call.wants_log, .reply_form = slot.call.reply_form};
   Process* process = fleet_.pick(*lane.group);
   while (process && !fleet_.send(*process, request)) process = fleet_.pick(*lane.group);  // one whose ring is full is not picked again
   if (!process) return false;
@@ -223,6 +226,7 @@ void Dispatcher::flush() {
     if (demanded_[i]->group) events_.on_demand(*demanded_[i]);
   }
   demanded_.clear();
+  if (!untold_.empty()) tell_untold();
   fleet_.flush();
 }
 
@@ -238,7 +242,8 @@ void Dispatcher::answer(std::uint32_t index, InvocationReply&& reply) {
   slot.step = Step::replied;
   slot.process = nullptr;
   if (!reply.ok) close_record(slot, &reply.error);
-  sink->on_reply(ticket_of(index), std::move(reply));
+  if (slot.begun) sink->on_end(ticket_of(index), std::move(reply));
+  else sink->on_reply(ticket_of(index), std::move(reply));
 }
 
 void Dispatcher::fail_slot(std::uint32_t index, Error error) {
@@ -313,6 +318,12 @@ void Dispatcher::on_reply(Process& process, Reply&& reply) {
   if (!slot || slot->process != &process || (slot->step != Step::running && slot->step != Step::orphaned)) return;
   const auto index = static_cast<std::uint32_t>(reply.head.ticket);
   Lane& lane = *slot->lane;
+  if (slot->step == Step::running && slot->begun != (reply.head.part == domain::ReplyPart::end)) {
+    // Its credit is back, so nothing more of this call may come of it.
+    reply.head.code = static_cast<std::uint8_t>(Code::internal);
+    reply.head.function_error = 0;
+    reply.body = "the instance answered in parts that don't fit together";
+  }
   --lane.in_flight;
   lane.load.last_end = turn_.now;
   InvocationReply answered{.version = static_cast<int>(slot->record.version_number)};
@@ -340,6 +351,18 @@ void Dispatcher::on_reply(Process& process, Reply&& reply) {
   lane.load.level(turn_.now, lane.waiting + lane.in_flight);
 }
 
+namespace {
+
+// Of a model's memory less may be asked for at a time. Code that took too much has ended like any program that ends, only with its host.
+Error ended(domain::Role role, const Death& death) {
+  if (death.out_of_memory && domain::is_code(role))
+    return {Code::unavailable, "Runtime.ExitError: signal 9 (Killed): it " + death.reason};
+  return {death.out_of_memory ? Code::exhausted : Code::unavailable,
+          "the instance that ran this call ended: " + death.reason + "; other calls are not affected"};
+}
+
+}  // namespace
+
 void Dispatcher::on_instance_ready(Process& process) {
   if (Lane* lane = find_lane(process.group->plan.version); lane && lane->group) serve_waiting(*lane);
 }
@@ -354,8 +377,7 @@ void Dispatcher::on_instance_gone(Process& process, const Death& death) {
     if (slot.step == Step::orphaned) {
       release(i);
     } else {
-      const Code code = death.out_of_memory ? Code::exhausted : Code::unavailable;
-      answer(i, {.error = {code, "the instance that ran this call ended: " + death.reason + "; other calls are not affected"}, .died = true,
+      answer(i, {.error = ended(process.group->plan.instance.role, death), .died = true,
                  .version = static_cast<int>(slot.record.version_number)});
     }
   }
@@ -400,7 +422,9 @@ void Dispatcher::expire(std::uint32_t index) {
   slot.step = Step::orphaned;
   slot.sink = nullptr;
   fleet_.cancel(*process, ticket);
-  sink->on_reply(ticket, {.error = error, .version = static_cast<int>(slot.record.version_number)});
+  InvocationReply reply{.error = error, .version = static_cast<int>(slot.record.version_number)};
+  if (slot.begun) sink->on_end(ticket, std::move(reply));
+  else sink->on_reply(ticket, std::move(reply));
 }
 
 Instant Dispatcher::tick() {
@@ -408,7 +432,8 @@ Instant Dispatcher::tick() {
     const Lane& lane = *entry.second;
     return !lane.group && !lane.demanded && lane.waiting == 0 && lane.in_flight == 0;
   });
-  if (turn_.now < next_deadline_) return next_deadline_;
+  const Instant again = untold_.empty() ? Instant::never() : turn_.now + kTellAgain;
+  if (turn_.now < next_deadline_) return std::min(next_deadline_, again);
   Instant next = Instant::never();
   std::vector<Process*> silent;
   for (std::uint32_t i = 1; i < slots_.size(); ++i) {
@@ -427,7 +452,7 @@ Instant Dispatcher::tick() {
   for (Process* process : silent) fleet_.kill(*process);
   if (!silent.empty()) next = std::min(next, turn_.now + limits_.silence_max);
   next_deadline_ = next;
-  return next;
+  return std::min(next, again);
 }
 
 void Dispatcher::forget(VersionId version) {

@@ -51,6 +51,7 @@ class Dispatcher final : public Invoker, public instances::FleetUser {
     std::size_t in_flight_max = 100'000;   // calls of all functions, waiting or running
     Duration silence_max = std::chrono::seconds(1);  // after a deadline, before the instance is killed
     Duration last_words = std::chrono::milliseconds(100);  // after it, for the host of code to say itself what its program was at
+    std::uint64_t untaken_max = 1ULL << 30;  // bytes of replies in parts that callers have not taken, of all calls
   };
 
   Dispatcher(const Turn& turn, instances::Fleet& fleet, Routes& routes, DispatcherEvents& events, std::uint64_t seed, Limits limits);
@@ -61,11 +62,13 @@ class Dispatcher final : public Invoker, public instances::FleetUser {
   Ticket invoke(Invocation&& call, ReplySink& sink) override;
   void cancel(Ticket ticket) override;
   void sent(Ticket ticket, Instant when, std::uint64_t bytes) override;
+  void taken(Ticket ticket, std::uint64_t bytes) override;
   int http_version(std::string_view function, std::string_view qualifier) override;
 
   // FleetUser
   void on_instance_ready(instances::Process& process) override;
   void on_reply(instances::Process& process, instances::Reply&& reply) override;
+  void on_part(instances::Process& process, instances::Reply&& reply) override;
   void on_instance_gone(instances::Process& process, const instances::Death& death) override;
   void on_start_failed(instances::Group& group, const Error& error, std::string_view log) override;
 
@@ -91,6 +94,8 @@ class Dispatcher final : public Invoker, public instances::FleetUser {
     instances::Process* process = nullptr;
     Invocation call;
     Instant deadline, given;
+    bool begun = false;                    // its reply comes in parts
+    std::uint64_t untaken = 0, owed = 0;   // bytes of it: with the caller's protocol; taken, and the instance was not told
     domain::UsageRecord record;
   };
 
@@ -106,6 +111,10 @@ class Dispatcher final : public Invoker, public instances::FleetUser {
   void serve_waiting(Lane& lane);
   void demand(Lane& lane);
   void answer(std::uint32_t index, InvocationReply&& reply);
+  void tell_taken(std::uint32_t index);
+  void tell_untold();
+  void end_parts(Slot& slot);
+  void refuse_parts(std::uint32_t index, Error error, bool lied);
   void fail_slot(std::uint32_t index, Error error);
   void close_record(Slot& slot, const Error* error);
   Ticket refuse(const Invocation& call, const Target* target, Error error, ReplySink& sink);
@@ -122,6 +131,8 @@ class Dispatcher final : public Invoker, public instances::FleetUser {
   std::deque<Slot> slots_;                 // 0 is never used: 0 means none
   std::uint32_t free_ = 0;
   std::size_t live_ = 0;
+  std::uint64_t untaken_ = 0;
+  std::vector<Ticket> untold_;             // of which what was taken found no room in the ring
   Instant next_deadline_ = Instant::never();
   std::unordered_map<VersionId, std::unique_ptr<Lane>> lanes_;
   std::vector<Lane*> demanded_;

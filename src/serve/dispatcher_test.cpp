@@ -426,6 +426,20 @@ TEST(Dispatcher, AnInstanceThatExceedsItsMemoryExhaustsIt) {
   EXPECT_TRUE(contains(node.answer(ticket).error.message, "exceeded its memory limit"));
 }
 
+TEST(Dispatcher, CodeWithoutMemoryEndsLikeAnyProgram) {
+  FakeBehaviour behaviour = steady();
+  behaviour.run_dies = 1;
+  behaviour.out_of_memory = true;
+  TestServing node(behaviour);
+  instances::Group& group = node.add();
+  group.plan.instance.role = domain::Role::code;
+  node.warm(group, 1);
+  const Ticket ticket = node.call();
+  node.play(1s);
+  EXPECT_EQ(node.answer(ticket).error.code, Code::unavailable) << "to come again later would not help";
+  EXPECT_EQ(node.answer(ticket).error.message, "Runtime.ExitError: signal 9 (Killed): it exceeded its memory limit");
+}
+
 TEST(Dispatcher, AnInstanceCannotAnswerForAnother) {
   TestServing node;
   instances::Group& group = node.add();

@@ -33,6 +33,7 @@ struct Invocation {
   std::uint64_t request_id_high = 0, request_id_low = 0;
   TraceId trace;
   bool wants_log = false;          // the reply is to bring what the code printed in this call
+  domain::ReplyForm reply_form{};  // what its sink takes
 };
 
 // How a call went in time; zeros for phases that it did not reach.
@@ -43,6 +44,7 @@ struct Phases {
 
 struct InvocationReply {
   bool ok = false;
+  bool begins = false;             // where ok: `body` is the begin, pieces and an end follow
   Error error;                     // where !ok
   bool died = false;               // where !ok: with the instance that ran it
   bool not_started = false;        // where !ok: no instance could start
@@ -66,6 +68,10 @@ class ReplySink {
  public:
   // Exactly once for each invoke() whose ticket was not cancelled; maybe from inside invoke() itself (a refusal).
   virtual void on_reply(Ticket ticket, InvocationReply&& reply) = 0;
+  // Where that one `begins`, which it does only for who asked for parts: any number of pieces, then one end, which is not ok
+  // where what came is not all. At most domain::kStreamWindow bytes come that were not told as taken().
+  virtual void on_piece(Ticket, std::string_view) {}
+  virtual void on_end(Ticket, InvocationReply&&) {}
 
  protected:
   ~ReplySink() = default;
@@ -81,6 +87,9 @@ class Invoker {
   virtual void cancel(Ticket ticket) = 0;
   // The last byte of the reply was handed to the kernel (or the caller left): closes the usage record.
   virtual void sent(Ticket ticket, Instant when, std::uint64_t bytes) = 0;
+
+  // Of a reply in parts so many bytes more are dealt with: more may come.
+  virtual void taken(Ticket, std::uint64_t) {}
 
   // The number of the version that this call would go to now, where that is a program that speaks HTTP; else 0.
   [[nodiscard]] virtual int http_version(std::string_view, std::string_view) { return 0; }

@@ -66,14 +66,7 @@ Result<std::string> Packages::read(std::string_view sha256, const std::string& p
 }
 
 Bytes Packages::size_of(std::string_view sha256) const {
-  Bytes all;
-  std::error_code error;
-  for (fs::recursive_directory_iterator at(path_of(sha256), error), end; !error && at != end; at.increment(error)) {
-    std::error_code each;
-    const auto size = at->is_regular_file(each) && !at->is_symlink(each) ? at->file_size(each) : 0;
-    if (!each) all.count += size;
-  }
-  return all;
+  return os::size_below(path_of(sha256));
 }
 
 Result<void> Packages::add_place(std::string_view sha256, const std::string& name) const {

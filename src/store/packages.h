@@ -35,7 +35,7 @@ class Packages {
   [[nodiscard]] std::vector<std::string> names_in(std::string_view sha256, const std::string& folder) const;
 
   [[nodiscard]] Result<std::string> read(std::string_view sha256, const std::string& path, Bytes size_max) const;  // not_found
-  [[nodiscard]] Bytes size_of(std::string_view sha256) const;    // of all its files; blocks
+  [[nodiscard]] Bytes size_of(std::string_view sha256) const;    // of all its files, each once; blocks
 
   // An empty folder in it, for something to be bound there; fine where it is.
   [[nodiscard]] Result<void> add_place(std::string_view sha256, const std::string& name) const;

@@ -31,4 +31,15 @@ inline std::string reason_of(archive* of) {
   return fail(Code::invalid_argument, reason_of(in.get()));
 }
 
+// Any file as one entry: its bytes without gzip, bzip2, xz or zstd around them.
+[[nodiscard]] inline Result<Archive> open_unzipped(const std::string& path) {
+  constexpr std::size_t kReadBlock = 64 * 1024;
+  Archive in(archive_read_new());
+  for (const auto support : {archive_read_support_filter_gzip, archive_read_support_filter_bzip2, archive_read_support_filter_xz,
+                             archive_read_support_filter_zstd, archive_read_support_format_raw, archive_read_support_format_empty})
+    support(in.get());
+  if (archive_read_open_filename(in.get(), path.c_str(), kReadBlock) == ARCHIVE_OK) return in;
+  return fail(Code::invalid_argument, reason_of(in.get()));
+}
+
 }  // namespace mayfly::worker

@@ -1,5 +1,6 @@
 #include "worker/code_environment.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,6 +9,8 @@
 #include <utility>
 
 #include "domain/arn.h"
+#include "os/fd.h"
+#include "worker/container_user.h"
 
 namespace mayfly::worker {
 
@@ -54,6 +57,18 @@ Result<void> find_program(domain::CodeOrder& order) {
     return {};
   }
   return fail(Code::not_found, "the image's program '" + program + "' is not in its PATH, " + path);
+}
+
+Result<void> be_user(domain::CodeOrder& order) {
+  const auto accounts = [](const char* path) { return read_accounts(os::Fd(::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY))); };
+  TRY(const ContainerUser user, find_user(order.user, accounts(kPasswdFile), accounts(kGroupFile)));
+  if (user.uid == 0) return {};                       // root is the sandbox's own user
+  if (::getuid() != user.uid || ::getgid() != user.gid)
+    return fail(Code::internal, "the sandbox runs as " + std::to_string(::getuid()) + ":" + std::to_string(::getgid()) +
+                                    ", and not as the image's user '" + order.user + "'");
+  const auto is_home = [](const std::string& entry) { return entry.starts_with("HOME="); };
+  if (std::ranges::none_of(order.environment, is_home)) order.environment.push_back("HOME=" + user.home);
+  return {};
 }
 
 std::vector<std::string> code_environment(const domain::CodeOrder& order, std::string_view api, std::string_view stream) {

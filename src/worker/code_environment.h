@@ -20,5 +20,8 @@ namespace mayfly::worker {
 
 // Of a container's order: the program's name to its path, as a shell finds it; says where it is not, or the folder is not.
 [[nodiscard]] Result<void> find_program(domain::CodeOrder& order);
+// Of one whose image names a user: says where it is not known, or this process is somebody else; its home is HOME where the image
+// names none.
+[[nodiscard]] Result<void> be_user(domain::CodeOrder& order);
 
 }  // namespace mayfly::worker

@@ -14,6 +14,7 @@
 #include "worker/code_environment.h"
 #include "worker/http_host.h"
 #include "worker/node_control.h"
+#include "worker/url_event.h"
 
 namespace mayfly::worker {
 namespace {
@@ -42,6 +43,18 @@ std::string exit_text(std::optional<int> status) {
 }
 
 constexpr Duration kInternalGrace = 500ms, kExternalGrace = 2s;  // to shut down in, as there; the program has 30 % of it
+
+// The event, of a frame's body with what the caller said behind it.
+Result<void> take_event(const domain::RequestHead& head, RuntimeCall& call) {
+  const std::string_view bytes = call.event, said = bytes.substr(head.json_size);
+  read_context(said, call);
+  if (!domain::is_of_url(head.reply_form)) {
+    call.event.resize(head.json_size);
+    return {};
+  }
+  TRY(call.event, url_event(bytes.substr(0, head.json_size), said));
+  return {};
+}
 
 std::string seconds_of(Duration d) {
   const auto hundredths = std::max<std::int64_t>(0, d / 10ms);
@@ -102,7 +115,15 @@ Result<void> CodeLoop::start() {
     api_.left(from);
     extensions_.left(from);
   };
-  TRY(port_, CodePort::create(loop_, options_.address, options_.response_max, {.request = asked, .left = left}));
+  TRY(port_, CodePort::create(loop_, options_.address, options_.response_max, {
+      .request = asked, .left = left,
+      .streams = [this](ConnectionId from, std::string_view path, std::span<const HttpHeader> headers) {
+        return begin_stream(from, path, headers);
+      },
+      .piece = [this](ConnectionId from, std::string_view bytes) { return pass_on(from, bytes); },
+      .broke_off = [this](ConnectionId from, std::string_view path, const std::string& why) {
+        do_step(api_.broke_off(from, path, why));
+      }}));
   const auto printed = [this](std::string_view bytes) { telemetry_.printed(Telemetry::Kind::function, bytes); };
   TRY(output_, CodeOutput::create(loop_, STDERR_FILENO, CodeOutput::Of::program, printed));
   if (!order_.model_socket.empty()) { TRY(models_, ModelBridge::create(loop_, order_.model_socket)); }
@@ -194,7 +215,10 @@ void CodeLoop::take_frames() {
 
 bool CodeLoop::take() {
   const auto accepts = [this](FrameLink::Call&& frame) { accept(std::move(frame)); };
-  return link_.take(accepts, [this](std::uint64_t ticket) { cancel(ticket); }) && waiting_.size() <= kWaitingMax;
+  const auto taken = [this](std::uint64_t ticket, std::uint64_t bytes) {
+    if (stream_ && running_ && running_->frame.head.ticket == ticket) stream_->taken(bytes);
+  };
+  return link_.take(accepts, [this](std::uint64_t ticket) { cancel(ticket); }, taken) && waiting_.size() <= kWaitingMax;
 }
 
 void CodeLoop::accept(FrameLink::Call&& frame) {
@@ -211,6 +235,7 @@ void CodeLoop::cancel(std::uint64_t ticket) {
     return;
   }
   if (!running_ || running_->frame.head.ticket != ticket) return;
+  if (held_outcome_) return drop_answer({Code::cancelled, "whoever asked had left before all of the answer was taken"});
   const Call call = let_go(true);
   loop_.cancel(deadline_);
   telemetry_.call_done("timeout", {}, 0, os::monotonic_now());
@@ -235,14 +260,18 @@ void CodeLoop::begin_next() {
     }
     const auto wall = os::wall_now().since_epoch;
     const auto until = wall + std::chrono::duration_cast<std::chrono::microseconds>(deadline - now);
+    RuntimeCall call{.event = running_->frame.take_bytes()};
+    if (const auto taken = take_event(running_->frame.head, call); !taken) {
+      refuse_event(*running_, taken.error());
+      running_.reset();
+      continue;
+    }
     deadline_ = loop_.at(deadline, [this] { overdue(); });
     const auto [id_high, id_low] = id_of(running_->frame.head);
     if (running_->frame.head.wants_log) output_->drain();  // what others printed is not its
     output_->begin_call(id_high, id_low);
-    RuntimeCall call{.id = uuid_text(id_high, id_low), .deadline_ms = static_cast<std::uint64_t>(until / 1ms),
-                     .event = running_->frame.take_bytes()};
-    read_context(std::string_view(call.event).substr(running_->frame.head.json_size), call);
-    call.event.resize(running_->frame.head.json_size);
+    call.id = uuid_text(id_high, id_low);
+    call.deadline_ms = static_cast<std::uint64_t>(until / 1ms);
     call.trace_id = complete_trace(call.trace_id, wall / 1s, random_);
     auto told = extensions_.invoke(call);
     telemetry_.call_began(call, now);
@@ -255,6 +284,10 @@ void CodeLoop::begin_next() {
 
 void CodeLoop::overdue() {
   if (!running_) return end(End::given_up);  // answered, but an extension has not come back
+  if (held_outcome_ && extensions_.idle()) {
+    drop_answer({Code::deadline_exceeded, "its caller had not taken all of its answer when its time was over"});
+    return begin_next();
+  }
   const Call call = let_go(true);
   telemetry_.call_done("timeout", {}, 0, os::monotonic_now());
   refuse(call, {Code::deadline_exceeded, "Task timed out after " + seconds_of(os::monotonic_now() - call.begun) + " seconds"}, true);
@@ -343,22 +376,40 @@ void CodeLoop::code_ended() {
   program_gone_ = true;
   if (end_) return;
   static_cast<void>(cpu_now());  // the last look at its clock
-  fail_all("Runtime.ExitError: " + exit_text(program_.end()));
+  const auto status = program_.end();
+  if (held_outcome_) held_outcome_->last = true;  // it has answered: the instance ends once its caller has all of that
+  else fail_all("Runtime.ExitError: " + exit_text(status));
 }
 
 // --- replies
 
 void CodeLoop::finish(RuntimeApi::Outcome&& outcome) {
+  if (!running_ || (stream_ && waits_for_stream(outcome))) return;
   const Call call = let_go(outcome.last);
   if (extensions_.idle()) loop_.cancel(deadline_);  // else it holds for them, too
   ReplyHead head{.run_ns = ns(os::monotonic_now() - call.given), .rows = 1, .batch_rows = 1, .last = outcome.last};
   if (outcome.last) end(End::code_ended);
-  telemetry_.call_done(outcome.error ? "error" : "success", outcome.error ? outcome.error->type : std::string(), outcome.response.size(),
-                       os::monotonic_now());
+  telemetry_.call_done(outcome.error ? "error" : "success", outcome.error ? outcome.error->type : std::string(),
+                       stream_ ? stream_->bytes() : outcome.response.size(), os::monotonic_now());
+  if (!outcome.error && !stream_ && domain::is_of_url(call.frame.head.reply_form)) return answer_url(call, head, outcome);
   if (!outcome.error) return reply(call, head, outcome.response);
   head.code = static_cast<std::uint8_t>(Code::internal);
   head.function_error = !outcome.error->json.empty();
   reply(call, head, head.function_error ? outcome.error->json : outcome.error->text());
+}
+
+void CodeLoop::refuse_event(const Call& call, const Error& error) {
+  if (error.code != Code::invalid_argument) return refuse(call, error);
+  const UrlAnswer answer = url_too_large(error);
+  reply(call, {.json_size = answer.head_size, .rows = 1, .batch_rows = 1}, answer.bytes);
+}
+
+void CodeLoop::answer_url(const Call& call, ReplyHead head, const RuntimeApi::Outcome& outcome) {
+  const auto answer = url_answer({.text = outcome.response, .content_type = outcome.content_type, .streamed = outcome.streamed});
+  head.json_size = answer ? answer->head_size : 0;
+  if (answer) return reply(call, head, answer->bytes);
+  head.code = static_cast<std::uint8_t>(answer.error().code);
+  reply(call, head, answer.error().message);
 }
 
 void CodeLoop::refuse(const Call& call, const Error& error, bool last) {
@@ -371,6 +422,7 @@ void CodeLoop::reply(const Call& call, ReplyHead head, std::string_view body) {
   head.ticket = call.frame.head.ticket;
   head.begun_ns = ns(call.begun.since_boot);
   head.cpu_ns = cpu_since_last();
+  if (stream_ && stream_->ticket() == head.ticket) end_stream(head);
   if (!link_.reply(head, body, call.log)) end(End::node_gone);
 }
 
@@ -412,6 +464,8 @@ Result<std::unique_ptr<CodeLoop>> prepare(int control, std::span<const os::Fd> l
 void run_code(int control, std::span<const os::Fd> link, std::string_view order_json) {
   auto order = domain::parse_code_order(order_json);
   if (!order) run(control, fail(order.error()));
+  if (order->container && !order->user.empty())
+    if (const auto known = be_user(*order); !known) run(control, fail(known.error()));
   if (order->container)
     if (const auto found = find_program(*order); !found) run(control, fail(found.error()));
   if (order->contract != domain::Contract::lambda) run_http(control, link, std::move(*order));

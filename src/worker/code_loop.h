@@ -34,6 +34,7 @@
 #include "worker/extensions_api.h"
 #include "worker/frame_link.h"
 #include "worker/inbound.h"
+#include "worker/lambda_stream.h"
 #include "worker/model_bridge.h"
 #include "worker/outbound.h"
 #include "worker/runtime_api.h"
@@ -44,6 +45,7 @@ namespace mayfly::worker {
 struct CodeOptions {
   std::string address = "127.0.0.1:9001";  // of the Runtime API; port 0: any free one
   std::uint64_t response_max = 6 * 1024 * 1024 + 100;
+  std::uint64_t stream_max = 20 << 20;         // of a response that is streamed to who takes it so
   std::string extensions = "/opt/extensions";  // of layers; the package's lie in its folder extensions/
 };
 
@@ -95,6 +97,15 @@ class CodeLoop {
   void say_failed(const std::string& text);
   void code_ended();
   void finish(RuntimeApi::Outcome&& outcome);
+  // Responses that are streamed (code_loop_stream.cpp).
+  bool begin_stream(ConnectionId from, std::string_view path, std::span<const HttpHeader> headers);
+  bool pass_on(ConnectionId from, std::string_view bytes);  // false: no more for now
+  void go_on();
+  void drop_answer(const Error& error);                // of what was held its caller gets no more
+  void end_stream(domain::ReplyHead& head);
+  bool waits_for_stream(RuntimeApi::Outcome& outcome); // keeps it until what came before has left
+  void refuse_event(const Call& call, const Error& error);
+  void answer_url(const Call& call, domain::ReplyHead head, const RuntimeApi::Outcome& outcome);
   void refuse(const Call& call, const Error& error, bool last = false);
   void reply(const Call& call, domain::ReplyHead head, std::string_view body);
   Duration cpu_now();
@@ -120,6 +131,9 @@ class CodeLoop {
   Instant begun_{};
   std::optional<Call> running_;                        // the one that the Runtime API knows
   std::deque<Call> waiting_;
+  std::optional<LambdaStream> stream_;                 // of the one that runs
+  ConnectionId stream_from_ = 0;
+  std::optional<RuntimeApi::Outcome> held_outcome_;
   os::Loop::TimerId deadline_{};
   Duration cpu_told_{}, code_cpu_{}, extension_cpu_{};
   std::optional<End> end_;

@@ -50,7 +50,7 @@ struct CodePort::Connection final : os::Watcher {
 
   // Until nothing more is there: a read that was not filled says so. An end behind it is told by the loop's next turn.
   void read() {
-    while (!broken) {
+    while (!broken && !paused) {
       std::array<char, kReadMax> bytes;
       const os::Moved got = os::receive(socket.get(), bytes);
       if (got == os::kWouldBlock) break;
@@ -85,7 +85,8 @@ struct CodePort::Connection final : os::Watcher {
     ending.clear();
     body.clear();
     too_large = left > port.body_max_;
-    in.erase(0, verdict.used);
+    passes = chunked && port.handlers_.streams && port.handlers_.streams(id, head.path, head.headers);
+    in.erase(0, verdict.used);                          // what `head` points into
     state = State::body;
     if (head.expects_continue && in.empty()) send("HTTP/1.1 100 Continue\r\n\r\n");
     return true;
@@ -116,6 +117,10 @@ struct CodePort::Connection final : os::Watcher {
   }
 
   void store(std::string_view bytes) {
+    if (passes) {
+      if (!port.handlers_.piece(id, bytes) && !std::exchange(paused, true)) listen();
+      return;
+    }
     too_large = too_large || body.size() + bytes.size() > port.body_max_;
     if (too_large) body.clear();
     else body.append(bytes);
@@ -137,21 +142,46 @@ struct CodePort::Connection final : os::Watcher {
     return found;
   }
 
-  bool hand_on() {
-    std::array<HttpHeader, kHeadersMax> storage;
+  HttpRequestHead read_again(std::array<HttpHeader, kHeadersMax>& storage) const {
     HttpRequestHead head;
     ASSERT(parse_head(head_text, storage, head).kind == HeadVerdict::complete, "a head that was read before can't be read again");
+    return head;
+  }
+
+  bool hand_on() {
+    std::array<HttpHeader, kHeadersMax> storage;
+    const HttpRequestHead head = read_again(storage);
     state = State::answering;
+    passes = false;
+    resume();
     const std::vector<HttpHeader> behind = trailers();
     port.handlers_.request(id, {.method = head.method, .path = head.path, .headers = head.headers, .body = std::exchange(body, {}),
                                 .too_large = too_large, .trailers = behind});
     return true;
   }
 
+  // What its socket is to tell.
+  void listen() {
+    const std::uint32_t events = (paused ? 0 : os::kReadable) | (writing ? os::kWritable : 0);
+    if (events == 0) port.loop_.unwatch(socket.get());
+    else if (!port.loop_.watch(socket.get(), events, *this)) lose();
+  }
+
+  void resume() {
+    if (std::exchange(paused, false) && !broken) listen();
+  }
+
+  void tell_broken(const std::string& why) {
+    passes = false;
+    if (!port.handlers_.broke_off) return;
+    std::array<HttpHeader, kHeadersMax> storage;
+    port.handlers_.broke_off(id, read_again(storage).path, why);
+  }
+
   bool refuse(int status, std::string_view reason) {
     const RuntimeReply reply{.status = status,
                              .body = "{\"errorMessage\":\"" + std::string(reason) + "\",\"errorType\":\"InvalidRequest\"}"};
-    state = State::closing;
+    if (std::exchange(state, State::closing) == State::body) tell_broken("it can't be read: " + std::string(reason));
     send(head_of(reply, true) + reply.body);
     return false;
   }
@@ -176,16 +206,15 @@ struct CodePort::Connection final : os::Watcher {
     while (!broken && sent < out.size()) {
       const os::Moved moved = os::send(socket.get(), std::string_view(out).substr(sent));
       if (moved == os::kWouldBlock) {
-        writing = port.loop_.watch(socket.get(), os::kReadable | os::kWritable, *this).has_value();
-        if (!writing) lose();
-        return;
+        writing = true;
+        return listen();
       }
       if (moved < 0) return lose();
       sent += static_cast<std::size_t>(moved);
     }
     out.clear();
     sent = 0;
-    if (std::exchange(writing, false) && !port.loop_.watch(socket.get(), os::kReadable, *this)) lose();
+    if (std::exchange(writing, false)) listen();
     if (state == State::closing) lose();
   }
 
@@ -193,6 +222,7 @@ struct CodePort::Connection final : os::Watcher {
     if (std::exchange(broken, true)) return;
     port.loop_.unwatch(socket.get());
     if (state == State::answering) port.handlers_.left(id);
+    if (passes) tell_broken("its connection closed before it had ended");
   }
 
   CodePort& port;
@@ -205,6 +235,7 @@ struct CodePort::Connection final : os::Watcher {
   std::size_t scanned = 0, sent = 0;   // of `in`, see head_is_decided(); of `out`
   std::uint64_t left = 0;              // of the body, where it is not chunked
   ChunkDecoder chunks;
+  bool passes = false, paused = false;  // the body, to whom it may concern; nothing is read now
   bool chunked = false, keep_alive = true, too_large = false, may_wait = false;  // may_wait: all of `out` says no more than "accepted"
 };
 
@@ -247,6 +278,11 @@ void CodePort::read_all() {
 
 void CodePort::bury() {
   std::erase_if(connections_, [](const auto& entry) { return entry.second->broken; });
+}
+
+void CodePort::resume(ConnectionId from) {
+  const auto at = connections_.find(from);
+  if (at != connections_.end()) at->second->resume();
 }
 
 void CodePort::answer(ConnectionId to, RuntimeReply&& reply) {

@@ -26,6 +26,12 @@ class CodePort final : os::Watcher {
   struct Handlers {
     std::function<void(ConnectionId, RuntimeRequest&&)> request;  // answer() it, now or later
     std::function<void(ConnectionId)> left;                       // it had an answer to come
+    // Of requests with a chunked body, where given: may its body come as it is read? Then piece() has it, and request() none. While
+    // piece() says false no more is read, until resume().
+    std::function<bool(ConnectionId, std::string_view path, std::span<const HttpHeader>)> streams;
+    std::function<bool(ConnectionId, std::string_view)> piece;
+    // Where given: request() will not come. Its body is none that can be read, or came as it was read and its connection broke off.
+    std::function<void(ConnectionId, std::string_view path, const std::string& why)> broke_off;
   };
   static constexpr std::size_t kConnectionsMax = 64;
 
@@ -38,6 +44,7 @@ class CodePort final : os::Watcher {
   const std::string& address() const { return listener_.address(); }
   [[nodiscard]] Result<void> adopt(os::Fd connected);   // a socket that doesn't block, as if it had been accepted
   void answer(ConnectionId to, RuntimeReply&& reply);  // nothing where it is gone
+  void resume(ConnectionId from);
   // What has arrived, now: its sender is dead and there will be no more.
   void read_all();
 

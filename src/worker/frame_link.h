@@ -42,7 +42,8 @@ class FrameLink {
   [[nodiscard]] bool read_control() { return control_.read(); }
   [[nodiscard]] os::Fd take_debugger() { return control_.take_debugger(); }
   // Gives every call that waits, and every cancel, until none is there. False: the node is gone or broke the protocol.
-  [[nodiscard]] bool take(const std::function<void(Call&&)>& call, const std::function<void(std::uint64_t ticket)>& cancel);
+  [[nodiscard]] bool take(const std::function<void(Call&&)>& call, const std::function<void(std::uint64_t ticket)>& cancel,
+                          const std::function<void(std::uint64_t ticket, std::uint64_t bytes)>& taken = {});
 
   [[nodiscard]] bool say_ready(std::uint32_t credit, Duration load, Duration cpu);
   [[nodiscard]] bool say_failed(const Error& error, std::string_view log = {}) {
@@ -50,6 +51,9 @@ class FrameLink {
   }
   // Sizes and memfd are filled in; false: the link is no good any more. `log`: what goes beside it.
   [[nodiscard]] bool reply(domain::ReplyHead head, std::string_view body, std::string_view log = {});
+  // One that another follows: `text` then `more`, domain::kInlineMax together. False: no room now, beside what the ends of all calls
+  // will need; the node makes some as it reads. See worker/reply_stream.h.
+  [[nodiscard]] bool part(domain::ReplyHead head, std::string_view text, std::string_view more);
   void wake() { out_.wake(); }
 
  private:
@@ -57,6 +61,7 @@ class FrameLink {
 
   NodeControl control_;
   os::Ring in_, out_;
+  std::size_t kept_ = 0;      // bytes of out_ for the last frames of the calls that may be here
 };
 
 }  // namespace mayfly::worker

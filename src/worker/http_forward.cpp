@@ -1,6 +1,7 @@
 #include "worker/http_forward.h"
 
 #include <array>
+#include <charconv>
 #include <utility>
 
 #include "base/http_reader.h"
@@ -10,11 +11,13 @@ namespace mayfly::worker {
 namespace {
 
 constexpr std::size_t kReadMax = 64 * 1024;
+constexpr std::uint64_t kWholeMax = 32 * 1024;      // an answer of such a length is waited for,
+constexpr Duration kWholeWait = std::chrono::milliseconds(10);  // so long: servers send heads and bodies apart
 
-bool may_repeat(std::string_view request) {
-  for (const std::string_view method : {"GET ", "HEAD ", "PUT ", "DELETE ", "OPTIONS "})
-    if (request.starts_with(method)) return true;
-  return false;
+bool is_small(std::string_view content_length) {
+  std::uint64_t size = kWholeMax;
+  const char *begin = content_length.data(), *end = begin + content_length.size();
+  return begin != end && std::from_chars(begin, end, size).ec == std::errc() && size < kWholeMax;
 }
 
 }  // namespace
@@ -26,6 +29,7 @@ struct HttpForward::Connection final : os::Watcher {
   ~Connection() { close(); }
 
   void close() {
+    in.loop_.cancel(patience);
     if (socket) in.loop_.unwatch(socket.get());
     socket.reset();
     state = State::dead;
@@ -62,6 +66,7 @@ struct HttpForward::Connection final : os::Watcher {
     state = State::busy;
     sent = 0;
     body.clear();
+    begun = waits = paused = false;
     reader.begin(bytes.starts_with("HEAD "));
     write();
   }
@@ -84,7 +89,7 @@ struct HttpForward::Connection final : os::Watcher {
     while (state == State::busy) {
       std::array<char, kReadMax> buffer;
       const os::Moved got = os::receive(socket.get(), buffer);
-      if (got == os::kWouldBlock) return;
+      if (got == os::kWouldBlock) return parts.begins && reader.head_done() ? pass_on(true) : void();
       if (got <= 0) {
         if (got == 0 && reader.closed()) return finish(false);
         return lost();
@@ -92,10 +97,33 @@ struct HttpForward::Connection final : os::Watcher {
       const std::string_view received(buffer.data(), static_cast<std::size_t>(got));
       const auto used = reader.feed(received, [this](std::string_view piece) { body.append(piece); });
       if (!used) return fail_with("the program's " + used.error().message);
-      if (body.size() > in.answer_max_)
+      if (!parts.begins && body.size() > in.answer_max_)
         return fail_with("the program answers with more than " + std::to_string(in.answer_max_) + " bytes, as many as are taken");
       if (reader.done()) return finish(*used == received.size());
+      if (!parts.begins || body.size() < kReadMax) continue;
+      pass_on(false);
+      if (paused) return;
     }
+  }
+
+  // What has come, and it is not all.
+  void pass_on(bool may_wait) {
+    if (may_wait && !begun && is_small(reader.header("content-length"))) {
+      if (!std::exchange(waits, true)) patience = in.loop_.after(kWholeWait, [this] { pass_on(false); });
+      return;
+    }
+    in.loop_.cancel(patience);
+    const std::string text = std::exchange(body, {});
+    if (!std::exchange(begun, true)) parts.begins(std::string(reader.head_text()), text);
+    else if (!text.empty()) parts.piece(text);
+    if (state != State::busy || !parts.full()) return;
+    paused = true;
+    in.loop_.unwatch(socket.get());
+  }
+
+  void resume() {
+    if (!std::exchange(paused, false) || state != State::busy) return;
+    watch(sent_all ? os::kReadable : os::kReadable | os::kWritable);
   }
 
   void lost() {
@@ -105,7 +133,7 @@ struct HttpForward::Connection final : os::Watcher {
       Done then = std::exchange(done, nullptr);
       HttpForward& forward = in;
       close();
-      return forward.send_new(number, again, std::move(then));
+      return forward.send_new(number, again, std::move(then), parts);
     }
     fail_with(reader.untouched() ? "the program closed the connection without an answer" : "the program's answer broke off");
   }
@@ -113,10 +141,11 @@ struct HttpForward::Connection final : os::Watcher {
   void finish(bool clean) {
     const bool keep = clean && sent_all && reader.keep_alive();
     const Done then = std::exchange(done, nullptr);
-    const std::string head(reader.head_text());
+    const std::string head(begun ? std::string_view() : reader.head_text());
     const std::string text = std::exchange(body, {});
     ticket = 0;
     bytes = {};
+    in.loop_.cancel(patience);
     if (keep) {
       state = State::idle;
       reused = true;
@@ -138,10 +167,13 @@ struct HttpForward::Connection final : os::Watcher {
   State state = State::dead;
   bool reused = false, sent_all = false;
   std::function<void(bool)> probed;
+  bool begun = false, waits = false, paused = false;  // of an answer that is passed on
+  os::Loop::TimerId patience{};
   std::uint64_t ticket = 0;
   std::string_view bytes;
   std::size_t sent = 0;
   Done done;
+  Parts parts;
   HttpReader reader;
   std::string body;
 };
@@ -186,20 +218,27 @@ HttpForward::Connection* HttpForward::take_idle() {
 
 void HttpForward::probe(std::function<void(bool)> then) { connect().probed = std::move(then); }
 
-void HttpForward::send(std::uint64_t ticket, std::string_view bytes, Done done) {
+void HttpForward::send(std::uint64_t ticket, std::string_view bytes, Done done, Parts parts) {
   Connection* idle = take_idle();
-  if (!idle) return send_new(ticket, bytes, std::move(done));
+  if (!idle) return send_new(ticket, bytes, std::move(done), std::move(parts));
+  idle->parts = std::move(parts);
   idle->ticket = ticket;
   idle->bytes = bytes;
   idle->done = std::move(done);
   idle->begin();
 }
 
-void HttpForward::send_new(std::uint64_t ticket, std::string_view bytes, Done done) {
+void HttpForward::send_new(std::uint64_t ticket, std::string_view bytes, Done done, Parts parts) {
   Connection& made = connect();
+  made.parts = std::move(parts);
   made.ticket = ticket;
   made.bytes = bytes;
   made.done = std::move(done);
+}
+
+void HttpForward::resume(std::uint64_t ticket) {
+  for (const auto& connection : connections_)
+    if (connection->ticket == ticket && connection->done) return connection->resume();
 }
 
 void HttpForward::drop(std::uint64_t ticket) {

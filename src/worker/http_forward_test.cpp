@@ -57,6 +57,43 @@ class HttpForwardTest : public testing::Test {
   std::optional<HttpForward> forward;
 };
 
+TEST_F(HttpForwardTest, ALargeAnswerIsPassedOnAsItComesAndWaitsForWhoIsFull) {
+  const std::string large(3 << 20, 'x');
+  serve("HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(large.size()) + "\r\n\r\n" + large);
+  std::string head, body;
+  bool full = true;
+  forward->send(7, kGet, [&](Result<HttpForward::Answer> answer) {
+                  ASSERT_TRUE(answer);
+                  outcomes[7] = "end " + std::string(answer->head);
+                  body += answer->body;
+                },
+                {.begins = [&](std::string_view first, std::string_view bytes) { EXPECT_EQ(head, ""); head = first; body = bytes; },
+                 .piece = [&](std::string_view bytes) { body += bytes; },
+                 .full = [&] { return full; }});
+  turn_until([&] { return !head.empty(); });
+  for (int i = 0; i < 5; ++i) loop.turn(5ms);
+  EXPECT_LE(body.size(), 256U * 1024) << "nothing is read while it is full";
+  EXPECT_FALSE(outcomes.contains(7));
+  full = false;
+  forward->resume(7);
+  EXPECT_EQ(outcome(7), "end ");
+  EXPECT_EQ(body, large);
+  EXPECT_TRUE(head.starts_with("HTTP/1.1 200 OK\r\n"));
+  EXPECT_NE(ask(kGet).find("as many as are taken"), std::string::npos) << "who takes no parts has a limit";
+}
+
+TEST_F(HttpForwardTest, AnAnswerThatIsThereIsOneThoughPartsAreTaken) {
+  serve(kHi);
+  const auto done = [&](Result<HttpForward::Answer> answer) {
+    outcomes[7] = std::string(answer->head.substr(9, 3)) + std::string(answer->body);
+  };
+  forward->send(7, kGet, done,
+                {.begins = [&](std::string_view, std::string_view) { ADD_FAILURE() << "it begins"; },
+                 .piece = {},
+                 .full = [] { return false; }});
+  EXPECT_EQ(outcome(7), "200hi");
+}
+
 TEST_F(HttpForwardTest, AConnectionIsKeptAndUsedAgain) {
   serve(kHi);
   for (int i = 0; i < 5; ++i) EXPECT_EQ(ask(i % 2 ? kPost : kGet), "200 hi");

@@ -12,6 +12,8 @@
 #include "os/clock.h"
 #include "worker/code_environment.h"
 #include "worker/code_program.h"
+#include "worker/h2_forward.h"
+#include "worker/http_forward.h"
 
 namespace mayfly::worker {
 namespace {
@@ -75,7 +77,9 @@ Result<void> HttpHost::start() {
   os::Command command{.program = arguments.at(0)};
   for (std::size_t i = 1; i < arguments.size(); ++i) command.arguments.push_back(argument_text(arguments[i]));
   command.environment = http_environment(order_, options_.port);
-  forward_ = std::make_unique<HttpForward>(loop_, "127.0.0.1:" + std::to_string(options_.port), options_.answer_max);
+  const std::string address = "127.0.0.1:" + std::to_string(options_.port);
+  if (order_.h2c) forward_ = std::make_unique<H2Forward>(loop_, address, options_.answer_max);
+  else forward_ = std::make_unique<HttpForward>(loop_, address, options_.answer_max);
   if (!order_.outbound.empty()) { TRY(outbound_, start_outbound(order_.outbound, std::move(outbound_node_))); }
   TRY(output_, CodeOutput::create(loop_, STDERR_FILENO, CodeOutput::Of::program));
   auto child = os::spawn_in_group(command, order_.folder, {output_->far(), output_->far_errors()});
@@ -105,7 +109,7 @@ void HttpHost::probe() {
 
 // Our runtime of an Azure app has imported it when it listens: what functions it has, or why it can't be imported.
 void HttpHost::ask_functions() {
-  forward_->send(kNoTicket, "GET /mayfly/functions HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", [this](Result<HttpForward::Answer> answer) {
+  forward_->send(kNoTicket, "GET /mayfly/functions HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", [this](Result<Forward::Answer> answer) {
     if (end_ || told_start_) return;
     if (!answer) {  // its exit says more
       loop_.after(kLastWords, [this, error = answer.error()] { if (!end_) not_started(error); });
@@ -136,7 +140,10 @@ void HttpHost::not_started(const Error& error) {
 
 void HttpHost::take_frames() {
   if (end_) return;
-  if (!link_.take([this](FrameLink::Call&& frame) { begin(std::move(frame)); }, [this](std::uint64_t ticket) { cancel(ticket); }))
+  const auto taken = [this](std::uint64_t ticket, std::uint64_t bytes) {
+    if (const auto at = calls_.find(ticket); at != calls_.end() && at->second.stream) at->second.stream->taken(bytes);
+  };
+  if (!link_.take([this](FrameLink::Call&& frame) { begin(std::move(frame)); }, [this](std::uint64_t ticket) { cancel(ticket); }, taken))
     return end(End::node_gone);
   link_.wake();
   stop_if_idle();
@@ -172,7 +179,10 @@ void HttpHost::begin(FrameLink::Call&& frame) {
     const auto [id_high, id_low] = head_id(call.frame.head);
     output_->begin_call(id_high, id_low);
   }
-  forward_->send(ticket, bytes, [this, ticket](Result<HttpForward::Answer> answer) { answered(ticket, std::move(answer)); });
+  const bool as_it_comes = call.frame.head.reply_form == domain::ReplyForm::http_parts &&
+                           !(azure_ && call.azure.form == AzureApp::Form::data);
+  forward_->send(ticket, bytes, [this, ticket](Result<Forward::Answer> answer) { answered(ticket, std::move(answer)); },
+                 as_it_comes ? parts_of(ticket) : Forward::Parts{});
 }
 
 void HttpHost::cancel(std::uint64_t ticket) {
@@ -190,9 +200,11 @@ void HttpHost::overdue(std::uint64_t ticket) {
   const auto at = calls_.find(ticket);
   if (at == calls_.end()) return;
   forward_->drop(ticket);
-  closing_ = true;
-  let_go(at->second, true);
-  refuse(at->second, {Code::deadline_exceeded, "the program did not answer within the call's time"}, true);
+  const bool hangs = !at->second.stream || !at->second.stream->full();  // else it waits for its caller, and nobody blames it
+  closing_ = closing_ || hangs;
+  let_go(at->second, hangs);
+  refuse(at->second, {Code::deadline_exceeded, hangs ? "the program did not answer within the call's time"
+                                                     : "its caller had not taken all of its answer when its time was over"}, hangs);
   calls_.erase(at);
   stop_if_idle();
 }
@@ -218,7 +230,7 @@ void HttpHost::stop_if_idle() {
 
 // --- from the program
 
-void HttpHost::answered(std::uint64_t ticket, Result<HttpForward::Answer> answer) {
+void HttpHost::answered(std::uint64_t ticket, Result<Forward::Answer> answer) {
   const auto at = calls_.find(ticket);
   if (at == calls_.end()) return;
   Call& call = at->second;
@@ -234,6 +246,11 @@ void HttpHost::answered(std::uint64_t ticket, Result<HttpForward::Answer> answer
       stop_if_idle();
     });
     return;
+  }
+  if (call.stream) {
+    if (!answer->body.empty()) call.stream->write(answer->body);
+    call.ended = true;
+    return go_on(ticket);
   }
   loop_.cancel(call.deadline);
   let_go(call);
@@ -256,6 +273,44 @@ void HttpHost::answered(std::uint64_t ticket, Result<HttpForward::Answer> answer
     reply(call, head, text);
   }
   calls_.erase(ticket);
+  stop_if_idle();
+}
+
+Forward::Parts HttpHost::parts_of(std::uint64_t ticket) {
+  const auto stream = [this, ticket]() -> ReplyStream* {
+    const auto at = calls_.find(ticket);
+    return at == calls_.end() ? nullptr : at->second.stream.get();
+  };
+  return {.begins = [this, ticket](std::string_view head, std::string_view body) { begin_parts(ticket, head, body); },
+          .piece = [stream](std::string_view body) { if (ReplyStream* to = stream()) to->write(body); },
+          .full = [stream] { const ReplyStream* to = stream(); return to && to->full(); }};
+}
+
+void HttpHost::begin_parts(std::uint64_t ticket, std::string_view head, std::string_view body) {
+  const auto at = calls_.find(ticket);
+  if (at == calls_.end()) return;
+  if (head.size() + 2 > ReplyStream::kHeadMax) {
+    forward_->drop(ticket);
+    loop_.cancel(at->second.deadline);
+    let_go(at->second);
+    refuse(at->second, {Code::internal, "the program's answer has headers of " + std::to_string(head.size()) + " bytes; at most " +
+                                            std::to_string(ReplyStream::kHeadMax) + " are passed on"});
+    calls_.erase(at);
+    return stop_if_idle();
+  }
+  at->second.stream = std::make_unique<ReplyStream>(loop_, link_, ticket, std::string(head) + "\r\n", [this, ticket] { go_on(ticket); });
+  at->second.stream->write(body);
+}
+
+// Nothing is held back of what has come.
+void HttpHost::go_on(std::uint64_t ticket) {
+  const auto at = calls_.find(ticket);
+  if (at == calls_.end() || at->second.stream->full()) return;
+  if (!at->second.ended) return forward_->resume(ticket);
+  loop_.cancel(at->second.deadline);
+  let_go(at->second);
+  reply(at->second, {.run_ns = ns(os::monotonic_now() - at->second.begun), .rows = 1, .batch_rows = 1}, {});
+  calls_.erase(at);
   stop_if_idle();
 }
 
@@ -290,6 +345,7 @@ void HttpHost::reply(const Call& call, ReplyHead head, std::string_view body) {
   const Duration now = cpu_now();
   head.cpu_ns = ns(now - std::exchange(cpu_told_, now));
   if (closing_) head.last = 1;
+  if (call.stream && call.stream->begun()) head.part = domain::ReplyPart::end;
   if (!link_.reply(head, body, call.log)) end(End::node_gone);
 }
 

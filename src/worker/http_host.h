@@ -1,12 +1,14 @@
 // The host process of a function's program that listens on a port: Knative's container contract, which Google's Functions Framework
 // and Azure's custom handlers share. To the node an instance like any other (domain/frame.h, domain/link.h); the program's client
-// on loopback (worker/http_forward.h). One thread, one program, as many calls at a time as the order says.
+// on loopback (worker/http_forward.h, or worker/h2_forward.h where the order says h2c). One thread, one program, as many calls at a time
+// as the order says.
 //
 // Promises: it is ready when the port takes a connection, or says why it never will be; one reply for each call; a program that ends
 // fails the calls that it had, with its exit status; a call past its deadline is answered at once, and since the program may hang,
 // no call is taken after it: program and process end when the others are answered. Stopped, it lets calls finish, sends SIGTERM,
 // and SIGKILL after a while. Whatever way run() ends, the program and its process group are gone after it.
-// A call that is cancelled closes its connection; the program goes on.
+// A call that is cancelled closes its connection; the program goes on. What is not there at once is passed on as it comes, to callers
+// who take parts; the program waits for a caller who doesn't read.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -25,9 +27,10 @@
 #include "worker/azure.h"
 #include "worker/code_output.h"
 #include "worker/frame_link.h"
-#include "worker/http_forward.h"
+#include "worker/forward.h"
 #include "worker/inbound.h"
 #include "worker/outbound.h"
+#include "worker/reply_stream.h"
 
 namespace mayfly::worker {
 
@@ -57,6 +60,8 @@ class HttpHost {
     AzureApp::Request azure;                           // what is sent instead of the frame, where it has bytes
     os::Loop::TimerId deadline{};
     std::string log{};                                 // what it printed last, where somebody is to see it
+    std::unique_ptr<ReplyStream> stream;               // where its answer is passed on as it comes
+    bool ended = false;                                // … and has come, all of it
   };
 
   Result<void> start();
@@ -68,7 +73,10 @@ class HttpHost {
   void begin(FrameLink::Call&& frame);
   void cancel(std::uint64_t ticket);
   void overdue(std::uint64_t ticket);
-  void answered(std::uint64_t ticket, Result<HttpForward::Answer> answer);
+  void answered(std::uint64_t ticket, Result<Forward::Answer> answer);
+  Forward::Parts parts_of(std::uint64_t ticket);
+  void begin_parts(std::uint64_t ticket, std::string_view head, std::string_view body);
+  void go_on(std::uint64_t ticket);
   void refuse(const Call& call, const Error& error, bool last = false);
   void reply(const Call& call, domain::ReplyHead head, std::string_view body);
   void program_ended();
@@ -84,7 +92,7 @@ class HttpHost {
   os::Loop loop_;
   os::Port control_port_, bell_port_, exit_port_;
   std::optional<AzureApp> azure_;
-  std::unique_ptr<HttpForward> forward_;
+  std::unique_ptr<Forward> forward_;
   std::unique_ptr<CodeOutput> output_;
   Inbound inbound_{loop_, order_.debug_port};          // a debugger's way to the program
   os::Fd outbound_node_;

@@ -10,6 +10,7 @@ import { pathToFileURL } from "node:url";
 import { Writable } from "node:stream";
 
 const ROOT = "/2018-06-01/runtime/", TASK = process.env.LAMBDA_TASK_ROOT;
+const JSON_LOG = process.env.AWS_LAMBDA_LOG_FORMAT?.toUpperCase() === "JSON";
 const STREAMING = Symbol.for("mayfly.streaming");
 // One connection to the Runtime API, which this process was given: descriptor 3. It doesn't keep the process alive while nothing is asked
 // on it, so "the event loop is empty" means the handler's.
@@ -51,19 +52,28 @@ function describe(error) {
 }
 
 function tell(kind, told) {
-  console.error(`${kind}\t${JSON.stringify({ errorType: told.errorType, errorMessage: told.errorMessage, stack: told.trace })}`);
+  const { errorType, errorMessage, trace: stackTrace } = told;
+  const line = { timestamp: new Date().toISOString(), level: "ERROR", requestId: lastId, message: kind, errorType, errorMessage, stackTrace };
+  if (JSON_LOG) process.stderr.write(JSON.stringify(line) + "\n");
+  else console.error(`${kind}\t${JSON.stringify({ errorType, errorMessage, stack: stackTrace })}`);
 }
 
+const ERROR_TYPE = "Lambda-Runtime-Function-Error-Type", ERROR_BODY = "Lambda-Runtime-Function-Error-Body";
+const EXITS = { "Mayfly-Runtime-Exits": "1" };
+const headerSafe = (text) => text.replace(/[^\x21-\x7e]/g, "?");
 const postError = (what, told, more = {}) => ask("POST", what, JSON.stringify(told),
-  { "Lambda-Runtime-Function-Error-Type": told.errorType.replace(/[^\x21-\x7e]/g, "?"), ...more });
+  { [ERROR_TYPE]: headerSafe(told.errorType), ...more });
 
 // What nobody caught: the call that runs, or the start, fails of it, and so does the process.
 async function die(kind, error, status) {
-  const told = describe(error), id = current?.id;
+  const told = describe(error), id = current?.id, stream = current?.stream;
   tell(kind, told);
+  if (dies) return;
+  dies = true;
   current = undefined;
   try {
-    if (id) await postError(`invocation/${id}/error`, told, { "Mayfly-Runtime-Exits": "1" });
+    if (stream?.request) await stream.fail(told, EXITS);
+    else if (id) await postError(`invocation/${id}/error`, told, EXITS);
     else if (!started) await postError("init/error", told);
   } finally {
     process.exit(status);
@@ -73,13 +83,29 @@ async function die(kind, error, status) {
 // ---- what it prints: time, the call's id and a level before it, as there
 
 function decorateConsole() {
-  const levels = { log: "INFO", info: "INFO", debug: "DEBUG", warn: "WARN", error: "ERROR", trace: "TRACE" };
+  const order = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"];
+  const levels = { log: "INFO", info: "INFO", debug: "DEBUG", warn: "WARN", error: "ERROR", trace: "TRACE", fatal: "FATAL" };
+  const least = order.indexOf((JSON_LOG && process.env.AWS_LAMBDA_LOG_LEVEL?.toUpperCase()) || "TRACE");
   for (const [name, level] of Object.entries(levels))
     console[name] = (...values) => {
-      const text = util.format(...values).replace(/\n/g, "\r");
-      (level === "ERROR" || level === "WARN" ? process.stderr : process.stdout)
-        .write(`${new Date().toISOString()}\t${lastId ?? "undefined"}\t${level}\t${text}\n`);
+      if (order.indexOf(level) < least) return;
+      (order.indexOf(level) < order.indexOf("WARN") ? process.stdout : process.stderr).write(lineOf(level, values) + "\n");
     };
+}
+
+function lineOf(level, values) {
+  const timestamp = new Date().toISOString();
+  if (!JSON_LOG) return `${timestamp}\t${lastId ?? "undefined"}\t${level}\t${util.format(...values).replace(/\n/g, "\r")}`;
+  const line = { timestamp, level, requestId: lastId, message: values.length === 1 ? values[0] : util.format(...values) };
+  const trace = (error) => ({ errorType: error.constructor?.name ?? "UnknownError", errorMessage: error.message,
+                              stackTrace: typeof error.stack === "string" ? error.stack.split("\n") : [] });
+  const error = values.length > 1 && values.find((value) => value instanceof Error);
+  try {
+    return JSON.stringify(Object.assign(line, error && trace(error)), (_, value) =>
+      (value instanceof Error ? Object.assign(trace(value), value) : value));
+  } catch {  // a circle, or a BigInt
+    return JSON.stringify({ ...line, message: util.format(...values) });
+  }
 }
 
 // ---- the handler
@@ -124,14 +150,46 @@ async function findHandler(name) {
   return handler;
 }
 
-// Its bytes are gathered and posted when it ends: this platform hands on whole answers.
+// Posted as it is written, from the first byte on.
 class ResponseStream extends Writable {
-  parts = [];
   contentType = "application/octet-stream";
+  constructor(id) {
+    super();
+    this.id = id;
+  }
   setContentType(type) { this.contentType = type; }
+  open() {
+    if (this.request) return;
+    const headers = { "Content-Type": this.contentType, "Lambda-Runtime-Function-Response-Mode": "streaming", "Transfer-Encoding": "chunked",
+                      "Trailer": `${ERROR_TYPE}, ${ERROR_BODY}` };
+    this.request = http.request({ agent, host: "runtime", method: "POST", path: `${ROOT}invocation/${this.id}/response`, headers });
+    this.accepted = new Promise((resolve, reject) => {
+      this.request.on("error", reject);
+      this.request.on("response", (reply) => reply.resume().on("end", resolve).on("error", reject));
+    });
+    this.accepted.catch((error) => this.destroy(error));
+  }
   _write(part, encoding, done) {
-    this.parts.push(Buffer.from(part, encoding));
-    done();
+    this.open();
+    if (part.length === 0) return done();
+    this.request.write(Buffer.from(part, encoding), done);
+  }
+  _final(done) {
+    this.open();
+    this.request.end();
+    this.accepted.then(() => done(), done);
+  }
+  // What was written is not all, and this is why. Trailers have 8 KiB together.
+  async fail(told, more = {}) {
+    if (!this.writableEnded && !this.destroyed) await new Promise((done) => this.write("", () => done()));  // what waits leaves first
+    let text = JSON.stringify(told);
+    if (Buffer.byteLength(text) > 5000)
+      text = JSON.stringify({ errorType: told.errorType.slice(0, 200), errorMessage: told.errorMessage.slice(0, 500), trace: [] });
+    this.request.addTrailers({ [ERROR_TYPE]: headerSafe(told.errorType).slice(0, 200), [ERROR_BODY]: Buffer.from(text).toString("base64"),
+                               ...more });
+    this.request.end();
+    await this.accepted.catch(() => {});
+    this.destroy();
   }
 }
 
@@ -152,7 +210,7 @@ globalThis.awslambda = {
 
 // ---- a call
 
-let current, lastId, started = false;
+let current, lastId, started = false, dies = false;
 
 function contextOf(headers, settle) {
   const env = process.env, deadline = Number(headers["lambda-runtime-deadline-ms"]);
@@ -189,9 +247,9 @@ function run(handler, headers, text) {
       context = contextOf(headers, settle);
       const event = JSON.parse(text);
       if (handler[STREAMING]) {
-        const stream = new ResponseStream();
+        const stream = current.stream = new ResponseStream(current.id);
         isAsync = true;
-        stream.on("finish", () => resolve({ bytes: Buffer.concat(stream.parts) }));
+        stream.on("finish", () => resolve({ streamed: true }));
         stream.on("error", (error) => resolve({ error }));
         Promise.resolve(handler(event, stream, context)).then(() => stream.writableEnded || stream.end(), (error) => resolve({ error }));
         return;
@@ -207,7 +265,6 @@ function run(handler, headers, text) {
 }
 
 function bodyOf(outcome) {
-  if (outcome.bytes) return outcome.bytes;
   try {
     return JSON.stringify(outcome.value === undefined ? null : outcome.value) ?? "null";
   } catch (error) {
@@ -252,7 +309,9 @@ async function main() {
     else delete process.env._X_AMZN_TRACE_ID;
     const outcome = await run(handler, next.headers, next.text);
     if (!current) return;  // it dies
+    const { stream } = current;
     current = undefined;
+    if (outcome.streamed) continue;
     const body = "error" in outcome ? undefined : bodyOf(outcome);
     if (!("error" in outcome)) {
       await ask("POST", `invocation/${id}/response`, body);
@@ -260,7 +319,8 @@ async function main() {
     }
     const told = describe(outcome.error);
     tell("Invoke Error", told);
-    await postError(`invocation/${id}/error`, told);
+    if (stream?.request) await stream.fail(told);
+    else await postError(`invocation/${id}/error`, told);
   }
 }
 

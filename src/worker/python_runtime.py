@@ -3,7 +3,7 @@ as `python3 -c`. What it answers and the names of its errors are those of AWS's 
 import sys
 
 sys.path.pop(0)  # "", the package's folder: its json.py must not become ours
-import decimal, gc, importlib, json, os, select, signal, socket, threading, time, traceback, types, warnings
+import decimal, gc, importlib, importlib.machinery, json, os, select, signal, socket, threading, time, traceback, types, warnings
 
 ROOT, OURS = "/2018-06-01/runtime/", "<string>"  # the name that Python has for a program of -c
 
@@ -12,6 +12,63 @@ class Fault(Exception):
     def __init__(self, kind, message, trace=()):
         super().__init__(message)
         self.kind, self.trace = kind, list(trace)
+
+
+class Logs:
+    """The handler that Python's logging has at its root there. Put in as the module is imported, so that who doesn't use it doesn't wait."""
+    json = os.environ.get("AWS_LAMBDA_LOG_FORMAT", "").upper() == "JSON"
+    request_id = ""
+    own = frozenset("name msg args levelname levelno pathname filename module exc_info exc_text stack_info lineno funcName created msecs "
+                    "relativeCreated thread threadName processName process taskName aws_request_id".split())
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name != "logging":
+            return None
+        sys.meta_path.remove(cls)
+        spec = importlib.machinery.PathFinder.find_spec(name)
+        execute = spec.loader.exec_module
+        spec.loader.exec_module = lambda module: (execute(module), cls.set_up(module))
+        return spec
+
+    @classmethod
+    def set_up(cls, logging):
+        if not hasattr(logging, "Formatter"):
+            return  # a module of the package's own, of this name
+
+        class AsThere(logging.Formatter):
+            def format(self, record):
+                record.levelname = logging.getLevelName(min(50, max(0, record.levelno)) // 10 * 10)  # of levels of one's own: the one below
+                return cls.line(self, record)
+
+        class Root(logging.Handler):
+            def emit(self, record):
+                try:
+                    record.aws_request_id = cls.request_id
+                    sys.stdout.write(self.format(record) + "\n")
+                except Exception:
+                    self.handleError(record)
+
+        root, level = Root(), os.environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
+        logging.Formatter.converter = time.gmtime
+        root.setFormatter(AsThere(datefmt="%Y-%m-%dT%H:%M:%SZ") if cls.json else logging.Formatter(
+            "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s", "%Y-%m-%dT%H:%M:%S"))
+        logging.getLogger().addHandler(root)
+        if cls.json and level:
+            logging.getLogger().setLevel({"TRACE": "DEBUG", "WARN": "WARNING", "FATAL": "CRITICAL"}.get(level, level))
+
+    @classmethod
+    def line(cls, formatter, record):
+        message = record.msg if isinstance(record.msg, dict) and not record.args else record.getMessage()
+        told = {"timestamp": formatter.formatTime(record, formatter.datefmt), "level": record.levelname, "message": message,
+                "logger": record.name}
+        if record.exc_info and record.exc_info[0]:
+            kind, error, trace = record.exc_info
+            told |= {"stackTrace": traceback.format_tb(trace), "errorType": kind.__name__, "errorMessage": str(error),
+                     "location": f"{record.pathname}:{record.funcName}:{record.lineno}"}
+        told["requestId"] = record.aws_request_id
+        told |= {name: value for name, value in vars(record).items() if name not in cls.own and name not in told}
+        return json.dumps({name: value for name, value in told.items() if value is not None}, ensure_ascii=False, default=str)
 
 
 class Context:
@@ -69,6 +126,10 @@ def describe(error, request_id=""):
     if isinstance(error, Fault):
         kind, trace = error.kind, error.trace
     told = {"errorMessage": str(error), "errorType": kind, "requestId": request_id, "stackTrace": trace}
+    if Logs.json:
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        print(json.dumps({"timestamp": stamp, "level": "ERROR"} | told, ensure_ascii=False, default=str), file=sys.stderr)
+        return told
     print(f"[ERROR] {kind}: {error}", *(["Traceback (most recent call last):"] + trace if trace else []), sep="\n", file=sys.stderr)
     return told
 
@@ -125,7 +186,7 @@ class Host:
 
 def call(handler, headers, body):
     """Where to post, and what."""
-    request_id = headers["Lambda-Runtime-Aws-Request-Id"]
+    Logs.request_id = request_id = headers["Lambda-Runtime-Aws-Request-Id"]
     if trace_id := headers.get("Lambda-Runtime-Trace-Id"):
         os.environ["_X_AMZN_TRACE_ID"] = trace_id
     try:
@@ -337,4 +398,5 @@ def main(connection=3, handler=None):
 
 sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
 sys.stdout.reconfigure(line_buffering=True)
+sys.meta_path.insert(0, Logs)
 main(*(be_template() if sys.argv[1:] == ["template"] else ()))

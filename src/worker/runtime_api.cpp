@@ -15,6 +15,7 @@ using Step = RuntimeApi::Step;
 
 constexpr std::string_view kRoot = "/2018-06-01/runtime/";
 constexpr std::string_view kErrorType = "Lambda-Runtime-Function-Error-Type";
+constexpr std::string_view kMode = "Lambda-Runtime-Function-Response-Mode";
 constexpr std::string_view kTraceHeader = "Lambda-Runtime-Trace-Id", kClientHeader = "Lambda-Runtime-Client-Context";
 
 std::string header(std::span<const HttpHeader> headers, std::string_view name) {
@@ -76,6 +77,10 @@ std::string from_base64(std::string_view text) {
 }
 
 }  // namespace
+
+FunctionError function_error(std::string_view type, std::string_view message) {
+  return {.type = std::string(type), .message = std::string(message), .json = error_json(type, message)};
+}
 
 void read_context(std::string_view lines, RuntimeCall& call) {
   while (!lines.empty()) {
@@ -157,14 +162,35 @@ Step RuntimeApi::invoke(RuntimeCall&& call) {
   return give(to);
 }
 
+bool RuntimeApi::answers_running(std::string_view path) const {
+  return !running_.empty() && path == std::string(kRoot) + "invocation/" + running_ + "/response";
+}
+
+bool RuntimeApi::begin_stream(ConnectionId from, std::string_view path) {
+  if (streams_ || !answers_running(path)) return false;
+  streams_ = from;
+  return true;
+}
+
+Step RuntimeApi::fail_stream(ConnectionId from, FunctionError&& error) {
+  if (streams_ != from) return {};
+  streams_.reset();
+  answered_ = std::exchange(running_, {});
+  Step step;
+  step.outcome = Outcome{.response = {}, .error = std::move(error)};
+  return step;
+}
+
+Step RuntimeApi::broke_off(ConnectionId from, std::string_view path, const std::string& why) {
+  if (!streams_ && answers_running(path)) streams_ = from;  // one that is taken whole
+  return fail_stream(from, function_error("Runtime.TruncatedResponse", "the runtime's response is not whole: " + why));
+}
+
 void RuntimeApi::left(ConnectionId from) { std::erase(pollers_, from); }
 
 RuntimeApi::Outcome RuntimeApi::too_large() const {
-  FunctionError error{.type = "Function.ResponseSizeTooLarge",
-                      .message = "Response payload size exceeded maximum allowed payload size (" + std::to_string(options_.response_max) +
-                                 " bytes)."};
-  error.json = error_json(error.type, error.message);
-  return {.error = std::move(error)};
+  return {.error = function_error("Function.ResponseSizeTooLarge", "Response payload size exceeded maximum allowed payload size (" +
+                                                                       std::to_string(options_.response_max) + " bytes).")};
 }
 
 Step RuntimeApi::outcome(ConnectionId from, std::string_view id, RuntimeRequest&& request, bool failed) {
@@ -172,6 +198,8 @@ Step RuntimeApi::outcome(ConnectionId from, std::string_view id, RuntimeRequest&
     if (!answered_.empty() && id == answered_) return out_of_turn(from, "this call has its answer already");
     return refusal(from, 400, "InvalidRequestID", "Invalid request ID");
   }
+  if (streams_ && *streams_ != from && !failed) return out_of_turn(from, "this call is being answered by another request");
+  streams_.reset();
   answered_ = std::exchange(running_, {});
   if (!failed && (request.too_large || request.body.size() > options_.response_max)) {
     Step step = refusal(from, 413, "RequestEntityTooLarge", "Exceeded maximum allowed payload size (" +
@@ -180,14 +208,16 @@ Step RuntimeApi::outcome(ConnectionId from, std::string_view id, RuntimeRequest&
     return step;
   }
   Step step = accepted(from);
-  const bool last = header(request.headers, kExitsHeader) == "1";
+  const bool last = header(request.headers, kExitsHeader) == "1" || header(request.trailers, kExitsHeader) == "1";
   if (!header(request.trailers, kErrorType).empty()) {  // the handler failed after it had begun to answer: what came so far is nobody's
     failed = true;
     request.headers = request.trailers;
     request.body = from_base64(header(request.trailers, "Lambda-Runtime-Function-Error-Body"));
   }
   if (failed) step.outcome = Outcome{.error = read_error(std::move(request)), .last = last};
-  else step.outcome = Outcome{.response = std::move(request.body), .last = last};
+  else
+    step.outcome = Outcome{.response = std::move(request.body), .content_type = header(request.headers, "Content-Type"),
+                           .streamed = same_word(header(request.headers, kMode), "streaming"), .last = last};
   return step;
 }
 

@@ -6,7 +6,8 @@
 //   POST /2018-06-01/runtime/invocation/{id}/error      202
 //   POST /2018-06-01/runtime/init/error                 202
 //
-// A streamed response is taken whole: chunked, and failed by the trailers Lambda-Runtime-Function-Error-Type and -Body (base64).
+// A streamed response is chunked, and failed by the trailers Lambda-Runtime-Function-Error-Type and -Body (base64). It is taken whole,
+// or where begin_stream() was asked before it, its body goes another way and its end alone comes here.
 // Promises: one call at a time; each call that was given has one outcome, the first that was told; a request gets one answer.
 // Statuses and error types are those of AWS's own emulator: another id 400 InvalidRequestID, a step out of turn (a second
 // answer, the next call before the answer) 403 InvalidStateTransition, a response over the limit 413 and the call fails.
@@ -63,6 +64,7 @@ struct FunctionError {
   std::string json;            // as it was told; "" where it is no JSON object of domain::kInlineMax at most
   std::string text() const { return message.empty() ? type : type + ": " + message; }
 };
+[[nodiscard]] FunctionError function_error(std::string_view type, std::string_view message);  // that the platform tells of the code
 
 class RuntimeApi {
  public:
@@ -77,6 +79,8 @@ class RuntimeApi {
   struct Outcome {
     std::string response;
     std::optional<FunctionError> error;
+    std::string content_type;    // of the response, as the program said
+    bool streamed = false;       // … and that it is a stream, not JSON
     bool last = false;           // the program said (kExitsHeader) that it ends after this: no call may follow
   };
   // What follows from what was told; the driver does all of it.
@@ -91,6 +95,13 @@ class RuntimeApi {
   explicit RuntimeApi(Options options) : options_(std::move(options)) {}
 
   [[nodiscard]] Step request(ConnectionId from, RuntimeRequest&& request);
+  // The head of a request to answer `path` with a streamed response is there: may its body be passed on as it comes? It answers the call
+  // that runs, then, and until it ends nobody else does, but by an error.
+  [[nodiscard]] bool begin_stream(ConnectionId from, std::string_view path);
+  // The call ends by this error, at once; what its sender says later is out of turn.
+  [[nodiscard]] Step fail_stream(ConnectionId from, FunctionError&& error);
+  // A request to `path` that will not come whole: where it was to answer the call that runs, that fails of it.
+  [[nodiscard]] Step broke_off(ConnectionId from, std::string_view path, const std::string& why);
   void left(ConnectionId from);                // its wait for a call is over
   [[nodiscard]] Step invoke(RuntimeCall&& call);  // only where idle()
   void withdraw() { waiting_.reset(); }        // the call that invoke() told, not given yet
@@ -103,6 +114,7 @@ class RuntimeApi {
   Step give(ConnectionId to);
   Step outcome(ConnectionId from, std::string_view id, RuntimeRequest&& request, bool failed);
   Step init_error(ConnectionId from, RuntimeRequest&& request);
+  bool answers_running(std::string_view path) const;
   Outcome too_large() const;
 
   const Options options_;
@@ -110,6 +122,7 @@ class RuntimeApi {
   std::deque<ConnectionId> pollers_;           // that wait for a call, oldest first
   std::optional<RuntimeCall> waiting_;         // for somebody who asks
   std::string running_, answered_;             // ids
+  std::optional<ConnectionId> streams_;        // who streams the answer of the one that runs
 };
 
 }  // namespace mayfly::worker

@@ -109,6 +109,33 @@ TEST(RuntimeApi, AStreamThatFailsSaysSoBehindItsBytes) {
   EXPECT_EQ(silent.error->text(), "Oops");
 }
 
+TEST(RuntimeApi, AStreamIsPassedOnByWhoAnswersTheCallThatRunsAlone) {
+  constexpr const char* kPath = "/2018-06-01/runtime/invocation/a/response";
+  RuntimeApi api = make_api();
+  EXPECT_FALSE(api.begin_stream(1, kPath)) << "no call runs";
+  static_cast<void>(get_next(api));
+  static_cast<void>(api.invoke({.id = "a"}));
+  EXPECT_FALSE(api.begin_stream(1, "/2018-06-01/runtime/invocation/b/response"));
+  EXPECT_TRUE(api.begin_stream(1, kPath));
+  EXPECT_FALSE(api.begin_stream(2, kPath)) << "one answers";
+  const auto post_by = [&](ConnectionId from) { return api.request(from, {.method = Method::post, .path = kPath}); };
+  EXPECT_EQ(answer_of(post_by(2)), "403 InvalidStateTransition");
+  EXPECT_FALSE(api.broke_off(2, kPath, "why").outcome) << "another's end is nothing";
+  const Step broken = api.broke_off(1, kPath, "its connection closed");
+  ASSERT_TRUE(broken.outcome && broken.outcome->error);
+  EXPECT_EQ(broken.outcome->error->text(), "Runtime.TruncatedResponse: the runtime's response is not whole: its connection closed");
+  EXPECT_EQ(answer_of(post_by(1)), "403 InvalidStateTransition") << "it has its outcome";
+}
+
+TEST(RuntimeApi, AWholeResponseThatCanNotBeReadFailsItsCall) {
+  RuntimeApi api = make_api();
+  static_cast<void>(get_next(api));
+  static_cast<void>(api.invoke({.id = "a"}));
+  EXPECT_FALSE(api.broke_off(1, "/2018-06-01/runtime/invocation/a/error", "why").outcome);
+  EXPECT_TRUE(api.broke_off(1, "/2018-06-01/runtime/invocation/a/response", "why").outcome);
+  EXPECT_TRUE(api.idle());
+}
+
 TEST(RuntimeApi, ACallWaitsForWhoAsks) {
   RuntimeApi api = make_api();
   EXPECT_FALSE(api.invoke({.id = "a"}).answer);

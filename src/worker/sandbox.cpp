@@ -27,12 +27,14 @@
 #include "worker/detail/check.h"
 #include "worker/detail/own_network.h"
 #include "worker/detail/root.h"
+#include "worker/detail/user_lookup.h"
 #include "worker/seccomp.h"
 
 namespace mayfly::worker {
 namespace {
 
 constexpr std::uint32_t kInitId = 0, kProcessId = 1000;   // user and group ids inside
+constexpr std::uint32_t kGroupIds = 64;                   // at the end of the outside's range
 constexpr int kControlAt = 3, kStatusAt = 4, kLogAt = 5, kStartAt = 6, kFirstFree = 7;
 constexpr rlim_t kFilesOpenMax = 1024, kProcessesMax = 2048;
 
@@ -42,24 +44,51 @@ Result<void> write_text(const std::string& path, std::string_view text) {
   return check(::write(fd.get(), text.data(), text.size()), "write", path);
 }
 
-// The zygote writes them: a process in the new namespace could only map the node's own id.
-Result<void> write_id_maps(int pid, std::uint64_t number, const OutsideIds& ids) {
+std::string map_line(std::uint32_t inside, std::uint32_t outside) {
+  return std::to_string(inside) + " " + std::to_string(outside) + " 1\n";
+}
+
+// Who is in it: init, where ids of the outside are there for two, and the processes.
+struct Inside {
+  bool two_ids = false;
+  ContainerUser user{.uid = kProcessId, .gid = kProcessId};
+};
+
+Inside who_is_inside(const SandboxPlan& plan, const OutsideIds& ids) {
+  Inside inside{.two_ids = ids.count > 0};
+  const auto root = std::ranges::find(plan.binds, "/", &Bind::target);
+  if (plan.user.empty() || root == plan.binds.end()) return inside;
+  auto user = look_up_user(root->source, plan.user);
+  if (!user || user->uid == kInitId) return inside;       // the process in it says what is wrong (worker/code_environment.h)
+  inside.user = *std::move(user);
+  if (ids.count <= 2 * kGroupIds) inside.user.groups.clear();
+  return inside;
+}
+
+// The zygote writes them: a process in the new namespace could only map the node's own id. Where the program's group is 0, init has it,
+// too.
+Result<void> write_id_maps(int pid, std::uint64_t number, const OutsideIds& ids, const ContainerUser& user) {
   const std::string folder = "/proc/" + std::to_string(pid) + "/";
   if (ids.count == 0) {
     TRY_VOID(write_text(folder + "setgroups", "deny"));
-    TRY_VOID(write_text(folder + "uid_map", std::to_string(kProcessId) + " " + std::to_string(::geteuid()) + " 1"));
-    return write_text(folder + "gid_map", std::to_string(kProcessId) + " " + std::to_string(::getegid()) + " 1");
+    TRY_VOID(write_text(folder + "uid_map", map_line(user.uid, ::geteuid())));
+    return write_text(folder + "gid_map", map_line(user.gid, ::getegid()));
   }
-  const std::uint64_t first = ids.first + number % (ids.count / 2) * 2;
-  const std::string map = std::to_string(kInitId) + " " + std::to_string(first) + " 1\n" + std::to_string(kProcessId) + " " +
-                          std::to_string(first + 1) + " 1\n";
-  TRY_VOID(write_text(folder + "gid_map", map));
-  return write_text(folder + "uid_map", map);
+  const std::uint32_t pairs = (ids.count <= 2 * kGroupIds ? ids.count : ids.count - kGroupIds) / 2;
+  const std::uint32_t first = ids.first + static_cast<std::uint32_t>(number % pairs) * 2;
+  std::string groups = map_line(user.gid, first + 1);
+  const bool init_apart = user.gid != kInitId && std::ranges::count(user.groups, kInitId) == 0;
+  if (init_apart) groups += map_line(kInitId, first);
+  // Of other groups only the number counts: no file belongs to them, and sandboxes share nothing.
+  std::uint32_t next = ids.first + ids.count - kGroupIds;
+  for (const std::uint32_t group : user.groups) groups += map_line(group, next++);
+  TRY_VOID(write_text(folder + "gid_map", groups));
+  return write_text(folder + "uid_map", map_line(kInitId, first) + map_line(user.uid, first + 1));
 }
 
-Result<void> become(std::uint32_t id) {
-  TRY_VOID(check(::setresgid(id, id, id), "setresgid"));
-  return check(::setresuid(id, id, id), "setresuid");
+Result<void> become(std::uint32_t uid, std::uint32_t gid) {
+  TRY_VOID(check(::setresgid(gid, gid, gid), "setresgid"));
+  return check(::setresuid(uid, uid, uid), "setresuid");
 }
 
 Result<void> forbid_privileges() {
@@ -103,13 +132,17 @@ Result<void> place_descriptors(std::array<int, 4> fds) {
   return check(::close_range(kFirstFree, ~0U, 0), "close_range");
 }
 
-[[noreturn]] void run_blank(const SandboxPlan& plan, bool two_ids, const ProcessEntry& entry) {
+[[noreturn]] void run_blank(const SandboxPlan& plan, const Inside& inside, const ProcessEntry& entry) {
   const auto prepare = [&]() -> Result<void> {
-    if (two_ids) TRY_VOID(become(kProcessId));
+    if (inside.two_ids) {
+      const ContainerUser& user = inside.user;
+      TRY_VOID(check(::setgroups(user.groups.size(), user.groups.data()), "setgroups"));
+      TRY_VOID(become(user.uid, user.gid));
+    }
     ::prctl(PR_SET_NAME, "mayfly-blank");
     TRY_VOID(drop_capabilities());
     // Whoever is the node's own user may look at it (memory use); where it has an id of its own, nobody may.
-    TRY_VOID(check(::prctl(PR_SET_DUMPABLE, two_ids ? 0 : 1), "PR_SET_DUMPABLE"));
+    TRY_VOID(check(::prctl(PR_SET_DUMPABLE, inside.two_ids ? 0 : 1), "PR_SET_DUMPABLE"));
     TRY_VOID(apply_limits(plan.memory_max));
     TRY_VOID(check(::dup2(kLogAt, STDOUT_FILENO), "dup2"));
     TRY_VOID(check(::dup2(kLogAt, STDERR_FILENO), "dup2"));
@@ -164,7 +197,7 @@ Result<void> guard_init() {
   return apply_code_filter();
 }
 
-Result<void> prepare_init(const SandboxPlan& plan, bool two_ids) {
+Result<void> prepare_init(const SandboxPlan& plan, const Inside& inside) {
   char go = 0;
   if (::read(kStartAt, &go, 1) != 1) ::_exit(1);  // the zygote ended; the node sees this socket close and starts over
   ::close(kStartAt);
@@ -174,15 +207,16 @@ Result<void> prepare_init(const SandboxPlan& plan, bool two_ids) {
     TRY(outside, open_outside(plan.binds));
     if (!plan.machine_network) TRY_VOID(raise_loopback(plan.hosts));
   }
-  if (two_ids) {
+  if (inside.two_ids) {
     TRY_VOID(check(::setgroups(0, nullptr), "setgroups"));
-    TRY_VOID(become(kInitId));
+    TRY_VOID(become(kInitId, kInitId));
   }
   ::prctl(PR_SET_NAME, "mayfly-init");
   TRY_VOID(check(::sethostname("mayfly", 6), "sethostname"));
   ::umask(code ? 0022 : 0077);
-  const CodeRoot root{.owner = kProcessId, .log = kLogAt, .hosts = plan.hosts, .machine_network = plan.machine_network};
-  TRY_VOID(code ? build_code_root(outside, root) : build_blank_root(kProcessId));
+  const Owner owner{.uid = inside.user.uid, .gid = inside.user.gid};
+  const CodeRoot root{.owner = owner, .log = kLogAt, .hosts = plan.hosts, .machine_network = plan.machine_network};
+  TRY_VOID(code ? build_code_root(outside, root) : build_blank_root(owner));
   return forbid_privileges();
 }
 
@@ -196,9 +230,9 @@ Result<void> prepare_init(const SandboxPlan& plan, bool two_ids) {
   ::_exit(1);
 }
 
-[[noreturn]] void start_init(const SandboxPlan& plan, int start, bool two_ids, const ProcessEntry& entry) {
+[[noreturn]] void start_init(const SandboxPlan& plan, int start, const Inside& inside, const ProcessEntry& entry) {
   if (const auto placed = place_descriptors({plan.control.get(), plan.status.get(), plan.log.get(), start}); !placed) ::_exit(1);
-  if (const auto prepared = prepare_init(plan, two_ids); !prepared) fail_init(plan.number, prepared.error());
+  if (const auto prepared = prepare_init(plan, inside); !prepared) fail_init(plan.number, prepared.error());
   sigset_t child_ended, none;
   ::sigemptyset(&none);
   ::sigemptyset(&child_ended);
@@ -208,7 +242,7 @@ Result<void> prepare_init(const SandboxPlan& plan, bool two_ids) {
   const pid_t blank = children < 0 ? -1 : ::fork();
   if (blank == 0) {
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
-    run_blank(plan, two_ids, entry);
+    run_blank(plan, inside, entry);
   }
   if (blank < 0) fail_init(plan.number, os::os_error("fork"));
   if (const auto dropped = drop_capabilities(); !dropped) fail_init(plan.number, dropped.error());
@@ -249,12 +283,12 @@ Result<int> make_sandbox(SandboxPlan plan, const OutsideIds& ids, const ProcessE
   int start[2];
   if (::pipe2(start, O_CLOEXEC) != 0) return fail(os::os_error("pipe2"));
   os::Fd start_read(start[0]), start_write(start[1]);
-  const bool two_ids = ids.count > 0;
+  const Inside inside = who_is_inside(plan, ids);
   int pid = clone_with(namespaces | CLONE_NEWCGROUP);
   if (pid < 0 && (errno == EINVAL || errno == EPERM)) pid = clone_with(namespaces);
   if (pid == 0) {
     start_write.reset();  // so that a zygote that ends here is noticed
-    start_init(plan, start_read.get(), two_ids, entry);
+    start_init(plan, start_read.get(), inside, entry);
   }
   if (pid < 0) {
     Error error = os::os_error("clone3", "with new namespaces");
@@ -262,7 +296,7 @@ Result<int> make_sandbox(SandboxPlan plan, const OutsideIds& ids, const ProcessE
                      "kernel.apparmor_restrict_unprivileged_userns) or run the node as root";
     return fail(std::move(error));
   }
-  if (auto mapped = write_id_maps(pid, plan.number, ids); !mapped) {
+  if (auto mapped = write_id_maps(pid, plan.number, ids, inside.user); !mapped) {
     ::kill(pid, SIGKILL);
     return fail(std::move(mapped).error());
   }

@@ -2,6 +2,7 @@
 // a root that holds an empty read-only directory tree and a small /tmp, nothing else; no capability; no way to gain one.
 // Where the node says so, a program's network is the machine's instead; abstract unix sockets of the machine stay out of reach where
 // the kernel has Landlock's scopes (6.12), and a line of its log says where it has not.
+// Its processes have the id 1000 inside, or that of a container's user, which is no more to the machine.
 // With binds it is a code sandbox instead: its root lets a program run (worker/detail/root.h), its filter is wider (worker/seccomp.h).
 // Called by the zygote, which is single-threaded: what it has in memory (the engine) is what the sandbox starts with.
 //
@@ -12,6 +13,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -30,12 +32,13 @@ struct SandboxPlan {
   std::vector<Bind> binds;          // what a program in it sees of the outside; none: a blank sandbox, in which none can run
   std::vector<NamedAddress> hosts;          // addresses of its own network beside 127.0.0.1, and their names
   bool machine_network = false;     // it has no network of its own
+  std::string user;                 // of a container: USER of its image (worker/container_user.h); where it is not known, as without
 };
 
 // The user and group ids outside that a sandbox's own ids stand for.
 struct OutsideIds {
   std::uint32_t first = 0;          // of a range; each sandbox takes two that no other has for a long while
-  std::uint32_t count = 0;          // 0: not privileged, so only the node's own id can be mapped
+  std::uint32_t count = 0;          // 0: not privileged, so only the node's own id can be mapped; the last are for a container's groups
 };
 [[nodiscard]] OutsideIds find_outside_ids();
 

@@ -65,7 +65,7 @@ class Zygote {
     TRY(auto outside, read_outside({reinterpret_cast<const char*>(behind.data()), behind.size()}));
     return make_sandbox({.number = order.sandbox, .memory_max = order.memory_max, .control = std::move(fds[0]),
                          .status = std::move(fds[1]), .log = std::move(fds[2]), .binds = std::move(outside.binds),
-                         .hosts = std::move(outside.hosts), .machine_network = order.machine_network != 0},
+                         .hosts = std::move(outside.hosts), .machine_network = order.machine_network != 0, .user = std::move(outside.user)},
                         ids_, entry_);
   }
 

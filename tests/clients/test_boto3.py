@@ -247,16 +247,16 @@ def test_policy(world):
 def test_function_url(world):
     client = world.client
     refusal(lambda: client.get_function_url_config(FunctionName="fraud"), "ResourceNotFoundException", 404)
-    refusal(lambda: client.create_function_url_config(FunctionName="fraud", AuthType="AWS_IAM"), "InvalidParameterValueException", 400)
     made = client.create_function_url_config(FunctionName="fraud", AuthType="NONE", Cors={"AllowOrigins": ["*"]})
-    assert made["FunctionUrl"] == world.node.url + "/functions/fraud/" and made["Cors"] == {"AllowOrigins": ["*"]}, made
-    assert len(world.node.post("/functions/fraud/", world.event()).json["label"]) == 2  # what it names can be called
+    assert made["FunctionUrl"].startswith(world.node.url + "/lambda-url/") and made["Cors"] == {"AllowOrigins": ["*"]}, made
+    assert len(world.node.post(made["FunctionUrl"].removeprefix(world.node.url), world.event()).json["label"]) == 2  # a model's input
     refusal(lambda: client.create_function_url_config(FunctionName="fraud", AuthType="NONE"), "ResourceConflictException", 409)
     changed = client.update_function_url_config(FunctionName="fraud", Cors={"AllowOrigins": ["https://a"]})
     assert changed["CreationTime"] == made["CreationTime"] and changed["Cors"] == {"AllowOrigins": ["https://a"]}, changed
-    client.create_function_url_config(FunctionName="fraud", Qualifier="live", AuthType="NONE")
+    assert changed["FunctionUrl"] == made["FunctionUrl"], changed
+    of_live = client.create_function_url_config(FunctionName="fraud", Qualifier="live", AuthType="NONE")
     urls = [u["FunctionUrl"] for u in client.list_function_url_configs(FunctionName="fraud")["FunctionUrlConfigs"]]
-    assert sorted(urls) == [world.node.url + "/functions/fraud/", world.node.url + "/functions/fraud:live/"], urls
+    assert sorted(urls) == sorted([made["FunctionUrl"], of_live["FunctionUrl"]]) and len(set(urls)) == 2, urls
     for qualifier in ({}, {"Qualifier": "live"}):
         client.delete_function_url_config(FunctionName="fraud", **qualifier)
     refusal(lambda: client.get_function_url_config(FunctionName="fraud"), "ResourceNotFoundException", 404)
@@ -396,6 +396,33 @@ def test_code_from_a_zip(world):
         assert world.client.get_function_configuration(FunctionName="hello")["Description"] == "later"
     finally:
         world.client.delete_function(FunctionName="hello")
+
+
+def test_logging_config(world):
+    client, json_ = world.client, {"LogFormat": "JSON", "ApplicationLogLevel": "WARN"}
+    code = "import os, logging\n\ndef handler(event, context):\n    logging.info('not said')\n    logging.warning('said')\n" \
+           "    return [os.environ['AWS_LAMBDA_LOG_FORMAT'], os.environ.get('AWS_LAMBDA_LOG_LEVEL')]\n"
+    made = client.create_function(FunctionName="hello", Runtime="python3.11", Role=ROLE, Handler="app.handler", Code={"ZipFile": zipped(code)},
+                                  LoggingConfig=json_)
+    try:
+        group = {"LogGroup": "/aws/lambda/hello"}
+        assert made["LoggingConfig"] == json_ | group | {"SystemLogLevel": "INFO"}, made
+        answer = client.invoke(FunctionName="hello", Payload="{}", LogType="Tail")
+        assert json.loads(answer["Payload"].read()) == ["JSON", "WARN"], answer
+        log = base64.b64decode(answer["LogResult"]).decode()
+        said = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+        assert [(line["level"], line["message"], line["requestId"]) for line in said] == \
+            [("WARNING", "said", answer["ResponseMetadata"]["RequestId"])], log
+        changed = client.update_function_configuration(FunctionName="hello", LoggingConfig={"ApplicationLogLevel": "FATAL", "SystemLogLevel": "DEBUG"})
+        assert changed["LoggingConfig"] == {"LogFormat": "JSON", "ApplicationLogLevel": "FATAL", "SystemLogLevel": "DEBUG"} | group, changed
+        refusal(lambda: client.update_function_configuration(FunctionName="hello", LoggingConfig={"LogFormat": "Text", "SystemLogLevel": "WARN"}),
+                "InvalidParameterValueException", 400)
+        changed = client.update_function_configuration(FunctionName="hello", LoggingConfig={"LogFormat": "Text"})
+        assert changed["LoggingConfig"] == {"LogFormat": "Text"} | group, changed
+        answer = client.invoke(FunctionName="hello", Payload="{}")
+        assert json.loads(answer["Payload"].read()) == ["Text", None], answer
+    finally:
+        client.delete_function(FunctionName="hello")
 
 
 def test_client_context(world):

@@ -28,11 +28,18 @@ GO_SDK = ("github.com/aws/aws-sdk-go-v2 v1.48.0", "github.com/aws/aws-sdk-go-v2/
           "github.com/aws/aws-sdk-go-v2/service/lambda v1.114.3")
 RUNTIME = f"python3.{sys.version_info.minor}"
 HANDLER = "def handler(event, context):\n    return {'got': event, 'version': context.function_version}\n"
+STREAMS = """
+export const handler = awslambda.streamifyResponse(async (event, stream) => {
+  for (const part of ["one;", "two;"]) stream.write(part);
+  if (event.fails) throw new Error("it broke");
+  stream.end("three");
+});
+"""
 SCRIPT = """
 import { LambdaClient, InvokeCommand, CreateFunctionCommand, ListFunctionsCommand, UpdateFunctionConfigurationCommand, PublishVersionCommand,
-         CreateAliasCommand, GetFunctionCommand, DeleteFunctionCommand, waitUntilFunctionActiveV2 } from "@aws-sdk/client-lambda";
+         CreateAliasCommand, GetFunctionCommand, DeleteFunctionCommand, InvokeWithResponseStreamCommand, waitUntilFunctionActiveV2 } from "@aws-sdk/client-lambda";
 import fs from "node:fs";
-const [endpoint, zip, Runtime] = process.argv.slice(2), FunctionName = "from-js";
+const [endpoint, zip, Runtime, streams, nodejs] = process.argv.slice(2), FunctionName = "from-js";
 const client = new LambdaClient({ endpoint, region: "us-east-1", credentials: { accessKeyId: "any", secretAccessKey: "any" }, maxAttempts: 1 });
 const send = (Command, input = {}) => client.send(new Command({ FunctionName, ...input }));
 const say = {};
@@ -47,6 +54,18 @@ say.version = (await send(PublishVersionCommand)).Version;
 say.alias = (await send(CreateAliasCommand, { Name: "blue", FunctionVersion: say.version })).AliasArn;
 say.timeout = (await send(GetFunctionCommand)).Configuration.Timeout;
 say.listed = (await client.send(new ListFunctionsCommand({}))).Functions.map((f) => f.FunctionName);
+await send(CreateFunctionCommand, { FunctionName: "streams", Runtime: nodejs, Handler: "index.handler", Role: "arn:aws:iam::000000000000:role/x",
+                                    Code: { ZipFile: fs.readFileSync(streams) } });
+say.streamed = [];
+for (const fails of [false, true]) {
+  const { EventStream } = await send(InvokeWithResponseStreamCommand, { FunctionName: "streams", LogType: "Tail", Payload: JSON.stringify({ fails }) });
+  let text = "";
+  for await (const { PayloadChunk, InvokeComplete } of EventStream) {
+    if (PayloadChunk) text += Buffer.from(PayloadChunk.Payload).toString();
+    else say.streamed.push([text, InvokeComplete.ErrorCode ?? null, Buffer.from(InvokeComplete.LogResult, "base64").toString().includes("REPORT")]);
+  }
+}
+await send(DeleteFunctionCommand, { FunctionName: "streams" });
 await send(DeleteFunctionCommand);
 try { await send(GetFunctionCommand); } catch (error) { say.gone = error.name; }
 console.log(JSON.stringify(say));
@@ -113,12 +132,17 @@ def test_the_sdk_for_javascript(world):
         return
     folder = kept("js", SDK, "npm", "install", "--no-audit", "--no-fund", "--silent", "--prefix", ".", SDK)
     (folder / "script.mjs").write_text(SCRIPT)
-    done = subprocess.run(["node", "script.mjs", world.node.url, str(world.folder / "code.zip"), RUNTIME], cwd=folder, capture_output=True,
-                          text=True, timeout=120)
+    with zipfile.ZipFile(world.folder / "streams.zip", "w") as archive:
+        archive.writestr("index.mjs", STREAMS)
+    major = int(subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout[1:].split(".")[0])
+    nodejs = next(f"nodejs{n}.x" for n in (24, 22, 20, 18) if n <= major)
+    done = subprocess.run(["node", "script.mjs", world.node.url, str(world.folder / "code.zip"), RUNTIME, str(world.folder / "streams.zip"), nodejs],
+                          cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-1500:]
     told = json.loads(done.stdout)
     assert told["created"] == "Active" and told["answer"] == {"got": {"a": 1}, "version": "1"} and told["event"] == 202, told
     assert told["timeout"] == 9 and told["alias"].endswith(":function:from-js:blue") and "from-js" in told["listed"], told
+    assert told["streamed"] == [["one;two;three", None, True], ["one;two;", "Unhandled", True]], told
     assert told["gone"] == "ResourceNotFoundException", told
 
 

@@ -6,6 +6,8 @@
 Like run.py: every test_… below runs against one node; NAME picks some. The images are written here (images.py), out of the Python that
 runs this; buildah makes one more where it is installed, and AWS's runtime client for Python comes by pip.
 """
+import gzip
+import hashlib
 import io
 import json
 import os
@@ -18,6 +20,7 @@ import tempfile
 from pathlib import Path
 
 import images
+import logs
 import run
 from images import Layout, configuration, entry, folder, link, tar_of
 from run import HERE, ROOT, RUNTIME, Failed, Node, check
@@ -116,19 +119,9 @@ def test_a_layout(world):
 
 
 def test_zstd_layers(world):
-    code = world.folder / "code"
-    code.mkdir()
-    (code / "server.py").write_bytes((SOURCE / "server.py").read_bytes())
-    (code / "app.py").write_text("def handler(event, context):\n    return 1\n")
-    world.node.command("deploy", str(code), "--runtime", RUNTIME, "--handler", "app.handler", "--name", "code")
-    digest = json.loads(world.node.command("versions", "code", "--json"))["versions"][0]["files"][0]["sha256"]
-    blob = next(path for path in (Path(world.data) / "artifacts").rglob(f"*{digest[4:]}") if path.is_file()).read_bytes()
-    check(blob.startswith(b"\x28\xb5\x2f\xfd"), "what mayfly packs is a tar with zstd")
-    layout = Layout([], configuration([world.python, b"unpacked"], **{**world.config, "Entrypoint": ["python3", "/server.py"], "WorkingDir": ""}),
-                    compressed=[world.python, blob])
-    layout.layers[0]["mediaType"] = images.LAYER
-    world.runs(layout, name="zstd")
-    check(world.ask("zstd")["folder"] == "/", "a layer with zstd is read")
+    layers, config = world.image()
+    world.runs(Layout(layers, config, compressed=[images.zstd_of(layer) for layer in layers]), name="zstd")
+    check(world.ask("zstd")["folder"] == "/app", "layers with zstd are read")
 
 
 def test_several_platforms_and_tags(world):
@@ -209,6 +202,77 @@ def test_its_network(world):
     check("api.example.com" in seen and "localhost" in seen, "what it may reach is in its /etc/hosts", seen)
 
 
+ACCOUNTS = [folder("etc"), entry("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nbroken\napp:x:1234:1300:App:/srv/app:/bin/sh\n"
+                                                b"big:x:70000:70001::/home/big:\n"),
+            entry("etc/group", b"root:x:0:\napp:x:1300:\nstaff:x:50:other,app\nmedia:x:44:app\nnobody:x:99:other\n")]
+
+
+def test_the_images_user(world):
+    accounts = tar_of([*ACCOUNTS, folder("srv"), folder("srv/app"), entry("srv/app/secret", b"s", 0o600)])
+    for number, (user, ids, groups, name, home) in enumerate((
+            ("app", (1234, 1300), [44, 50], "app", "/srv/app"), ("1234", (1234, 1300), [44, 50], "app", "/srv/app"),
+            ("app:staff", (1234, 50), [], "app", "/srv/app"), ("1234:77", (1234, 77), [], "app", "/srv/app"),
+            ("4321", (4321, 0), [], "", "/"), ("4321:media", (4321, 44), [], "", "/"), ("big", (70000, 70001), [], "big", "/home/big"))):
+        world.runs(Layout(*world.image(accounts, User=user), zipped=False), name=f"user{number}")
+        seen = world.ask(f"user{number}", regain=True, write=["/tmp/x", "/dev/shm/x", "/srv/app/x"], see=["/srv/app/secret", "/proc/self/status"])
+        check(((seen["uid"], seen["gid"]), seen["name"], seen["environment"]["HOME"]) == (ids, name, home), f"USER {user} is {ids}, at home in {home}", seen)
+        # Without ids of its own the node can give no other groups.
+        check(seen["groups"] == (groups if os.geteuid() == 0 else []), f"with its other groups: {groups}", seen["groups"])
+        denied = {call for call, how in seen["regain"].items() if how == "PermissionError"}
+        check(denied | ({"setgid"} if ids[1] == 0 else set()) == set(seen["regain"]), "and cannot become root again", seen["regain"])
+        status = dict(line.split(":\t", 1) for line in seen["see"]["/proc/self/status"].splitlines() if ":\t" in line)
+        check({status[key] for key in ("CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16} and status["NoNewPrivs"] == "1"
+              and set(status["Uid"].split()) == {str(ids[0])}, "with no capability, none to gain, and no other id kept", status)
+        check([path for path, how in seen["write"].items() if how == "written"] == ["/tmp/x", "/dev/shm/x"], "/tmp and /dev/shm are its own", seen["write"])
+        check(seen["see"]["/srv/app/secret"] == "s", "it reads the image's files as before", seen["see"])
+    world.runs(Layout(*world.image(accounts, User="app", Env=["HOME=/said", "PATH=/usr/local/bin"]), zipped=False), name="home")
+    check(world.ask("home")["environment"]["HOME"] == "/said", "HOME of the image's environment goes over it")
+    for user in ("", "root", "0", "0:0", "root:staff"):
+        world.runs(Layout(*world.image(accounts, User=user), zipped=False), name="root")
+        seen = world.ask("root")
+        check((seen["uid"], seen["gid"], seen["environment"]["HOME"]) == (1000, 1000, "/tmp"), f"root, USER '{user}', is the sandbox's own user", seen)
+    program = entry("var/task/bootstrap", (SOURCE / "bootstrap").read_bytes(), 0o755)
+    world.runs(lambda_image(world, [program, *ACCOUNTS], Entrypoint=["./bootstrap"], Cmd=["app.handler"], User="app"), name="lambda-user")
+    check(world.call({"n": 1}, "lambda-user")["event"] == {"n": 1}, "an image for Lambda runs as its user, too")
+
+
+def test_users_that_are_none(world):
+    for user, word in (("nobody-here", "'nobody-here' is not in its /etc/passwd"), ("app:nobodies", "'nobodies' is not in its /etc/group"),
+                       ("4294967296", "'4294967296' is too large"), ("daemon", "'daemon' is not in its /etc/passwd")):
+        world.runs(Layout(*world.image(tar_of(ACCOUNTS), User=user), zipped=False), name="nobody")
+        reply = world.node.send("GET", "/functions/nobody", None, {}, world.node.connect())
+        check(reply.status >= 500 and word in str(reply.json), f"USER {user}: {word}", reply)
+    for name, entries in (("none", []), ("link", [folder("etc"), link("etc/passwd", "../../../../../etc/passwd"), link("etc/group", "/proc/self/environ")]),
+                          ("device", [folder("etc"), link("etc/passwd", "/dev/zero")]), ("folder", [folder("etc"), folder("etc/passwd")]),
+                          ("noise", [folder("etc"), entry("etc/passwd", os.urandom(100_000) + b":" * 100_000 + b"\n" * 100_000)])):
+        world.runs(Layout(*world.image(tar_of(entries), User="daemon"), zipped=False), name="nobody")
+        reply = world.node.send("GET", "/functions/nobody", None, {}, world.node.connect())
+        check(reply.status >= 500 and "'daemon' is not in its /etc/passwd" in str(reply.json), f"accounts that are none: {name}", reply)
+        world.runs(Layout(*world.image(tar_of(entries), User="1234"), zipped=False), name="somebody")
+        check(world.ask("somebody")["uid"] == 1234, "where a number needs none", name)
+    for user in ("two words", "a/b"):
+        fine, said = world.deploy_layout(Layout(*world.image(User=user), zipped=False), name="never")
+        check(not fine and "no user of an image" in said, f"'{user}' is not deployed", said)
+
+
+def test_h2c(world):
+    """A container whose port Knative would name h2c: a Go program alone in its image, with net/http's own HTTP/2."""
+    if not shutil.which("go"):
+        return print("   -- skipped: this machine has no go")
+    place = world.folder / "h2c"
+    shutil.copytree(HERE / "functions/h2c", place)
+    built = subprocess.run(["go", "build", "-trimpath", "-o", "server", "."], cwd=place, capture_output=True, text=True, timeout=500,
+                           env={**os.environ, "CGO_ENABLED": "0"})
+    if built.returncode != 0:
+        raise Failed(f"go build: {built.stderr[-600:]}")
+    layers = [tar_of([entry("server", (place / "server").read_bytes(), 0o755)])]
+    images.write_folder(place / "image", Layout(layers, configuration(layers, Entrypoint=["/server"], User="4321:50", Env=["ONLY=h2c"])).files())
+    (place / "function.yaml").write_text("name: h2c\nimage: oci:image\nprotocol: h2c\n")
+    world.node.command("deploy", str(place))
+    seen = world.ask("h2c")
+    check(seen["protocol"] == "HTTP/2.0" and seen["path"] == "/a/b" and seen["uid"] == 4321, "it is spoken to in HTTP/2", seen)
+
+
 def lambda_image(world, entries=(), **config):
     layers = [world.python, tar_of([folder("var"), folder("var/task"), link("opt/python/bin/python3", "/usr/local/bin/python3"), *entries])]
     return Layout(layers, configuration(layers, **{"WorkingDir": "/var/task", "Env": ["WORD=image"], **config}))
@@ -235,6 +299,7 @@ def test_aws_runtime_client(world):
     if made.returncode != 0:
         raise Failed(f"pip install awslambdaric: {made.stderr[-600:]}")
     (place / "app.py").write_text((ROOT / "examples/hello/app.py").read_text())
+    (place / "sales.py").write_text(logs.LOGGING)
     entries = [entry(f"var/task/{path.relative_to(place)}", path.read_bytes()) for path in sorted(place.rglob("*")) if path.is_file()]
     for path in place.rglob("*.so*"):
         needed = subprocess.run(["ldd", str(path)], capture_output=True, text=True).stdout
@@ -243,6 +308,8 @@ def test_aws_runtime_client(world):
                             Env=["GREETING=Hello"]), name="ric")
     answer = world.call({"name": "you"}, "ric")
     check(answer["greeting"] == "Hello, you!" and answer["function"] == "ric", "the handler runs by AWS's client", answer)
+    world.runs(lambda_image(world, entries, Entrypoint=[PYTHON, "-m", "awslambdaric"], Cmd=["sales.handler"]), name="ric-logs")
+    logs.check_python_logging(world, "ric-logs", "{'left': 3}")  # newer ones leave it an object, too
 
 
 def test_what_is_not_whole(world):
@@ -286,6 +353,19 @@ def test_what_is_not_whole(world):
     spoiled(lambda layout: layout.manifest["config"].update(mediaType="application/vnd.cncf.helm.config.v1+json"), "no container", "no container")
     spoiled(lambda layout: layout.layers.__delitem__(2), "not whole", "fewer layers than the configuration has")
     spoiled(lambda layout: layout.layers.clear(), "0 layers", "no layers")
+    for number, text in ((0, "a"), (2, "the last")):
+        said = [*config["rootfs"]["diff_ids"]]
+        said[number] = f"sha256:{images.sha(b'another')}"
+        for layout in (Layout(layers, {**config, "rootfs": {"type": "layers", "diff_ids": said}}, zipped=zipped) for zipped in (True, False)):
+            fine, told = world.deploy_layout(layout, name="never")
+            check(not fine and f"layer {number + 1}, unzipped, of the image" in told and "damaged or changed" in told,
+                  f"{text} layer that is another than the configuration's", told)
+    broken = [gzip.compress(layer, 1, mtime=0) for layer in layers]
+    broken[2] = broken[2][:-100]
+    layout = Layout(layers, config, compressed=broken)
+    layout.layers[2]["mediaType"] = images.LAYER + "+gzip"
+    fine, told = world.deploy_layout(layout, name="never")
+    check(not fine and "layer 3" in told and "damaged or changed" in told, "a layer that ends too early, by its own digest", told)
     spoiled(lambda layout: {"index.json": b"{"}, "not JSON", "an index that is not JSON")
     spoiled(lambda layout: {"index.json": b'{"manifests": []}'}, "names no image", "an index of nothing")
     spoiled(lambda layout: {"other": b""}, "no image", "a folder that is none")
@@ -331,24 +411,35 @@ def test_layers_that_lead_out(world):
     check(world.packages("work-") == [], "nothing is left on the disk", world.packages("work-"))
 
 
+def zeros(name, mebibytes):
+    """A layer with a file of zeros, zipped, and its SHA-256 unzipped."""
+    info, _ = entry(name)
+    info.size = mebibytes << 20
+    piece, digest = bytes(1 << 20), hashlib.sha256(info.tobuf())
+    for _ in range(mebibytes):
+        digest.update(piece)
+    digest.update(bytes(1024))
+    return gzip.compress(info.tobuf()) + gzip.compress(piece, 9) * mebibytes + gzip.compress(bytes(1024)), f"sha256:{digest.hexdigest()}"
+
+
 def test_a_bomb(world):
-    out = io.BytesIO()
-    info = tarfile.TarInfo("zeros")
-    info.size = 3 << 30
-
-    class Zeros:
-        def read(self, size):
-            return bytes(size)
-
-    import gzip
-    with gzip.GzipFile(fileobj=out, mode="wb", compresslevel=1) as zipped:
-        with tarfile.open(fileobj=zipped, mode="w|") as archive:
-            archive.addfile(info, Zeros())
-    layout = Layout([], configuration([b""], Cmd=["x"]), compressed=[out.getvalue()])
-    layout.layers[0]["mediaType"] = images.LAYER + "+gzip"
-    fine, said = world.deploy_layout(layout, name="never")
-    check(not fine and "fill disks" in said, "three GiB in a few MiB are not unpacked", said)
-    check(world.packages("work-") == [], "and leave nothing on the disk", world.packages("work-"))
+    before = world.packages("image-")
+    for text, layers in (("three GiB in a few MiB", [zeros("zeros", 3072)]), ("the same in layers that are not too large", [zeros(f"z{i}", 400) for i in range(3)])):
+        layout = Layout([], {**configuration([], Cmd=["x"]), "rootfs": {"type": "layers", "diff_ids": [diff for _, diff in layers]}},
+                        compressed=[blob for blob, _ in layers])
+        for layer in layout.layers:
+            layer["mediaType"] = images.LAYER + "+gzip"
+        fine, said = world.deploy_layout(layout, name="never")
+        check(not fine and "fill disks" in said, f"{text}: not sent", said)
+        # Whoever sends it all the same meets the node.
+        files = [{"path": f"layer-{i:03}", "sha256": hashlib.sha256(blob).hexdigest(), "size": len(blob), "archive": True}
+                 for i, (blob, _) in enumerate(layers)]
+        for file, (blob, _) in zip(files, layers):
+            check(world.node.send("PUT", "/api/artifacts", blob, {}, world.node.connect()).json["sha256"] == file["sha256"], "it is sent")
+        manifest = json.dumps({"name": "never", "runtime": "container-http", "image": {"entrypoint": ["x"]}})
+        reply = world.node.send("POST", "/api/functions", json.dumps({"manifest": manifest, "files": files}), {}, world.node.connect())
+        check(reply.status >= 400 and "fill disks" in str(reply.json), f"{text}: not unpacked", reply)
+    check(world.packages("work-") == [] and world.packages("image-") == before, "nothing half is left", world.packages("work-"))
 
 
 def test_what_does_not_start(world):
@@ -357,7 +448,7 @@ def test_what_does_not_start(world):
     for name, config, word in (("noprogram", {"Entrypoint": ["/bin/nothing"]}, "/bin/nothing"), ("nopath", {"Entrypoint": ["nothing"]}, "PATH"),
                                ("nofolder", {"WorkingDir": "/nowhere"}, "/nowhere"), ("exits", {"Entrypoint": ["python3", "-c", "exit(7)"]}, "7")):
         world.runs(Layout(*world.image(**config)), name=name)
-        reply = world.node.send("GET", f"/functions/{name}", None, {})
+        reply = world.node.send("GET", f"/functions/{name}", None, {}, world.node.connect())
         check(reply.status >= 500 and word in str(reply.body), f"{name} is said: {reply.body[-120:]}", reply)
 
 
@@ -391,7 +482,7 @@ def test_buildah(world):
         fine, said = world.deploys(world.folder / name, name=f"buildah{number}")
         seen = world.ask(f"buildah{number}") if fine else None
         check(fine and seen["arguments"] == ["by", "buildah"] and seen["folder"] == "/srv/app" and seen["environment"]["WORD"] == "built"
-              and seen["uid"] == 1000, f"what buildah writes as {name} runs", (said, seen))
+              and (seen["uid"], seen["gid"]) == (1234, 0), f"what buildah writes as {name} runs", (said, seen))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""mayfly dev --debug with real debuggers: debugpy by its protocol (DAP), Node.js by `node inspect`, Java by jdb.
+"""mayfly dev --debug with real debuggers: debugpy by its protocol (DAP), Node.js by `node inspect` and by the DevTools protocol's own
+client for it, Java by jdb.
 
     tests/code/debug.py --mayfly build/mayfly [NAME …]
 
-A language that this machine lacks is skipped, and said. debugpy is installed by the function's own requirements.txt, Java's client by Maven.
+A language that this machine lacks is skipped, and said. debugpy is installed by the function's own requirements.txt, Java's client by Maven, DevTools' by npm.
 """
 import json
 import os
@@ -25,7 +26,7 @@ import languages  # noqa: E402
 from languages import without  # noqa: E402
 from run import RUNTIME, World, check, main  # noqa: E402
 
-DEBUGPY = "debugpy==1.8.14"
+DEBUGPY, DEVTOOLS = "debugpy==1.8.14", "chrome-remote-interface@0.33.2"
 SECONDS = 120  # generous: a sanitizer, or a busy machine
 
 APP = """\
@@ -104,6 +105,7 @@ class Adapter:
         return self.wait(lambda message: message["type"] == "event" and message["event"] == name).get("body", {})
 
     def close(self):
+        self.file.close()  # which holds the connection open, too
         self.socket.close()
 
 
@@ -157,43 +159,64 @@ def launch_of(session):
     return json.JSONDecoder().raw_decode(text[text.index("{\n"):])[0]
 
 
-def test_python(world):
-    folder = world.folder / "twice"
+def attach(port, launch, script):
+    """A client that has done all that an editor does before the code runs, with a breakpoint in line 3."""
+    debugger = Adapter(port)
+    check(debugger.ask("initialize", clientID="test", adapterID="debugpy", pathFormat="path", linesStartAt1=True)["supportsConditionalBreakpoints"],
+          "debugpy answers from inside the sandbox")
+    attached = debugger.send("attach", **{key: launch[key] for key in ("connect", "pathMappings", "justMyCode")})
+    debugger.event("initialized")
+    placed = debugger.ask("setBreakpoints", source={"path": str(script)}, breakpoints=[{"line": 3}])["breakpoints"]
+    check(placed[0]["verified"], "a breakpoint is set in a file of this machine", placed)
+    debugger.ask("configurationDone")
+    debugger.answer(attached)
+    return debugger
+
+
+def stop_at_breakpoint(debugger, script):
+    """Its thread and its frame."""
+    stopped = debugger.event("stopped")
+    check(stopped["reason"] == "breakpoint", "it is hit", stopped)
+    frame = debugger.ask("stackTrace", threadId=stopped["threadId"])["stackFrames"][0]
+    check(frame["line"] == 3 and frame["source"]["path"] == str(script), "at its line, by the path of this machine", frame)
+    check(debugger.ask("evaluate", expression="doubled", frameId=frame["id"], context="watch")["result"] == "40", "a variable is read")
+    return stopped["threadId"], frame["id"]
+
+
+def python_that_waits(world, name):
+    """The folder of a function that debugpy is installed for, and its script."""
+    folder = world.folder / name
     folder.mkdir()
     (folder / "app.py").write_text(APP)
     (folder / "requirements.txt").write_text(DEBUGPY + "\n")
     (folder / "function.yaml").write_text("handler: app.handler\nscaling: {max: 5}\nresources: {timeout: 2s, memory: 512MiB}\n")
+    return folder, folder / "app.py"
+
+
+def test_python(world):
+    folder, script = python_that_waits(world, "twice")
     session, port = begin(world, folder, RUNTIME)
     try:
         launch = launch_of(session)
         check(launch["type"] == "debugpy" and launch["connect"]["port"] == port and launch["pathMappings"][0]["remoteRoot"] == "/var/task",
               "what to put into launch.json is printed", launch)
-        debugger = Adapter(port)
-        check(debugger.ask("initialize", clientID="test", adapterID="debugpy", pathFormat="path", linesStartAt1=True)["supportsConditionalBreakpoints"],
-              "debugpy answers from inside the sandbox")
-        attached = debugger.send("attach", **{key: launch[key] for key in ("connect", "pathMappings", "justMyCode")})
-        debugger.event("initialized")
-        placed = debugger.ask("setBreakpoints", source={"path": str(folder / "app.py")}, breakpoints=[{"line": 3}])["breakpoints"]
-        check(placed[0]["verified"], "a breakpoint is set in a file of this machine", placed)
-        debugger.ask("configurationDone")
-        debugger.answer(attached)
+        debugger = attach(port, launch, script)
         thread, answers = call_behind(session, "twice", {"n": 20})
-        stopped = debugger.event("stopped")
-        check(stopped["reason"] == "breakpoint", "it is hit", stopped)
-        frame = debugger.ask("stackTrace", threadId=stopped["threadId"])["stackFrames"][0]
-        check(frame["line"] == 3 and frame["source"]["path"] == str(folder / "app.py"), "at its line, by the path of this machine", frame)
+        at, frame = stop_at_breakpoint(debugger, script)
         time.sleep(3)
         check(thread.is_alive(), "longer than the call's own time limit")
-        check(debugger.ask("evaluate", expression="doubled", frameId=frame["id"], context="watch")["result"] == "40", "a variable is read")
-        debugger.ask("evaluate", expression="doubled = 100", frameId=frame["id"], context="repl")
-        debugger.ask("continue", threadId=stopped["threadId"])
+        debugger.ask("evaluate", expression="doubled = 100", frameId=frame, context="repl")
+        debugger.ask("continue", threadId=at)
         thread.join(SECONDS)
         check(answers == [{"answer": 101}], "and written: the call goes on with it", answers)
         instances = world.node_of(session).get("/api/instances")["instances"]
         check(len([i for i in instances if i["role"] == "instance"]) == 1 and not [i for i in instances if i["role"] != "instance"],
               "there is one instance and no template", instances)
         debugger.close()
-        check(session.call("twice", {"n": 1}) == {"answer": 3}, "a debugger that leaves leaves the function running")
+        # That it has left is heard within the instance, some milliseconds later; till then its breakpoint holds what comes.
+        thread, answers = call_behind(session, "twice", {"n": 1})
+        thread.join(SECONDS)
+        check(answers == [{"answer": 3}], "a debugger that leaves leaves the function running", answers)
     finally:
         session.end()
     try:
@@ -201,6 +224,27 @@ def test_python(world):
         check(False, "its port is closed with it")
     except ConnectionRefusedError:
         check(True, "its port is closed with it")
+
+
+def test_python_that_debuggers_leave_and_come_back_to(world):
+    folder, script = python_that_waits(world, "twice-again")
+    session, port = begin(world, folder, RUNTIME)
+    try:
+        launch = launch_of(session)
+        for how in ("at rest", "at a breakpoint", "at rest"):
+            debugger = attach(port, launch, script)
+            thread, answers = call_behind(session, "twice-again", {"n": 20})
+            at, _ = stop_at_breakpoint(debugger, script)
+            if how == "at rest":
+                debugger.ask("continue", threadId=at)
+                thread.join(SECONDS)
+            debugger.ask("disconnect", restart=False, terminateDebuggee=False)
+            debugger.close()
+            thread.join(SECONDS)
+            check(answers == [{"answer": 41}], f"it leaves {how}, and the call has its answer", answers)
+            check(session.call("twice-again", {"n": 1}) == {"answer": 3}, "as has the next one")
+    finally:
+        session.end()
 
 
 def test_python_without_debugpy(world):
@@ -224,7 +268,7 @@ def test_node(world):
     session, port = begin(world, folder, runtime, "--handler", "app.handler")
     debugger = Talk("node", "inspect", f"127.0.0.1:{port}", prompt="debug>")
     try:
-        debugger.wait("ok")
+        debugger.wait("debug> ")                     # before, it is connected and has asked for nothing yet
         thread, answers = call_behind(session, "twice-node", {"n": 20})
         debugger.wait("break in")
         debugger.say("exec doubled")
@@ -234,6 +278,53 @@ def test_node(world):
         check(answers == [{"answer": 41}], "and the call goes on", answers)
     finally:
         debugger.close()
+        session.end()
+
+
+# Breaks in line 4 of app.js by DevTools' protocol, says "set", reads `doubled`, goes on, leaves.
+DEVTOOLS_TALK = """\
+const CDP = require("chrome-remote-interface");
+const [port, how] = process.argv.slice(2);
+(async () => {
+  const client = await CDP({ host: "127.0.0.1", port: Number(port) });
+  const { Debugger, Runtime } = client;
+  await Runtime.enable();
+  await Debugger.enable();
+  const { locations } = await Debugger.setBreakpointByUrl({ urlRegex: "app\\\\.js$", lineNumber: 3 });
+  const paused = Debugger.paused();
+  console.log("set", locations.length);
+  const { callFrames: [frame], hitBreakpoints } = await paused;
+  const read = async (expression) => (await Debugger.evaluateOnCallFrame({ callFrameId: frame.callFrameId, expression })).result.value;
+  console.log("hit", hitBreakpoints.length, frame.functionName, frame.location.lineNumber + 1, "doubled", await read("doubled"));
+  if (how === "leaves") return client.close();
+  await Debugger.resume();
+  console.log("resumed");
+  await client.close();
+})().catch((error) => { console.error(error); process.exit(1); });
+"""
+
+
+def test_node_by_the_devtools_protocol(world):
+    if not (runtime := languages.node_here()) or not shutil.which("npm"):
+        return without("node and npm")
+    folder, tools = world.folder / "devtools-node", world.folder / "devtools"
+    folder.mkdir()
+    tools.mkdir()
+    (folder / "app.js").write_text(SCRIPT.replace("  debugger;\n", "  // nothing stops here by itself\n"))
+    (tools / "talk.js").write_text(DEVTOOLS_TALK)
+    subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", DEVTOOLS], cwd=tools, check=True, timeout=240)
+    session, port = begin(world, folder, runtime, "--handler", "app.handler")
+    try:
+        for how in ("goes on", "leaves", "goes on"):
+            talk = Talk("node", str(tools / "talk.js"), str(port), how, prompt="")
+            check("set 1" in talk.wait("set"), "a breakpoint finds its place in the handler", talk.text)
+            thread, answers = call_behind(session, "devtools-node", {"n": 20})
+            thread.join(SECONDS)
+            check("hit 1 exports.handler 4 doubled 40" in talk.text, "it is hit, and a variable read", talk.text)
+            check(answers == [{"answer": 41}], f"the debugger {how}, and the call has its answer", answers)
+            check(talk.process.wait(SECONDS) == 0, "it leaves", talk.text)
+            check(session.call("devtools-node", {"n": 1}) == {"answer": 3}, "the next call is held up by nobody")
+    finally:
         session.end()
 
 

@@ -5,12 +5,15 @@
 
 They are in Python, one in sh with curl, and one has the Telemetry API, too; they are the package's own, in its folder extensions/.
 """
+import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+import fork  # noqa: E402
 import run  # noqa: E402
 from run import check  # noqa: E402
 
@@ -169,6 +172,23 @@ def test_one_that_ends_fails_the_call(world):
     world.deploy_with("broken", {"watch": "#!/bin/sh\nexit 3\n"})
     reply = world.send({}, "broken")
     check(reply.status == 503 and "Extension.Crash: extension watch: exit status 3" in str(reply.body), "one that never registers is named", reply)
+
+
+LINGERS = WATCH.replace('    if event["eventType"] == "SHUTDOWN":\n        break\n', '    if event["eventType"] == "SHUTDOWN":\n        import time; time.sleep(60)\n')
+ENDS = "import os\n\ndef handler(event, context):\n    return os._exit(3) if event else 1\n"
+
+
+def test_a_host_that_does_not_end(world):
+    """An instance whose program has ended ends by itself; where it does not, here because its host stands still, it is killed."""
+    world.deploy_with("lingering", {"lingers": LINGERS}, more="fork: never\n", handler=ENDS)
+    world.call({}, "lingering")
+    (extension,) = [pid for pid, _ in fork.below(world.node.process.pid) if b"extensions/lingers" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    host = int(Path(f"/proc/{extension}/stat").read_text().rpartition(")")[2].split()[1])
+    reply = world.send({"end": True}, "lingering")
+    os.kill(host, signal.SIGSTOP)                   # within the 2 s that the extension has
+    check(reply.status == 503 and "exit status 3" in str(reply.body), "the call is told", reply)
+    world.gone("lingering")
+    check(not Path(f"/proc/{host}").exists(), "and the instance is gone, though its host can do nothing")
 
 
 if __name__ == "__main__":

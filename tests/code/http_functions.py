@@ -204,13 +204,94 @@ def test_azure_passes_http_through(world):
     check(reply.status == 503 and "no trigger" in reply.json["error"]["message"], "a function that nothing can call is named", reply)
 
 
-def build(world, example, *command):
+def h2c(world, name, manifest="protocol: h2c\n", only="h2c"):
+    """Go's own server, deployed; nothing where this machine has no Go."""
+    program = build(world, "h2c-server", "go", "build", "-trimpath", "-o", "server", ".", source=HERE / "functions/h2c")
+    if not program:
+        return False
+    folder = world.folder / name
+    folder.mkdir()
+    shutil.copy(Path(program) / "server", folder / "server")
+    (folder / "function.yaml").write_text(f"runtime: http\nhandler: ./server\nenvironment: {{ONLY: {only}}}\n{manifest}")
+    world.node.command("deploy", str(folder), "--name", name)
+    return True
+
+
+def test_h2c(world):
+    if not h2c(world, "two"):
+        return
+    seen = world.seen("PATCH", "/a//b%20c/?x=1&y=%26", b"body", {"Host": "shop.example:81", "X-Custom": "a, b", "Connection": "X-Hop", "X-Hop": "1"}, "two")
+    check((seen["protocol"], seen["method"], seen["path"], seen["query"], seen["size"]) == ("HTTP/2.0", "PATCH", "/a//b%20c/", "x=1&y=%26", 4),
+          "a request as it came, in HTTP/2", seen)
+    check(seen["host"] == "shop.example:81" and seen["headers"]["X-Custom"] == ["a, b"] and "X-Hop" not in seen["headers"]
+          and seen["headers"]["X-Forwarded-For"] == ["127.0.0.1"], "with its headers, and who asked", seen)
+    for size in (0, 1, 60_000, 65_536, 70_000, 1 << 20, 5 << 20):
+        body = os.urandom(size)
+        reply = world.send("POST", "/echo", body, {"Content-Type": "image/x"}, "two")
+        check(reply.status == 200 and reply.body == body and reply.headers["Content-Type"] == "image/x", f"{size} bytes go and come back", len(reply.body))
+    for status in (200, 201, 204, 302, 304, 404, 418, 500, 503):
+        reply = world.send("GET", f"/status/{status}", name="two")
+        check(reply.status == status and reply.headers.get_all("Set-Cookie") == ["a=1", "b=2"], f"{status} with its headers", (reply, reply.headers.items()))
+    reply = world.send("HEAD", "/x", name="two")
+    check(reply.status == 200 and reply.body == b"", "HEAD has no body", reply)
+    reply = world.send("GET", "/trailers", name="two")
+    check(reply.status == 200 and reply.body == b"body", "an interim answer before, and trailers behind, are no part of the answer", reply)
+
+
+def test_h2c_streams_of_one_connection(world):
+    if not h2c(world, "streams", "protocol: h2c\nscaling: {max: 1}\n"):
+        return
+    world.seen("GET", "/", name="streams")
+    replies = world.at_once([("/sleep/400", "streams")] * 8)
+    seen = [json.loads(body) for status, body in replies if status == 200]
+    check(len(seen) == 8 and max(each["most"] for each in seen) > 1 and seen[-1]["connections"] == 1, "calls run together, on one connection", replies)
+    replies = world.at_once([("/large/3000000", "streams")] * 8)
+    check(all(status == 200 and len(body) == 3_000_000 for status, body in replies), "so do large answers", [s for s, _ in replies])
+    replies = world.at_once([("/abort", "streams"), ("/sleep/300", "streams")])
+    check([status for status, _ in replies] == [503, 200] and b"stream was reset" in replies[0][1], "one that is reset ends alone", replies)
+    reply = world.send("POST", "/unread", b"x" * (8 << 20), name="streams")
+    check(reply.status == 403 and reply.body == b"no more", "an answer before the request was read", reply)
+    reply = world.send("GET", "/headers/100", name="streams")
+    check(reply.status == 503 and "64 KiB of headers" in str(reply.json), "more headers than are taken", reply)
+    check(world.send("GET", "/headers/40", name="streams").headers["X-Many-39"], "and as many as are")
+    check(json.loads(world.at_once([("/sleep/1", "streams")])[0][1])["connections"] == 1, "the connection is the same still")
+    reply = world.send("GET", "/exit/5", name="streams")
+    check(reply.status == 503 and "status 5" in reply.json["error"]["message"], "a program that ends is told with its status", reply)
+    check(world.seen("GET", "/", name="streams")["protocol"] == "HTTP/2.0", "and the next call has another")
+
+
+def test_h2c_late(world):
+    if not h2c(world, "late-stream", "protocol: h2c\nresources: {timeout: 3s}\n"):
+        return
+    replies = world.at_once([("/sleep/60000", "late-stream"), ("/sleep/500", "late-stream")])
+    check([status for status, _ in replies] == [504, 200], "who is late is told so, and no other call", replies)
+
+
+def test_h2c_where_the_other_end_does_not_speak_it(world):
+    if not h2c(world, "one", only="http1"):
+        return
+    reply = world.send("GET", "/", name="one")
+    check(reply.status == 503 and "leave protocol out" in str(reply.json), "a program that speaks HTTP/1.1 alone is told so", reply)
+    h2c(world, "other", manifest="")
+    reply = world.send("GET", "/", name="other")
+    check(reply.status >= 400, "and one that speaks HTTP/2 alone, where nothing says so", reply)
+    for protocol, word in (("h2", "'h2c'"), ("http2", "http1, h2c"), ("grpc", "http1, h2c")):
+        try:
+            h2c(world, f"never-{protocol}", f"protocol: {protocol}\n")
+            raise AssertionError("it was deployed")
+        except Failed as failed:
+            check(word in str(failed) and "line 4" in str(failed), f"protocol: {protocol} is told what there is", failed)
+
+
+def build(world, example, *command, source=None):
     """The example with its framework, which comes from its registry; nothing where this machine can't."""
     if not shutil.which(command[0]):
         print(f"   -- skipped: this machine has no {command[0]}")
         return None
     folder = world.folder / example
-    shutil.copytree(ROOT / "examples" / example, folder)
+    if folder.exists():
+        return str(folder)
+    shutil.copytree(source or ROOT / "examples" / example, folder)
     built = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500,
                            env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod"})
     if built.returncode != 0:

@@ -37,6 +37,15 @@ def tar_of(entries):
     return out.getvalue()
 
 
+def zstd_of(data):
+    """A frame of zstd with the bytes as they are (RFC 8878, 3.1.1): any machine can write it."""
+    blocks = [data[at:at + (1 << 17)] for at in range(0, len(data), 1 << 17)] or [b""]
+    frame = bytearray(b"\x28\xb5\x2f\xfd\x00\x58")  # no size, no checksum, a window of 2 MiB
+    for number, block in enumerate(blocks):
+        frame += (len(block) << 3 | (number == len(blocks) - 1)).to_bytes(3, "little") + block
+    return bytes(frame)
+
+
 def sha(data):
     return hashlib.sha256(data).hexdigest()
 

@@ -5,6 +5,7 @@
 """
 import base64
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+import languages  # noqa: E402
 import run  # noqa: E402
 from run import check, main  # noqa: E402
 
@@ -108,7 +110,7 @@ def test_a_line_knows_its_call(world):
     check(world.messages("talks", "--version", "2") == [], "--version names one")
     check(world.messages("talks", "--since", "1h") != [] and world.messages("talks", "--since", "2099-01-01T00:00:00Z") == [], "--since a time")
     bad = world.cli("logs", "talks", "--level", "loud")
-    check(bad.returncode == 1 and "trace, debug, info" in bad.stderr, "a level that is none is refused", bad)
+    check(bad.returncode == 2 and "trace, debug, info" in bad.stderr, "a level that is none is refused", bad)
 
 
 def test_a_followed_log_of_one_call(world):
@@ -182,9 +184,12 @@ def test_a_crash_by_a_limit(world):
     reply = world.send({"do": "fill"}, "talks")
     message = reply.json["error"]["message"]
     check("exceeded its memory limit of 134 MB (resources.memory)" in message, "memory: which limit, and how much", reply)
+    check(reply.status == 503 and "signal 9 (Killed)" in message, "with the status of any end: to come again later would not help", reply)
     check("event 0" in str(reply.json["error"].get("details")), "and the last lines", reply)
     reply, _ = world.invoke("talks", {"do": "fill"})
     check("Runtime exited with error: signal: killed" in reply.json["errorMessage"], "in Lambda's words", reply)
+    check(reply.status == 200 and reply.json["errorType"] == "Runtime.ExitError" and reply.headers["X-Amz-Function-Error"] == "Unhandled",
+          "as an error of the function's", reply)
     world.deploy("forks", TALKS, "--timeout", "20s", "--memory", "2GiB")
     reply = world.send({"do": "fork"}, "forks")
     message = reply.json["error"]["message"]
@@ -232,7 +237,7 @@ def test_the_commands(world):
 
 LEVELS = """\
 import json, logging, sys
-logging.basicConfig(level=logging.DEBUG, format="[%(levelname)s]\\t%(message)s")
+logging.getLogger().setLevel(logging.DEBUG)
 
 def handler(event, context):
     print("plain")
@@ -258,8 +263,154 @@ def test_levels(world):
     check(len(long) == 3 and {line["level"] for line in long} == {"error"} and sum(len(line["message"]) for line in long) > 5000,
           "a long line is kept in pieces of one level", [len(line["message"]) for line in long])
     warned = world.messages("levels", "--level", "warn")
-    check("plain" not in warned and "[DEBUG]\ta detail" not in warned and len(warned) == 6, "--level shows what is at least as grave", warned)
+    check("plain" not in warned and "a detail" not in str(warned) and len(warned) == 6, "--level shows what is at least as grave", warned)
     check(all(line["time"] > "2026-01-01T01" for line in lines), "a time that can't be true is not believed", lines)
+
+
+LOGGING = """\
+import logging
+logging.basicConfig(format="not heeded: there is a handler", level=logging.DEBUG)
+logging.getLogger().setLevel(logging.INFO if not __import__("os").environ.get("AWS_LAMBDA_LOG_LEVEL") else logging.root.level)
+log = logging.getLogger("shop")
+
+def handler(event, context):
+    log.info("sold %d", event["n"], extra={"place": "here"})
+    log.debug("a detail")
+    log.warning({"left": 3})
+    try:
+        1 / 0
+    except ZeroDivisionError:
+        log.exception("broken")
+    print("by hand")
+    if event["n"] < 0:
+        raise ValueError("not sold")
+    return 1
+"""
+CALL = "00000000-0000-4000-8000-0000000000a1"
+
+
+def configure(world, name, **logging):
+    """By Lambda's own call; the configuration that it answers."""
+    return world.node.send("PUT", f"/2015-03-31/functions/{name}/configuration", json.dumps({"LoggingConfig": logging}), {})
+
+
+def printed_by(world, name, event, version, *words):
+    """What one call of a version has printed, once all the words are there: the node's lines."""
+    def lines():
+        every = [json.loads(line) for line in world.node.command("logs", name, "--json", "--request", CALL).splitlines()]
+        return [line for line in every if "outcome" not in line and line["version"] == version]
+    world.send(event, name, headers={"X-Request-Id": CALL})
+    return world.node.wait(lines, lambda found: all(word in str(found) for word in words), 20)
+
+
+def check_python_logging(world, name, left):
+    """What AWS's client for Python does with `logging`, by text and by JSON: of ours, and of AWS's own (containers.py)."""
+    text = printed_by(world, name, {"n": 2}, 1, "by hand")
+    stamp = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+    said = [line["message"] for line in text]
+    check(re.fullmatch(rf"\[INFO\]\t{stamp}\t{CALL}\tsold 2", said[0]), "text: level, time, call and words", said)
+    check(re.fullmatch(rf"\[WARNING\]\t{stamp}\t{CALL}\t{{'left': 3}}", said[1]) and text[1]["level"] == "warn", "with the level", text)
+    # AWS's client ends no line behind a trace.
+    check(said[2].endswith("\tbroken") and "ZeroDivisionError: division by zero" in str(said), "an exception and its trace", said)
+    check("a detail" not in str(said), "and nothing below the level that the code sets")
+
+    reply = configure(world, name, LogFormat="JSON", ApplicationLogLevel="WARN", SystemLogLevel="WARN")
+    check(reply.status == 200 and reply.json["LoggingConfig"]["ApplicationLogLevel"] == "WARN", "LoggingConfig is kept", reply)
+    lines = printed_by(world, name, {"n": -1}, 2, "by hand", "not sold")
+    said = [line["message"] for line in lines if "LAMBDA_WARNING" not in line["message"]]  # of theirs: that an update of theirs may be the cause
+    objects = [json.loads(text) for text in said if text.startswith("{")]
+    check(len(objects) == 3, "one object each", objects)
+    warned, failed, broken = sorted(objects, key=lambda told: told.get("errorType", ""))
+    check({"level": "WARNING", "message": left, "logger": "shop", "requestId": CALL}.items() <= warned.items()
+          and re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", warned["timestamp"]) and set(warned) == {"timestamp", "level", "message", "logger",
+          "requestId"}, "JSON: the same as an object, at least as grave as was asked", warned)
+    check(broken["message"] == "broken" and broken["errorType"] == "ZeroDivisionError" and broken["errorMessage"] == "division by zero"
+          and broken["stackTrace"] and ":handler:" in broken["location"], "an exception with its type, words, trace and place", broken)
+    check("ERROR" in (failed.get("level"), failed.get("log_level")) and failed["errorType"] == "ValueError" and failed["errorMessage"] == "not sold"
+          and failed["requestId"] == CALL, "what the handler raised, too", failed)
+    check("by hand" in [line["message"] for line in lines], "what is printed stays as it is", lines)
+    check({line["level"] for line in lines if line["message"].startswith("{")} >= {"warn", "error"}, "and the log has their levels", lines)
+
+    configure(world, name, ApplicationLogLevel="TRACE")
+    lines = printed_by(world, name, {"n": 3}, 3, "by hand")
+    sold = json.loads(lines[0]["message"])
+    check(sold["message"] == "sold 3" and sold["place"] == "here" and "a detail" in str(lines), "TRACE lets all through, with what was given beside",
+          lines)
+    reply = configure(world, name, LogFormat="Text")
+    check(reply.json["LoggingConfig"] == {"LogFormat": "Text", "LogGroup": f"/aws/lambda/{name}"}, "and back to text", reply)
+
+
+def test_pythons_logging(world):
+    world.deploy("logging", LOGGING)
+    check_python_logging(world, "logging", {"left": 3})
+
+
+def test_pythons_logging_in_forks(world):
+    """A template has logging set up; its forks say their own calls."""
+    world.deploy("forked-logging", LOGGING, "--max", "1")
+    for _ in range(3):
+        world.send({"n": 1}, "forked-logging")
+        world.node.command("scale", "forked-logging", "0")
+        world.node.wait(lambda: [p for p in world.node.processes("forked-logging") if p["role"] == "instance"], lambda all_: not all_, 30)
+        world.node.command("scale", "forked-logging", "1")
+    said = [line["message"] for line in printed_by(world, "forked-logging", {"n": 5}, 1, "by hand")]
+    check(f"\t{CALL}\tsold 5" in said[0], "a fork says its own call", said)
+
+
+CONSOLE = """\
+exports.handler = async (event) => {
+  console.log("sold %d", event.n);
+  console.debug("a detail");
+  console.warn({ left: 3 });
+  console.error("broken", new RangeError("too far"));
+  const round = {};
+  round.round = round;
+  console.info(round);
+  process.stdout.write("by hand\\n");
+  if (event.n < 0) throw new TypeError("not sold");
+  return 1;
+};
+"""
+
+
+def test_nodes_console(world):
+    if not (runtime := languages.node_here()):
+        return languages.without("node")
+    folder = world.folder / "console"
+    folder.mkdir()
+    (folder / "app.js").write_text(CONSOLE)
+    (folder / "function.yaml").write_text(f"runtime: {runtime}\nhandler: app.handler\nlogging: {{format: json}}\n")
+    world.node.command("deploy", str(folder))
+    lines = printed_by(world, "console", {"n": 2}, 1, "by hand", "too far")
+    objects = [json.loads(line["message"]) for line in lines if line["message"].startswith("{")]
+    at = {str(told["message"]): told for told in objects}
+    sold, broken = at["sold 2"], next(told for told in objects if "errorType" in told)
+    check(sold["level"] == "INFO" and sold["requestId"] == CALL and re.fullmatch(r"[-0-9T:]{19}\.\d{3}Z", sold["timestamp"]), "console.log", sold)
+    check(any(told["message"] == {"left": 3} and told["level"] == "WARN" for told in objects), "an object stays one", objects)
+    check(broken["level"] == "ERROR" and broken["errorType"] == "RangeError" and broken["errorMessage"] == "too far" and broken["stackTrace"],
+          "an error with its type, words and trace", broken)
+    check("a detail" not in str(lines) and "<ref *1>" in str(objects), "INFO is the level where none is said; a circle is told as text", lines)
+    check("by hand" in [line["message"] for line in lines], "what is written by hand stays as it is", lines)
+    configure(world, "console", ApplicationLogLevel="ERROR")
+    lines = printed_by(world, "console", {"n": -1}, 2, "by hand", "not sold")
+    objects = [json.loads(line["message"]) for line in lines if line["message"].startswith("{")]
+    check([told["level"] for told in objects] == ["ERROR", "ERROR"] and objects[1]["errorType"] == "TypeError" and objects[1]["requestId"] == CALL,
+          "what is less grave is not said, and what the handler throws is", lines)
+
+
+def test_what_logging_can_not_be(world):
+    for config, words in (({"LogFormat": "XML"}, "Text, JSON"), ({"LogFormat": "Text", "ApplicationLogLevel": "INFO"}, "LogFormat JSON"),
+                          ({"LogFormat": "JSON", "ApplicationLogLevel": "LOUD"}, "TRACE, DEBUG"),
+                          ({"LogFormat": "JSON", "SystemLogLevel": "ERROR"}, "DEBUG, INFO, WARN")):
+        reply = configure(world, "talks", **config)
+        check(reply.status == 400 and words in reply.json.get("message", reply.json.get("Message", "")), f"{config} is refused", reply)
+    folder = world.folder / "odd"
+    folder.mkdir()
+    (folder / "app.py").write_text("def handler(event, context):\n    return 1\n")
+    for yaml, words in (("{format: jsn}", "json"), ("{level: warn}", "format json"), ("{format: json, level: wrn}", "warn")):
+        (folder / "function.yaml").write_text(f"runtime: {run.RUNTIME}\nhandler: app.handler\nlogging: {yaml}\n")
+        done = world.cli("deploy", str(folder))
+        check(done.returncode == 1 and words in done.stderr, f"logging: {yaml} is refused", done)
 
 
 def test_nobody_sees_another_callers_lines(world):

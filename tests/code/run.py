@@ -102,7 +102,7 @@ def test_code_takes_no_tensors(world):
 
 def test_memory(world):
     reply = world.send({"do": "fill", "bytes": 1 << 30})
-    check(reply.status in (429, 500), "more memory than there is fails the call", reply)
+    check(reply.status in (500, 503), "more memory than there is fails the call, like a program that ends", reply)
     check(world.call({})["uid"] == 1000, "the next call is answered")
 
 
@@ -165,7 +165,7 @@ def test_what_forks_without_end(world):
     world.deploy("beside", "def handler(event, context):\n    return 1\n")
     world.call({}, "beside")
     reply = world.send({"do": "fork without end"})
-    check(reply.status in (429, 503, 504), "it fails its own call", reply)
+    check(reply.status in (503, 504), "it fails its own call", reply)
     check(world.call({}, "beside") == 1, "another function answers meanwhile")
     check(world.call({})["uid"] == 1000, "the next call is answered")
     left = world.node.wait(lambda: len(world.call({"do": "processes"})), lambda count: count <= 4, 20)
@@ -174,7 +174,11 @@ def test_what_forks_without_end(world):
 
 def test_a_full_tmp(world):
     reply = world.send({"do": "fill /tmp"})
-    check(reply.status == 429 and "memory" in reply.json["error"]["message"], "what is in /tmp is of the function's memory", reply)
+    check(reply.status == 503 and "signal 9" in reply.json["error"]["message"] and "memory" in reply.json["error"]["message"],
+          "what is in /tmp is of the function's memory", reply)
+    reply = world.send({"do": "fill /tmp"}, path="/2015-03-31/functions/checks/invocations")
+    check(reply.status == 200 and reply.headers["X-Amz-Function-Error"] == "Unhandled" and reply.json["errorType"] == "Runtime.ExitError"
+          and "Runtime exited with error: signal: killed" in reply.json["errorMessage"], "and by Lambda's Invoke an error of the function's", reply)
     folder = world.folder / "roomy"
     shutil.copytree(HERE / "functions/checks", folder)
     world.node.command("deploy", str(folder), "--runtime", RUNTIME, "--handler", "app.handler", "--memory", "1GiB")

@@ -16,6 +16,8 @@ struct Node::Entry {
   domain::Function function;
   std::map<int, Stage> stages;           // by version number; absent: ready or serving, by whether it is compiled
 
+  std::vector<std::string> urls;         // IDs of those that are found now
+
   // Changes on their way to the disk: an alias must not come to name a version that goes, in either order.
   std::multiset<int> naming;
   std::set<int> leaving;

@@ -47,6 +47,15 @@ Result<void> read_directory(const Tree& value, Image& into) {
   return fail(Code::invalid_argument, in_quotes(into.directory) + " is no folder of the image: write its absolute path");
 }
 
+Result<void> read_user(const Tree& value, Image& into) {
+  constexpr std::size_t kUserMax = 200;
+  if (value.kind != Tree::Kind::scalar) return fail(Code::invalid_argument, "a single name or number is wanted: app, 1000, app:staff");
+  into.user = value.text;
+  if (into.user.size() <= kUserMax && is_printable_utf8(into.user) && into.user.find_first_of(" /,") == into.user.npos) return {};
+  return fail(Code::invalid_argument,
+              in_quotes(into.user) + " is no user of an image: write a name or a number, with a group behind ':' or not");
+}
+
 Result<void> check_container(const Manifest& m, int line) {
   constexpr std::size_t kWordsMax = 64, kVariablesMax = 200, kSizeMax = 32 * 1024;
   const std::size_t words = m.image.entrypoint.size() + m.image.command.size();

@@ -17,6 +17,7 @@ namespace mayfly::domain {
 [[nodiscard]] Result<void> read_words(const Tree& value, std::vector<std::string>& into);
 [[nodiscard]] Result<void> read_image_environment(const Tree& value, Image& into);
 [[nodiscard]] Result<void> read_directory(const Tree& value, Image& into);
+[[nodiscard]] Result<void> read_user(const Tree& value, Image& into);
 // What it starts with goes to its host in one packet. `line` is where an error is.
 [[nodiscard]] Result<void> check_container(const Manifest& manifest, int line);
 

@@ -155,7 +155,7 @@ void Connection::write_head(int status, std::string_view content_type, std::stri
   if (!content_type.empty()) head.add("Content-Type", content_type);
   if (length != ReplyHead::kNoLength && status != 204) head.add_length(length);
   head.add_lines(lines);
-  if (length == ReplyHead::kNoLength) {
+  if (length == ReplyHead::kNoLength && !head_only_) {
     if (http_1_0_) close_after_ = true;
     else head.add("Transfer-Encoding", "chunked");
   }
@@ -240,8 +240,10 @@ void Connection::flush() {
     wait_until(now() + server_.limits_.write_stall_max);
     if (p.out_file_at >= p.out_file_end) p.out_file.reset();
   }
-  if (state_ == State::sending) finish_exchange();
-  else if (state_ == State::streaming) deadline_ = Instant::never();
+  if (state_ == State::sending) return finish_exchange();
+  if (state_ != State::streaming) return;
+  deadline_ = Instant::never();
+  if (owner_) owner_->on_drained();
 }
 
 void Connection::finish_exchange() {
@@ -266,11 +268,20 @@ void Connection::linger() {
 
 void Connection::begin_stream(const HttpReply& reply, std::function<void()> gone) {
   if (state_ == State::streaming) return;
-  write_head(reply.status, reply.content_type, header_lines(reply), ReplyHead::kNoLength);
+  const std::string lines = header_lines(reply);
+  begin_stream({.status = reply.status, .content_type = reply.content_type, .headers = lines, .body = reply.body}, std::nullopt);
+  if (state_ == State::streaming) pending().gone = std::move(gone);
+}
+
+void Connection::begin_stream(const RawReply& reply, std::optional<std::uint64_t> length) {
+  if (state_ == State::streaming) return;
+  head_only_ = head_only_ || reply.status == 204 || reply.status == 304;
+  write_head(reply.status, reply.content_type, reply.headers, length.value_or(ReplyHead::kNoLength));
   state_ = State::streaming;
   deadline_ = Instant::never();
-  pending().gone = std::move(gone);
+  pending().stream_left = length.value_or(Pending::kChunked);
   push(server_.workspace_->reply.bytes());
+  if (has_unsent()) wait_until(now() + server_.limits_.write_stall_max);
   if (!reading_) drop_sink();
   if (!reply.body.empty()) write_stream(reply.body);
 }
@@ -279,7 +290,11 @@ void Connection::write_stream(std::string_view bytes) {
   if (state_ != State::streaming || bytes.empty() || head_only_ || broken_) return;
   if (unsent() + bytes.size() > server_.limits_.unsent_max) return give_up();
   const bool stalled = has_unsent();
-  if (http_1_0_) {
+  if (std::uint64_t& left = pending_->stream_left; left != Pending::kChunked) {
+    if (bytes.size() > left) return give_up();          // the next answer would begin in the middle of it
+    left -= bytes.size();
+    push(bytes);
+  } else if (http_1_0_) {
     push(bytes);
   } else {
     char size[24];
@@ -293,9 +308,12 @@ void Connection::write_stream(std::string_view bytes) {
 
 void Connection::end_stream() {
   if (state_ != State::streaming || broken_) return;
-  if (!http_1_0_ && !head_only_) push("0\r\n\r\n");
+  if (!head_only_ && pending_->stream_left == Pending::kChunked && !http_1_0_) push("0\r\n\r\n");
+  if (!head_only_ && pending_->stream_left != Pending::kChunked && pending_->stream_left > 0) return give_up();
+  pending_->stream_left = Pending::kChunked;
   if (broken_) return;
   state_ = State::sending;
+  close_after_ = close_after_ || server_.draining_;     // its head said nothing of that
   if (!has_unsent()) finish_exchange();
   else wait_until(now() + server_.limits_.write_stall_max);
 }

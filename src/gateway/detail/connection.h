@@ -54,6 +54,8 @@ struct Pending {
   os::Fd out_file;
   std::uint64_t out_file_at = 0, out_file_end = 0;
   std::function<void()> gone;
+  std::uint64_t stream_left = kChunked;                 // of an answer in pieces whose length was said
+  static constexpr std::uint64_t kChunked = ~std::uint64_t{0};
 };
 
 class Connection final : public os::Watcher {
@@ -71,6 +73,8 @@ class Connection final : public os::Watcher {
   void answer(RawReply&& reply);
   void answer(const HttpReply& reply);
   void begin_stream(const HttpReply& head, std::function<void()> gone);
+  void begin_stream(const RawReply& reply, std::optional<std::uint64_t> length);
+  void give_up();                                       // the client can't be written to, or must see no end: close soon
   void write_stream(std::string_view bytes);
   void end_stream();
   void taken(std::uint64_t bytes);
@@ -129,7 +133,6 @@ class Connection final : public os::Watcher {
   void write_head(int status, std::string_view content_type, std::string_view lines, std::uint64_t length);
   void push(std::string_view bytes);                    // sends, or keeps for later
   void flush();
-  void give_up();                                       // the client can't be written to: close soon
   bool has_unsent() const { return pending_ && (pending_->out_at < pending_->out.size() || pending_->out_file); }
   void finish_exchange();
   void linger();

@@ -8,6 +8,7 @@
 #include "domain/code_order.h"
 #include "domain/manifest.h"
 #include "domain/network.h"
+#include "domain/unpacked.h"
 #include "instances/built.h"
 #include "instances/builds.h"
 #include "instances/detail/layer_paths.h"
@@ -21,7 +22,6 @@ namespace {
 
 constexpr const char* kTaskFolder = "/var/task";
 constexpr const char* kDependenciesFolder = "/var/dependencies";
-constexpr std::uint64_t kUnpackedLeast = 1ULL << 30, kUnpackedFactor = 100;  // what an archive may hold: by its own size
 constexpr const char* kModelSocket = "/run/mayfly/models.sock";
 
 // What the sandbox's network has, and where its host listens on it.
@@ -54,7 +54,7 @@ Result<Prepared> prepare_unpack(const StartOrder& order) {
   TRY_VOID(os::let_all_run(archive));  // the sandbox's own user reads it
   return Prepared{.binds = archive + "\t" + domain::kArchivePlace + "\n" + folder + "\t" + domain::kPackagePlace + "\trw\n",
                   .order = order.runtime.starts_with("container-") ? domain::kLayer : "",
-                  .output_max = std::max(kUnpackedLeast, kUnpackedFactor * order.files[0].size.count)};
+                  .output_max = domain::unpacked_max(order.files[0].size).count};
 }
 
 // Not by a link: what was installed may have left one that leads out of its folder.
@@ -145,11 +145,14 @@ Result<Prepared> prepare_code(const StartOrder& order, const std::string& models
   if (!dependencies.empty()) run_what_was_built(order.runtime, dependencies, kDependenciesFolder, code.arguments);
   if (container) {
     code.folder = order.image.directory;
+    code.user = order.image.user;
+    if (!code.user.empty()) bind("USER", code.user);
     if (code.handler.empty() && !order.image.command.empty()) code.handler = order.image.command[0];
   }
   if (http) {
     code.contract = order.runtime.starts_with("azure") ? domain::Contract::azure : domain::Contract::http;
     code.concurrency = order.concurrency;
+    code.h2c = order.protocol == domain::Protocol::h2c;
   }
   for (const auto& [name, value] : order.environment) code.environment.push_back(name + "=" + value);
   leave_to_users_options(code.environment, code.arguments);

@@ -87,7 +87,8 @@ bool ProcessLink::send(const Request& request) {
                            .json_size = leads(request.format) ? request.json_size : total - request.context_size,
                            .format = request.format,
                            .in_memfd = in_memfd,
-                           .wants_log = request.wants_log};
+                           .wants_log = request.wants_log,
+                           .reply_form = request.reply_form};
   for (std::size_t i = 0; i < 8; ++i) {
     head.request_id[i] = static_cast<std::uint8_t>(request.request_id_high >> (56 - 8 * i));
     head.request_id[8 + i] = static_cast<std::uint8_t>(request.request_id_low >> (56 - 8 * i));
@@ -104,6 +105,16 @@ void ProcessLink::cancel(Ticket ticket) {
   const domain::RequestHead head{.ticket = ticket.number, .cancelled = 1};
   std::memcpy(at, &head, sizeof head);
   to_.publish(sizeof head);
+}
+
+bool ProcessLink::taken(Ticket ticket, std::uint64_t bytes) {
+  if (!open_) return true;
+  std::byte* at = to_.reserve(sizeof(domain::RequestHead));
+  if (!at) return false;
+  const domain::RequestHead head{.ticket = ticket.number, .body_size = bytes, .taken = 1};
+  std::memcpy(at, &head, sizeof head);
+  to_.publish(sizeof head);
+  return true;
 }
 
 void ProcessLink::broken(const std::string& how) {
@@ -218,6 +229,9 @@ void ProcessLink::take_reply(std::span<const std::byte> frame) {
   std::memcpy(&reply.head, frame.data(), sizeof reply.head);
   const auto& head = reply.head;
   if (head.code > static_cast<std::uint8_t>(Code::internal)) return broken("a reply with code " + std::to_string(head.code));
+  if (head.part > domain::ReplyPart::end) return broken("a reply's part of no kind");
+  if (!domain::is_last(head.part) && (head.code != 0 || head.in_memfd || head.last || head.log_size > 0))
+    return broken("a part of a reply that says it is the last");
   const std::size_t behind = frame.size() - sizeof head;
   if (head.in_memfd > 1 || head.json_size > head.body_size || head.log_size > domain::kLastLinesMax)
     return broken("a reply whose sizes disagree");

@@ -58,6 +58,7 @@ class ProcessLink {
   }
   [[nodiscard]] bool send(const Request& request);
   void cancel(Ticket ticket);
+  [[nodiscard]] bool taken(Ticket ticket, std::uint64_t bytes);
   void wake() { to_.wake(); }
   // Its process is dead: delivers all that it sent, link_closed() last.
   void drain();

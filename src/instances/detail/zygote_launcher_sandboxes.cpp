@@ -292,18 +292,22 @@ Error ZygoteLauncher::explained(const Process& process, Error error) const {
   if (!domain::is_code(process.role)) return error;
   const os::GroupUsage used = cgroups_->usage(process.group);
   if (const std::string limit = exceeded(process, used); !limit.empty()) error.message += ": it " + limit;
-  if (used.out_of_memory > 0) error.code = Code::exhausted;
   return error;
 }
 
 void ZygoteLauncher::link_reply(ProcessLink& link, Reply&& reply) {
-  const Process& process = of(link);
+  Process& process = of(link);
+  if (reply.head.last) {  // nobody stops it any more: it is as if somebody had
+    loop_.cancel(process.deadline);
+    process.deadline = loop_.after(options_.stop_max, [this, &process] {
+      end(process, "did not end within " + to_text(options_.stop_max) + " of its last answer and was killed");
+    });
+  }
   if (reply.head.last && reply.head.code != 0 && !reply.head.function_error && !reply.body_memfd) {
     Error error = explained(process, {static_cast<Code>(reply.head.code), std::string(reply.body)});
     failure_ = std::move(error.message);
     reply.body = failure_;
     reply.head.body_size = failure_.size();
-    if (reply.head.code == static_cast<std::uint8_t>(Code::unavailable)) reply.head.code = static_cast<std::uint8_t>(error.code);
   }
   events_.on_reply(process.id, std::move(reply));
 }

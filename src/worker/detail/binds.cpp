@@ -6,10 +6,14 @@
 namespace mayfly::worker {
 namespace {
 
-bool is_plain(std::string_view path) {
-  return path.size() > 1 && path.front() == '/' &&
-         std::ranges::none_of(path, [](char letter) { return static_cast<unsigned char>(letter) < ' '; });
+constexpr std::string_view kUser = "USER\t";
+constexpr std::size_t kUserMax = 256;
+
+bool is_printable(std::string_view text) {
+  return std::ranges::none_of(text, [](char letter) { return static_cast<unsigned char>(letter) < ' '; });
 }
+
+bool is_plain(std::string_view path) { return path.size() > 1 && path.front() == '/' && is_printable(path); }
 
 // Of "/a/b", each of "a" and "b".
 template <class Accept>
@@ -58,6 +62,14 @@ Result<Outside> read_outside(std::string_view text) {
       if (!is_host(outside.hosts.back()) || outside.hosts.size() > kBindsMax)
         return fail(Code::invalid_argument,
                     "an address of a sandbox is a line @ADDRESS<tab>NAME, not '" + std::string(line.substr(0, 200)) + "'");
+      text.remove_prefix(end + 1);
+      continue;
+    }
+    if (line.starts_with(kUser)) {
+      outside.user = line.substr(kUser.size());
+      if (outside.user.empty() || outside.user.size() > kUserMax || !is_printable(outside.user))
+        return fail(Code::invalid_argument,
+                    "a container's user is a line USER<tab>NAME, of at most " + std::to_string(kUserMax) + " bytes");
       text.remove_prefix(end + 1);
       continue;
     }

@@ -3,6 +3,7 @@
 // Targets are looked at: each is absolute and plain (no "..", no empty part), and leaves /proc, /dev and /tmp to the sandbox, which
 // are folders of the one whose target is /: it becomes the root itself.
 //
+// "USER\tNAME\n", beside such a root: who its program is, by the root's own accounts (worker/container_user.h).
 // Among them, what its own network is to have, "@ADDRESS\tNAME\n": an address of its loopback, and what /etc/hosts calls it; "" for none.
 #pragma once
 #include <cstddef>
@@ -31,6 +32,7 @@ struct NamedAddress {
 struct Outside {
   std::vector<Bind> binds;
   std::vector<NamedAddress> hosts;
+  std::string user;            // "": nobody was named
 };
 
 [[nodiscard]] Result<Outside> read_outside(std::string_view text);

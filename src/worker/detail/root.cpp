@@ -39,9 +39,9 @@ Result<void> close_root() {
   return check(::mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | kNothing, nullptr), "mount", "/ read-only");
 }
 
-Result<void> mount_memory(const char* at, unsigned long flags, std::string options, std::uint32_t owner) {
+Result<void> mount_memory(const char* at, unsigned long flags, std::string options, Owner owner) {
   if (::mkdir(at, 0700) != 0 && errno != EEXIST) return fail(os::os_error("mkdir", at));
-  options += ",uid=" + std::to_string(owner) + ",gid=" + std::to_string(owner);
+  options += ",uid=" + std::to_string(owner.uid) + ",gid=" + std::to_string(owner.gid);
   return check(::mount(at, at, "tmpfs", flags, options.c_str()), "mount", at);
 }
 
@@ -88,7 +88,7 @@ std::string hosts_text(const CodeRoot& plan) {
 }
 
 Result<void> write_etc(const CodeRoot& plan) {
-  const std::string id = std::to_string(plan.owner);
+  const std::string id = std::to_string(plan.owner.uid);
   TRY_VOID(write_file("/etc/passwd", "root:x:0:0:root:/:/usr/sbin/nologin\nsbx_user1051:x:" + id + ":" + id + "::/tmp:/usr/sbin/nologin\n"
                                      "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"));
   TRY_VOID(write_file("/etc/group", "root:x:0:\nsbx_user1051:x:" + id + ":\nnogroup:x:65534:\n"));
@@ -108,7 +108,7 @@ Result<void> mount_proc(int log) {
   return {};
 }
 
-Result<void> add_to_dev(std::uint32_t owner) {
+Result<void> add_to_dev(Owner owner) {
   constexpr std::pair<const char*, const char*> kLinks[] = {
       {"/proc/self/fd", "/dev/fd"}, {"fd/0", "/dev/stdin"}, {"fd/1", "/dev/stdout"}, {"fd/2", "/dev/stderr"}};
   for (const auto& [to, at] : kLinks) TRY_VOID(check(::symlink(to, at), "symlink", at));
@@ -117,7 +117,7 @@ Result<void> add_to_dev(std::uint32_t owner) {
 
 }  // namespace
 
-Result<void> build_blank_root(std::uint32_t owner) {
+Result<void> build_blank_root(Owner owner) {
   TRY_VOID(cover("size=64k,nr_inodes=4,mode=0755"));
   TRY_VOID(mount_memory("tmp", kNothing, "size=2g,nr_inodes=1024,mode=0700", owner));
   TRY_VOID(enter());

@@ -16,8 +16,11 @@
 
 namespace mayfly::worker {
 
-// owner: the id inside of the processes.
-[[nodiscard]] Result<void> build_blank_root(std::uint32_t owner);
+// The ids inside of the processes.
+struct Owner {
+  std::uint32_t uid = 0, gid = 0;
+};
+[[nodiscard]] Result<void> build_blank_root(Owner owner);
 
 // What a code root takes from the outside, held as mounts that are nowhere yet.
 struct OutsideTrees {
@@ -30,7 +33,7 @@ struct OutsideTrees {
 // Called while the process still has the outside's ids: those may enter folders that the sandbox's own may not.
 [[nodiscard]] Result<OutsideTrees> open_outside(const std::vector<Bind>& binds);
 struct CodeRoot {
-  std::uint32_t owner = 0;
+  Owner owner;
   int log = -1;                    // a descriptor, for what the sandbox has to do without
   const std::vector<NamedAddress>& hosts;  // for /etc/hosts
   bool machine_network = false;    // names are looked up as the machine does

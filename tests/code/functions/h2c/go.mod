@@ -1,0 +1,3 @@
+module example.com/h2c
+
+go 1.24
