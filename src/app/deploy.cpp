@@ -232,6 +232,21 @@ Result<Json> deploy_version(const Context& context, const DeployOptions& options
 
 namespace {
 
+// A new one, or the one that is there with what the template says now.
+Result<std::string> make_url(const Context& context, const SamFunction& function) {
+  Call call{.method = "POST", .path = "/2021-10-31/functions/" + encode(function.name) + "/url", .body = function.url,
+            .headers = {"Content-Type: application/json"}};
+  TRY(HttpReply reply, context.client.call(call));
+  if (reply.status == 409) {
+    call.method = "PUT";
+    TRY(reply, context.client.call(call));
+  }
+  const Json json = Json::parse(reply.body, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return fail(Code::internal, "the node answers " + std::to_string(reply.status));
+  if (reply.ok()) return json.value("FunctionUrl", "");
+  return fail(Code::invalid_argument, json.value("message", json.value("Message", "the node answers " + std::to_string(reply.status))));
+}
+
 // Each function of a template; the first that can't be deployed ends it.
 Result<void> deploy_template(const Context& context, const DeployOptions& options, const std::string& file) {
   if (!options.name.empty() || options.overrides.any())
@@ -254,6 +269,10 @@ Result<void> deploy_template(const Context& context, const DeployOptions& option
     for (const SamLayerRef& layer : function.layers)
       one.overrides.layers.push_back(layer.resource.empty() ? layer.text : published.at(layer.resource));
     if (const auto done = deploy(context, one); !done) return fail(done.error().code, function.resource + ": " + done.error().message);
+    if (function.url.empty()) continue;
+    const auto url = make_url(context, function);
+    if (!url) return fail(url.error().code, function.resource + ".FunctionUrlConfig: " + url.error().message);
+    if (!context.json) print("  its URL: " + printable(*url) + "\n");
   }
   return {};
 }

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "app/package.h"
@@ -126,6 +127,7 @@ class Template {
     TRY_VOID(add_variables(properties, id, function));
     TRY_VOID(add_layers(root_["Globals"] ? root_["Globals"]["Function"] : YAML::Node(), id, function));
     TRY_VOID(add_layers(properties, id, function));
+    TRY(function.url, url_of(property(properties, "FunctionUrlConfig"), id + ".FunctionUrlConfig"));
     for (const auto& [event, what] : pairs(property(properties, "Events")))
       notes.push_back(id + ".Events." + event + " (" + text(what["Type"]) + ") is not made here: the function is called at /functions/" +
                       function.name);
@@ -144,6 +146,27 @@ class Template {
     TRY(layer.description, value_of(properties["Description"], id + ".Description"));
     if (!name.empty()) layer.name = name;
     return layer;
+  }
+
+  Result<std::string> url_of(const YAML::Node& config, const std::string& where) {
+    if (!config) return std::string();
+    if (!config.IsMap()) return wrong(where + ": a map is wanted, with AuthType: NONE, or AWS_IAM");
+    nlohmann::json url = {{"AuthType", "NONE"}};
+    for (const char* key : {"AuthType", "InvokeMode"})
+      if (config[key]) { TRY(url[key], value_of(config[key], where + "." + key)); }
+    if (!config["AuthType"]) return wrong(where + ": AuthType is missing: write NONE, or AWS_IAM");
+    for (const auto& [key, value] : pairs(config["Cors"])) {
+      if (value.IsSequence()) {
+        for (const YAML::Node& item : value) {
+          TRY(const std::string one, value_of(item, where + ".Cors." + key));
+          url["Cors"][key].push_back(one);
+        }
+        continue;
+      }
+      TRY(const std::string text, value_of(value, where + ".Cors." + key));
+      url["Cors"][key] = key == "AllowCredentials" || key == "MaxAge" ? nlohmann::json::parse(text, nullptr, false) : nlohmann::json(text);
+    }
+    return url.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   }
 
   // Those of Globals first, as SAM has it.

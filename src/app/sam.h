@@ -1,8 +1,8 @@
 // A template of AWS SAM, template.yaml, as the functions that it describes: what `mayfly deploy` needs of it, and what of it is not made
 // here. Reads the disk; sends nothing.
 //
-// Taken: AWS::Serverless::Function and AWS::Lambda::Function whose code is a folder or an archive beside the template, with Globals; !Ref
-// and !Sub of parameters with a default, of pseudo parameters, and of functions; !GetAtt FUNCTION.Arn; and layers
+// Taken: AWS::Serverless::Function and AWS::Lambda::Function whose code is a folder or an archive beside the template, with Globals and
+// FunctionUrlConfig; !Ref and !Sub of parameters with a default, of pseudo parameters, and of functions; !GetAtt FUNCTION.Arn; and layers
 // (LayerVersion of both kinds) with their content beside it. What a function needs and can't have here, like a file system, is an error
 // that names it; other resources and events are notes.
 #pragma once
@@ -30,6 +30,7 @@ struct SamFunction {
   std::string memory, timeout;       // as a manifest has them: "128MiB", "3s"
   std::vector<std::pair<std::string, std::string>> environment;
   std::vector<SamLayerRef> layers;
+  std::string url;                   // FunctionUrlConfig, as the JSON that Lambda's API takes; "": none
 };
 
 struct SamTemplate {

@@ -80,6 +80,29 @@ Resources:
   EXPECT_NE(read->notes[1].find("Table (AWS::DynamoDB::Table)"), std::string::npos);
 }
 
+TEST_F(SamTest, AFunctionUrlIsWhatLambdasApiTakes) {
+  const auto read = read_sam(write(R"(Transform: AWS::Serverless-2016-10-31
+Parameters: {Mode: {Type: String, Default: RESPONSE_STREAM}}
+Resources:
+  F:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: .
+      Handler: app.handler
+      Runtime: python3.11
+      FunctionUrlConfig:
+        AuthType: AWS_IAM
+        InvokeMode: !Ref Mode
+        Cors: {AllowOrigins: ['https://a.example'], AllowCredentials: true, MaxAge: 60}
+)"));
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(read->functions[0].url,
+            R"({"AuthType":"AWS_IAM","Cors":{"AllowCredentials":true,"AllowOrigins":["https://a.example"],"MaxAge":60},)"
+            R"("InvokeMode":"RESPONSE_STREAM"})");
+  EXPECT_NE(refusal(", CodeUri: ., FunctionUrlConfig: {InvokeMode: BUFFERED}").find("AuthType is missing"), std::string::npos);
+  EXPECT_NE(refusal(", CodeUri: ., FunctionUrlConfig: true").find("a map is wanted"), std::string::npos);
+}
+
 TEST_F(SamTest, LayersArePublishedFirst) {
   const auto read = read_sam(write(R"(Transform: AWS::Serverless-2016-10-31
 Globals: {Function: {Runtime: python3.11, Handler: app.handler, Layers: [!Ref Tools]}}

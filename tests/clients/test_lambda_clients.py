@@ -172,9 +172,18 @@ def test_a_template_of_sam(world):
     if not shutil.which("node"):
         print("   -- skipped: this machine has no Node.js for its second function")
         return
-    (folder / "template.yaml").write_text(template.replace("python3.11", RUNTIME))
+    (folder / "web").mkdir()
+    (folder / "web/app.py").write_text("def handler(event, context):\n    return {'statusCode': 201, 'body': event['rawPath']}\n")
+    web = ("\n  Web:\n    Type: AWS::Serverless::Function\n    Properties: {CodeUri: web/, Handler: app.handler, Runtime: python3.11, "
+           "FunctionUrlConfig: {AuthType: NONE, Cors: {AllowOrigins: ['*'], MaxAge: 60}}}\n")
+    (folder / "template.yaml").write_text((template + web).replace("python3.11", RUNTIME))
     said = world.node.command("deploy", str(folder), timeout=120)
     assert "order-function" in said and "words-dev" in said, said
+    url = said.split("its URL: ")[1].split()[0]
+    again = world.node.command("deploy", str(folder), timeout=120)
+    assert url in again, (url, again)
+    answer = world.node.send("GET", url.removeprefix(world.node.url) + "a/b", headers={"Origin": "http://page.example"})
+    assert (answer.status, answer.body, answer.headers["Access-Control-Allow-Origin"]) == (201, b"/a/b", "*"), (answer, answer.headers)
     order = world.node.post("/functions/order-function", json.dumps({"lines": [{"price": 2.5, "count": 4}]})).json
     assert order == {"stage": "dev", "words": "words-dev", "function": "order-function", "total": 10.0}, order
     words = world.node.post(f"/functions/{order['words']}", json.dumps({"text": "A cat, a hat"})).json
