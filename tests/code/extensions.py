@@ -3,11 +3,14 @@
 
     tests/code/extensions.py --mayfly build/mayfly [NAME …]
 
-They are in Python, one in sh with curl, and one has the Telemetry API, too; they are the package's own, in its folder extensions/.
+They are in Python, one in sh with curl, and one has the Telemetry API, too; they are the package's own, in its folder extensions/. One is
+published, AWS's Lambda Web Adapter, which cargo compiles once below build/, and is a layer's.
 """
+import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -189,6 +192,82 @@ def test_a_host_that_does_not_end(world):
     check(reply.status == 503 and "exit status 3" in str(reply.body), "the call is told", reply)
     world.gone("lingering")
     check(not Path(f"/proc/{host}").exists(), "and the instance is gone, though its host can do nothing")
+
+
+ADAPTER = "1.0.0-rc1"
+SERVER = """
+import http.server, json, time
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def answer(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path == "/events":
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            for piece in (b"data: first\\n\\n", b"data: second\\n\\n"):
+                self.wfile.write(b"%x\\r\\n%s\\r\\n" % (len(piece), piece))
+                self.wfile.flush()
+                time.sleep(1.5)
+            return self.wfile.write(b"0\\r\\n\\r\\n")
+        said = json.dumps({"method": self.command, "path": self.path, "body": body.hex(), "cookie": self.headers.get("Cookie"),
+                           "context": json.loads(self.headers.get("x-amzn-lambda-context", "{}")).get("request_id")}).encode()
+        self.send_response(201)
+        self.send_header("Set-Cookie", "a=1")
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    do_GET = do_PUT = answer
+
+http.server.ThreadingHTTPServer(("127.0.0.1", 8080), Handler).serve_forever()
+"""
+
+
+def web_adapter():
+    """The published program; kept, since its dependencies take minutes to compile."""
+    place = run.ROOT / "build/lambda-web-adapter"
+    if not (place / "bin/lambda-adapter").exists():
+        done = subprocess.run(["cargo", "install", "--quiet", "--locked", "--root", str(place), f"lambda_web_adapter@{ADAPTER}"],
+                              capture_output=True, text=True, timeout=900)
+        if done.returncode != 0:
+            raise run.Failed(f"cargo install lambda_web_adapter: {done.stderr[-800:]}")
+    return place / "bin/lambda-adapter"
+
+
+def test_the_lambda_web_adapter(world):
+    """An extension that asks for the calls itself, and makes HTTP of what came to the function's URL, for a server that knows nothing of it."""
+    if not shutil.which("cargo"):
+        return print("   -- skipped: this machine has no cargo")
+    layer, folder = world.folder / "adapter/extensions", world.folder / "web"
+    layer.mkdir(parents=True)
+    shutil.copy(web_adapter(), layer)
+    folder.mkdir()
+    (folder / "server.py").write_text(SERVER)
+    (folder / "bootstrap").write_text("#!/bin/sh\nexec python3 server.py\n")
+    (folder / "bootstrap").chmod(0o755)
+    world.node.command("layer", "publish", "adapter", str(layer.parent))
+    for name, more, config in (("web", "", {}), ("stream", "environment: {AWS_LWA_INVOKE_MODE: response_stream}", {"InvokeMode": "RESPONSE_STREAM"})):
+        (folder / "function.yaml").write_text(f"runtime: provided.al2023\nlayers: [adapter]\n{more}\n")
+        world.node.command("deploy", str(folder), "--name", name)
+        made = world.node.send("POST", f"/2021-10-31/functions/{name}/url", json.dumps({"AuthType": "NONE", **config}))
+        check(made.status == 201, f"the URL of {name}", made)
+        path = made.json["FunctionUrl"].removeprefix(world.node.url)
+        reply = world.node.send("PUT", path + "a/b?c=d", b"\x00\xff", {"Content-Type": "x/y", "Cookie": "k=v"})
+        got = reply.json
+        check(reply.status == 201 and reply.headers["Set-Cookie"] == "a=1" and got["method"] == "PUT" and got["path"] == "/a/b?c=d"
+              and got["body"] == "00ff" and got["cookie"] == "k=v" and got["context"] == reply.headers["X-Request-Id"],
+              "the server sees the request, and its answer comes back", (reply, got))
+    connection = world.node.connect()
+    connection.request("GET", path + "events")
+    reply = connection.getresponse()
+    first = reply.read1(100)
+    check(first == b"data: first\n\n", "an event is there while the server has not written the next", first)
+    check(reply.read() == b"data: second\n\n" and reply.headers["Content-Type"] == "text/event-stream", "which follows")
+    connection.close()
 
 
 if __name__ == "__main__":
