@@ -52,6 +52,7 @@ void Ring::wake() {
   // Ordered after the publish and before the look at `sleeping`: with prepare_sleep's mirror image one
   // of the two sides always sees the other (Dekker).
   std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (index_->consumed.load(std::memory_order_relaxed) == mine_) return;  // all is read: to wake it would cost both sides, for nothing
   if (index_->sleeping.load(std::memory_order_relaxed) && index_->sleeping.exchange(0)) ring_doorbell(doorbell_);
 }
 

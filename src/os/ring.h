@@ -43,7 +43,7 @@ class Ring {
   std::byte* reserve(std::size_t size);
   void publish(std::size_t size);
   std::size_t room() const;           // bytes, of frames with their heads
-  // Rings the doorbell if the consumer sleeps. Cheap otherwise; call it once after a burst of frames.
+  // Rings the doorbell if the consumer sleeps and has something to read. Cheap otherwise; call it once after a burst of frames.
   void wake();
 
   // Consumer.

@@ -134,6 +134,22 @@ TEST(Ring, TheDoorbellRingsOnlyForASleeper) {
 
 // Two threads, as two processes: every frame arrives, none twice, in order, and no wake-up is lost: a sleeper that
 // is never woken would wait out its five seconds.
+TEST(Ring, NobodyIsWokenForNothing) {
+  Pair p;
+  ASSERT_TRUE(p.reader.prepare_sleep());
+  p.writer.wake();
+  EXPECT_FALSE(rings(p.doorbell)) << "nothing was ever sent";
+  p.reader.cancel_sleep();
+  EXPECT_TRUE(p.send("one"));
+  EXPECT_EQ(p.receive(), "one");
+  ASSERT_TRUE(p.reader.prepare_sleep());
+  p.writer.wake();
+  EXPECT_FALSE(rings(p.doorbell)) << "what was sent is read";
+  EXPECT_TRUE(p.send("two"));
+  p.writer.wake();
+  EXPECT_TRUE(rings(p.doorbell));
+}
+
 TEST(Ring, TwoThreadsLoseNothing) {
   constexpr std::uint64_t kFrames = 200'000;
   Pair p;

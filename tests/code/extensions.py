@@ -191,7 +191,8 @@ def test_a_host_that_does_not_end(world):
     os.kill(host, signal.SIGSTOP)                   # within the 2 s that the extension has
     check(reply.status == 503 and "exit status 3" in str(reply.body), "the call is told", reply)
     world.gone("lingering")
-    check(not Path(f"/proc/{host}").exists(), "and the instance is gone, though its host can do nothing")
+    gone = world.node.wait(lambda: Path(f"/proc/{host}").exists(), lambda there: not there, 20)
+    check(gone is False, "and the instance is gone, though its host can do nothing")
 
 
 ADAPTER = "1.0.0-rc1"
