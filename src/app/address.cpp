@@ -12,6 +12,8 @@
 #include <cstring>
 #include <memory>
 
+#include "base/http.h"
+
 namespace mayfly::app {
 namespace {
 
@@ -101,16 +103,6 @@ Result<os::Fd> connect(const Address& address, Duration time_max) {
   return unreachable(address, std::strerror(last));
 }
 
-std::string encode(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || std::strchr("-_.~$:", c) != nullptr;
-    constexpr char kDigits[] = "0123456789ABCDEF";
-    const auto byte = static_cast<unsigned char>(c);
-    if (plain && c != '\0') out += c;
-    else out += {'%', kDigits[byte >> 4], kDigits[byte & 15]};
-  }
-  return out;
-}
+std::string encode(std::string_view text) { return percent_encoded(text, "$:"); }
 
 }  // namespace mayfly::app

@@ -1,10 +1,13 @@
 // Lower-case hexadecimal digits: numbers, and a UUID (RFC 9562): two halves of 64 bits, the first digits first.
 #pragma once
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace mayfly {
 
@@ -41,6 +44,24 @@ inline std::string uuid_text(std::uint64_t high, std::uint64_t low) {
   std::string text(kUuidSize, '\0');
   put_uuid(text.data(), high, low);
   return text;
+}
+
+// The two halves; nothing where the text is no UUID. Upper-case digits are taken, too.
+inline std::optional<std::pair<std::uint64_t, std::uint64_t>> read_uuid(std::string_view text) {
+  if (text.size() != kUuidSize) return std::nullopt;
+  std::uint64_t halves[2] = {};
+  int digits = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (i == 8 || i == 13 || i == 18 || i == 23) {
+      if (text[i] != '-') return std::nullopt;
+      continue;
+    }
+    unsigned digit = 0;
+    if (std::from_chars(&text[i], &text[i] + 1, digit, 16).ec != std::errc()) return std::nullopt;
+    std::uint64_t& half = halves[digits++ / 16];
+    half = half << 4 | digit;
+  }
+  return std::pair{halves[0], halves[1]};
 }
 
 // Two digits a byte.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 namespace mayfly {
 namespace {
@@ -19,6 +20,12 @@ int hex(char c) {
 std::string_view name(Method method) {
   constexpr std::string_view kNames[] = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "?"};
   return kNames[static_cast<std::size_t>(method)];
+}
+
+std::string lower_case(std::string_view text) {
+  std::string out(text);
+  std::ranges::transform(out, out.begin(), lower);
+  return out;
 }
 
 bool is_header_name(std::string_view text) {
@@ -52,6 +59,18 @@ std::optional<std::string> percent_decoded(std::string_view text, bool plus_is_s
     } else {
       out += plus_is_space && text[i] == '+' ? ' ' : text[i];
     }
+  }
+  return out;
+}
+
+std::string percent_encoded(std::string_view text, std::string_view keep) {
+  constexpr char kUpper[] = "0123456789ABCDEF";
+  std::string out;
+  for (const char c : text) {
+    const bool plain = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' ||
+                       c == '~' || keep.find(c) != keep.npos;
+    if (plain) out += c;
+    else out += {'%', kUpper[static_cast<std::uint8_t>(c) >> 4], kUpper[static_cast<std::uint8_t>(c) & 15]};
   }
   return out;
 }

@@ -20,12 +20,18 @@ struct HttpHeader {
 // ASCII, ignoring case: header names and tokens.
 [[nodiscard]] bool same_word(std::string_view a, std::string_view b);
 
+// Its ASCII letters in lower case.
+[[nodiscard]] std::string lower_case(std::string_view text);
+
 // What may be sent as a header's name (a token, RFC 9110, 5.6.2) and as its value (no control characters but a tab).
 [[nodiscard]] bool is_header_name(std::string_view text);
 [[nodiscard]] bool is_header_value(std::string_view text);
 
 // "%41" -> "A"; in a query '+' is a space. Nothing where a % is not followed by two hex digits, or where it gives a NUL.
 [[nodiscard]] std::optional<std::string> percent_decoded(std::string_view text, bool plus_is_space = false);
+
+// RFC 3986, 2.1: all but what is unreserved there, and what `keep` names, as "%41".
+[[nodiscard]] std::string percent_encoded(std::string_view text, std::string_view keep = {});
 
 // The next name=value of a query, cut off its front and still encoded; nothing at its end. Without '=' the value is ""; "&&" is "&".
 [[nodiscard]] std::optional<std::pair<std::string_view, std::string_view>> take_pair(std::string_view& query);

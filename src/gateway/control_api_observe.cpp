@@ -90,7 +90,9 @@ void ControlApi::answer_logs(std::string_view function, const HttpRequest& reque
   if (!query) return to.fail(query.error());
   const auto wants = number_in(request, "follow", 0, 1);
   if (!wants) return to.fail(wants.error());
-  const auto newest = control_.logs("", {.count = 1});
+  std::uint64_t looked_at = query->after;          // before the lines are: what comes meanwhile is looked at again
+  if (*wants != 0)
+    if (const auto newest = control_.logs("", {.count = 1}); newest && !newest->empty()) looked_at = newest->back().sequence;
   const auto lines = control_.logs(function, *query);
   if (!lines) return to.fail(lines.error());
   std::string text;
@@ -102,7 +104,7 @@ void ControlApi::answer_logs(std::string_view function, const HttpRequest& reque
         {Code::exhausted, std::to_string(kFollowersMax) + " answers with follow=1 are open already: close one, or ask without follow"});
   to.begin({.content_type = "application/x-ndjson", .body = {}});
   if (!text.empty()) to.write(text);
-  if (newest && !newest->empty()) query->after = std::max(query->after, newest->back().sequence);
+  query->after = std::max(query->after, looked_at);
   if (!lines->empty()) query->after = std::max(query->after, lines->back().sequence);
   follow({.to = to, .function = std::string(function), .query = *query});
 }

@@ -6,7 +6,6 @@
 #include "base/hex.h"
 #include "gateway/forward.h"
 #include "gateway/function_url_forms.h"
-#include "gateway/inference.h"
 #include "gateway/lambda_forms.h"
 #include "gateway/request_id.h"
 #include "os/listener.h"
@@ -18,12 +17,6 @@ using domain::WireFormat;
 
 constexpr Method kMethods[] = {Method::get, Method::head, Method::post, Method::put, Method::delete_, Method::patch, Method::options,
                                Method::other};
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-  return out;
-}
 
 void add(std::string& lines, std::string_view name, std::string_view value) {
   lines.append(name).append(": ").append(value).append("\r\n");
@@ -52,7 +45,7 @@ void FunctionUrls::add_routes(Router& router) {
 }
 
 void FunctionUrls::call(HttpRequest& request, const Responder& to, std::string_view path) {
-  const auto url = control_.url(lower(request.parameters[0]));
+  const auto url = control_.url(lower_case(request.parameters[0]));
   if (!url) return to.send(url_not_there());
   if (url->cors && is_preflight(request)) {
     const std::string lines = preflight_lines(*url->cors, request);
@@ -90,23 +83,16 @@ FunctionUrls::Call& FunctionUrls::take(const Responder& to, const HttpRequest& r
   if (free_.empty()) free_.push_back(&calls_.emplace_back(*this));
   Call& call = *free_.back();
   free_.pop_back();
-  call.to = to;
-  call.ticket = {};
-  call.use = ++uses_;
+  call.begin(to, ++uses_);
   call.asking = false;
-  call.held.clear();
-  call.untaken = 0;
-  std::string_view name = request.header("x-request-id");
-  const bool visible = std::ranges::all_of(name, [](char c) { return c > 0x20 && c < 0x7f; });
-  if (!visible || name.size() > kRequestIdMax) name = {};
-  const RequestNumber number = name.empty() ? RequestNumber{(random_.next() & ~std::uint64_t{0xf000}) | 0x4000,  // a UUID of version 4
-                                                            (random_.next() & ~(std::uint64_t{3} << 62)) | std::uint64_t{2} << 62}
-                                            : request_number(name);
+  const std::string_view name = request.header("x-request-id");
+  const bool named = is_request_id(name);
+  const RequestNumber number = named ? request_number(name) : make_request_number(random_);
   call.id_high = number.high;
   call.id_low = number.low;
   const std::string id = uuid_text(number.high, number.low);
   call.headers.clear();
-  add(call.headers, "X-Request-Id", name.empty() ? std::string_view(id) : name);
+  add(call.headers, "X-Request-Id", named ? name : std::string_view(id));
   add(call.headers, "x-amzn-RequestId", id);
   call.has_cors = url.cors.has_value();
   if (url.cors) call.headers += cors_lines(*url.cors, request);
@@ -179,24 +165,7 @@ void FunctionUrls::begin(Call& call, serve::InvocationReply&& reply) {
   call.headers.append(call.has_cors ? without_cors(head->lines) : head->lines);
   const std::uint64_t use = call.use;
   server_.begin(call.to, {.status = head->status, .content_type = "", .headers = call.headers, .body = {}}, head->length);
-  if (call.use == use) write(call, reply.body.substr(reply.json_size));
-}
-
-void FunctionUrls::write(Call& call, std::string_view bytes) {
-  if (call.to.unsent() > 0) {
-    call.held.append(bytes);
-    return;
-  }
-  const std::uint64_t use = call.use;
-  call.to.write(bytes);
-  if (call.use != use) return;                   // the client left
-  call.untaken += bytes.size();
-  if (call.to.unsent() == 0) drained(call);
-}
-
-void FunctionUrls::drained(Call& call) {
-  if (const std::uint64_t bytes = std::exchange(call.untaken, 0); bytes > 0 && call.ticket) invoker_.taken(call.ticket, bytes);
-  if (!call.held.empty()) write(call, std::exchange(call.held, {}));
+  if (call.use == use) call.write(invoker_, reply.body.substr(reply.json_size));
 }
 
 // With its head gone there is no status left that could tell of an error.

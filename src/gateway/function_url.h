@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "base/turn.h"
 #include "control/control.h"
+#include "gateway/call_in_pieces.h"
 #include "gateway/http_server.h"
 #include "gateway/router.h"
 #include "gateway/sigv4.h"
@@ -40,12 +41,12 @@ class FunctionUrls {
   void add_routes(Router& router);
 
  private:
-  struct Call final : serve::ReplySink, ExchangeOwner {
+  struct Call final : CallInPieces {
     explicit Call(FunctionUrls& i) : in(i) {}
     void on_reply(Ticket t, serve::InvocationReply&& reply) override { in.on_reply(*this, t, std::move(reply)); }
-    void on_piece(Ticket, std::string_view bytes) override { in.write(*this, bytes); }
+    void on_piece(Ticket, std::string_view bytes) override { write(in.invoker_, bytes); }
     void on_end(Ticket, serve::InvocationReply&& end) override { in.end(*this, std::move(end)); }
-    void on_drained() override { in.drained(*this); }
+    void on_drained() override { drained(in.invoker_); }
     void on_gone() override {
       if (const Ticket t = in.release(*this)) in.invoker_.cancel(t);
     }
@@ -54,13 +55,8 @@ class FunctionUrls {
     }
 
     FunctionUrls& in;
-    Responder to;
-    Ticket ticket;
-    std::uint64_t use = 0;                       // counts; 0: free
     std::uint64_t id_high = 0, id_low = 0;
     std::string headers;                         // of its answer, whatever that is
-    std::string held;                            // of an answer in pieces, until the client reads
-    std::uint64_t untaken = 0;                   // … bytes that its instance was not told of
     bool has_cors = false;
     bool asking = false;                         // inside invoke()
   };
@@ -73,8 +69,6 @@ class FunctionUrls {
   void on_reply(Call& call, Ticket ticket, serve::InvocationReply&& reply);
   void answer(Call& call, serve::InvocationReply&& reply);
   void begin(Call& call, serve::InvocationReply&& reply);
-  void write(Call& call, std::string_view bytes);
-  void drained(Call& call);
   void end(Call& call, serve::InvocationReply&& end);
   void refuse(Call& call, const Error& error);
   void send(const Call& call, const HttpReply& reply);

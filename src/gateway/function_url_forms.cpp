@@ -18,19 +18,13 @@ constexpr std::string_view kClient = "127.0.0.1";
 constexpr std::string_view kHops[] = {"connection", "keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer",
                                       "transfer-encoding", "upgrade", "expect"};
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
-  return out;
-}
-
 std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 bool is_region(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; });
 }
 
-bool same_id(std::string_view text) { return domain::is_url_id(lower(text)); }
+bool same_id(std::string_view text) { return domain::is_url_id(lower_case(text)); }
 
 void join(Json& object, const std::string& key, std::string_view value, const char* by) {
   if (const auto at = object.find(key); at != object.end()) at->get_ref<std::string&>().append(by).append(value);
@@ -54,7 +48,7 @@ std::string time_text(WallTime time) {
 Json headers_of(const HttpRequest& request, const UrlCall& call) {
   Json headers = Json::object();
   for (const HttpHeader& header : request.headers) {
-    const std::string name = lower(header.name);
+    const std::string name = lower_case(header.name);
     if (std::ranges::count(kHops, name) > 0 || name == "content-length") continue;
     if (name == "authorization" && !call.access_key.empty()) continue;  // of the signature: not for the function to use again
     join(headers, name, header.value, name == "cookie" ? "; " : ",");
@@ -106,7 +100,7 @@ Json authorizer_of(std::string_view key) {
 bool is_text(std::string_view type) {
   type = type.substr(0, type.find(';'));
   while (type.ends_with(' ')) type.remove_suffix(1);
-  const std::string name = lower(type);
+  const std::string name = lower_case(type);
   constexpr std::string_view kTexts[] = {"application/json", "application/xml", "application/javascript"};
   return name.starts_with("text/") || std::ranges::count(kTexts, name) > 0;
 }
@@ -147,7 +141,7 @@ std::string_view url_id_of_host(std::string_view host) {
   if (host.size() <= domain::kUrlIdSize + kMiddle.size()) return {};
   const std::string_view id = host.substr(0, domain::kUrlIdSize);
   if (!same_word(host.substr(id.size(), kMiddle.size()), kMiddle) || !same_id(id)) return {};
-  std::string rest = lower(host.substr(id.size() + kMiddle.size()));
+  std::string rest = lower_case(host.substr(id.size() + kMiddle.size()));
   rest.resize(std::min(rest.find(':'), rest.size()));
   for (const std::string_view end : {".on.aws", ".localhost"})
     if (rest.ends_with(end) && is_region(std::string_view(rest).substr(0, rest.size() - end.size()))) return id;
@@ -158,7 +152,7 @@ std::string url_event_lines(const HttpRequest& request, const UrlCall& call) {
   const std::string_view host = request.header("host");
   const std::string id(call.id);
   const std::string domain = url_id_of_host(host).empty() ? id + ".lambda-url." + std::string(domain::kAwsRegion) + ".on.aws"
-                                                          : lower(host.substr(0, host.find(':')));
+                                                          : lower_case(host.substr(0, host.find(':')));
   Json event{{"version", "2.0"}, {"routeKey", "$default"}, {"rawPath", call.path}, {"rawQueryString", request.query}};
   if (Json cookies = cookies_of(request); !cookies.empty()) event["cookies"] = std::move(cookies);
   event["headers"] = headers_of(request, call);

@@ -10,7 +10,7 @@
 #include "base/units.h"
 #include "gateway/forward.h"
 #include "gateway/lambda_forms.h"
-#include "gateway/request_id.h"
+#include "os/digest.h"
 #include "os/listener.h"
 
 namespace mayfly::gateway {
@@ -160,13 +160,9 @@ Inference::Call& Inference::take(const Responder& to, const Wanted& wanted, Form
   if (free_.empty()) free_.push_back(&calls_.emplace_back(*this));
   Call& call = *free_.back();
   free_.pop_back();
-  call.to = to;
-  call.ticket = {};
-  call.use = ++uses_;
+  call.begin(to, ++uses_);
   call.form = form;
   call.log = wanted.log;
-  call.untaken = 0;
-  call.held.clear();
   set_id(call, wanted.request_id);
   set_trace(call, wanted.traceparent);
   server_.own(to, call);
@@ -174,19 +170,13 @@ Inference::Call& Inference::take(const Responder& to, const Wanted& wanted, Form
 }
 
 void Inference::set_id(Call& call, std::string_view sent) {
-  const bool visible = std::ranges::all_of(sent, [](char c) { return c > 0x20 && c < 0x7f; });
-  if (!sent.empty() && sent.size() <= kRequestIdMax && visible) {
-    sent.copy(call.id.data(), sent.size());
-    call.id_size = static_cast<std::uint8_t>(sent.size());
-    const RequestNumber number = request_number(sent);
-    call.id_high = number.high;
-    call.id_low = number.low;
-    return;
-  }
-  call.id_high = (random_.next() & ~std::uint64_t{0xf000}) | 0x4000;                 // a UUID of version 4
-  call.id_low = (random_.next() & ~(std::uint64_t{3} << 62)) | std::uint64_t{2} << 62;
-  put_uuid(call.id.data(), call.id_high, call.id_low);
-  call.id_size = kUuidSize;
+  const bool named = is_request_id(sent);
+  const RequestNumber number = named ? request_number(sent) : make_request_number(random_);
+  call.id_high = number.high;
+  call.id_low = number.low;
+  if (named) sent.copy(call.id.data(), sent.size());
+  else put_uuid(call.id.data(), call.id_high, call.id_low);
+  call.id_size = static_cast<std::uint8_t>(named ? sent.size() : kUuidSize);
 }
 
 void Inference::set_trace(Call& call, std::string_view parent) {
@@ -346,7 +336,7 @@ void Inference::refuse(Call& call, const Error& error, int version, std::string_
                           : call.form == Form::plain ? error_reply(error, log)
                                                      : error_reply(error);
   begin_headers(call, version);
-  if (call.log && call.form == Form::plain) headers_.append("X-Mayfly-Log: ").append(lambda::base64(log)).append("\r\n");
+  if (call.log && call.form == Form::plain) headers_.append("X-Mayfly-Log: ").append(os::to_base64(log)).append("\r\n");
   for (const auto& [name, value] : reply.headers) headers_.append(name).append(": ").append(value).append("\r\n");
   server_.reply(call.to, {.status = reply.status, .content_type = reply.content_type, .headers = headers_, .body = reply.body});
 }
@@ -359,7 +349,7 @@ void Inference::on_reply(Call& call, Ticket ticket, serve::InvocationReply&& rep
   if (call.form == Form::http && reply.ok) return answer_http(call, std::move(reply));
   if (!reply.ok && !reply.function_error) return refuse(call, reply.error, reply.version, reply.log);
   begin_headers(call, reply.version);
-  if (call.log && call.form == Form::plain) headers_.append("X-Mayfly-Log: ").append(lambda::base64(reply.log)).append("\r\n");
+  if (call.log && call.form == Form::plain) headers_.append("X-Mayfly-Log: ").append(os::to_base64(reply.log)).append("\r\n");
   if (reply.function_error) {
     headers_.append("X-Mayfly-Function-Error: Unhandled\r\n");
     return server_.reply(call.to, {.status = 500, .content_type = "application/json", .headers = headers_, .body = reply.body});

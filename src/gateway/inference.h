@@ -14,14 +14,14 @@
 
 #include "base/random.h"
 #include "control/control.h"
+#include "gateway/call_in_pieces.h"
 #include "gateway/http_server.h"
+#include "gateway/request_id.h"
 #include "gateway/router.h"
 #include "jobs/event_queue.h"
 #include "serve/invocation.h"
 
 namespace mayfly::gateway {
-
-constexpr std::size_t kRequestIdMax = 128;
 
 // {"error": "text"}, the protocol's form, with the status of its code.
 [[nodiscard]] HttpReply v2_error_reply(const Error& error);
@@ -45,19 +45,17 @@ class Inference {
   // One call, from its request to the last byte of its answer.
   enum class Form : std::uint8_t { plain, v2, lambda, lambda_stream, http };  // lambda_stream: of InvokeWithResponseStream
   static bool is_lambda(Form form) { return form == Form::lambda || form == Form::lambda_stream; }
-  struct Call final : serve::ReplySink, ExchangeOwner {
+  struct Call final : CallInPieces {
     explicit Call(Inference& i) : in(i) {}
     void on_reply(Ticket t, serve::InvocationReply&& reply) override { in.on_reply(*this, t, std::move(reply)); }
-    void on_piece(Ticket, std::string_view bytes) override { in.on_piece(*this, bytes); }
+    void on_piece(Ticket, std::string_view bytes) override { write(in.invoker_, bytes); }
     void on_end(Ticket, serve::InvocationReply&& end) override { in.on_end(*this, std::move(end)); }
+    void put(std::string_view bytes) override;   // as messages, of an event stream
     void on_gone() override { in.on_gone(*this); }
-    void on_drained() override { in.on_drained(*this); }
+    void on_drained() override { drained(in.invoker_); }
     void on_sent(Instant when, std::uint64_t bytes) override { in.on_sent(*this, when, bytes); }
 
     Inference& in;
-    Responder to;
-    Ticket ticket;
-    std::uint64_t use = 0;                       // counts; 0: free
     std::uint64_t id_high = 0, id_low = 0;
     std::array<char, kRequestIdMax> id;
     std::uint8_t id_size = 0;
@@ -66,8 +64,6 @@ class Inference {
     Form form{};
     bool log = false;                            // what the code printed is wanted, too
     std::string function;                        // … of Lambda's: whose memory is told then
-    std::uint64_t untaken = 0;                   // bytes of an answer in pieces that the kernel has not taken, beside those that are
-    std::string held;                            // … held until it has them
   };
   struct Wanted {                                // the headers that matter here
     std::string_view request_id, traceparent, timeout, json_size, encoding;
@@ -91,11 +87,7 @@ class Inference {
   [[nodiscard]] std::string last_events(Call& call, const serve::InvocationReply& end);
   void answer_events(Call& call, serve::InvocationReply&& reply);   // of a whole reply
   [[nodiscard]] std::string log_result(const Call& call, const serve::InvocationReply& reply) const;
-  void on_piece(Call& call, std::string_view bytes);
   void on_end(Call& call, serve::InvocationReply&& end);
-  void on_drained(Call& call);
-  void write(Call& call, std::string_view bytes);                   // of the body
-  void write_now(Call& call, std::string_view bytes);
   void add_phases(const serve::InvocationReply& reply);
   void invoke_lambda(HttpRequest& request, const Responder& to, Form form);
   // Keeps the call, and answers when it is kept: 202.

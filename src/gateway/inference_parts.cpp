@@ -5,6 +5,7 @@
 #include "gateway/forward.h"
 #include "gateway/inference.h"
 #include "gateway/lambda_forms.h"
+#include "os/digest.h"
 
 namespace mayfly::gateway {
 
@@ -13,7 +14,7 @@ void Inference::begin_answer(Call& call, serve::InvocationReply&& reply) {
   if (call.form == Form::lambda_stream) {
     begin_headers(call, reply.version);
     server_.begin(call.to, {.content_type = kEventStreamType, .headers = headers_, .body = {}}, std::nullopt);
-    return call.use == use ? write(call, reply.body.substr(reply.json_size)) : void();
+    return call.use == use ? call.write(invoker_, reply.body.substr(reply.json_size)) : void();
   }
   const auto head = read_answer_head(reply.body.substr(0, reply.json_size));
   if (!head) {
@@ -25,30 +26,15 @@ void Inference::begin_answer(Call& call, serve::InvocationReply&& reply) {
   add_phases(reply);
   headers_.append(head->lines);
   server_.begin(call.to, {.status = head->status, .content_type = "", .headers = headers_, .body = {}}, head->length);
-  if (call.use == use) write(call, reply.body.substr(reply.json_size));
+  if (call.use == use) call.write(invoker_, reply.body.substr(reply.json_size));
 }
 
-// What comes while the client doesn't read is held as it is, and framed once it does: many small pieces stay as small as they are.
-void Inference::write(Call& call, std::string_view bytes) {
-  if (call.to.unsent() > 0) call.held.append(bytes);
-  else write_now(call, bytes);
+void Inference::Call::put(std::string_view bytes) {
+  if (form != Form::lambda_stream) return to.write(bytes);
+  std::string messages;
+  add_payload(messages, bytes);
+  to.write(messages);
 }
-
-void Inference::write_now(Call& call, std::string_view bytes) {
-  const std::uint64_t use = call.use;
-  if (call.form == Form::lambda_stream) {
-    std::string messages;
-    add_payload(messages, bytes);
-    call.to.write(messages);
-  } else {
-    call.to.write(bytes);
-  }
-  if (call.use != use) return;                          // it closed
-  call.untaken += bytes.size();
-  if (call.to.unsent() == 0) on_drained(call);
-}
-
-void Inference::on_piece(Call& call, std::string_view bytes) { write(call, bytes); }
 
 void Inference::on_end(Call& call, serve::InvocationReply&& end) {
   const bool events = call.form == Form::lambda_stream;
@@ -89,12 +75,7 @@ void Inference::answer_events(Call& call, serve::InvocationReply&& reply) {
 std::string Inference::log_result(const Call& call, const serve::InvocationReply& reply) const {
   const auto version = control_.resolve(call.function, std::to_string(reply.version));
   const Bytes memory = version ? version->manifest.resources.memory : Bytes();
-  return lambda::base64(lambda::log_of({call.id.data(), call.id_size}, reply, memory));
-}
-
-void Inference::on_drained(Call& call) {
-  if (const std::uint64_t bytes = std::exchange(call.untaken, 0); bytes > 0 && call.ticket) invoker_.taken(call.ticket, bytes);
-  if (!call.held.empty()) write_now(call, std::exchange(call.held, {}));
+  return os::to_base64(lambda::log_of({call.id.data(), call.id_size}, reply, memory));
 }
 
 }  // namespace mayfly::gateway

@@ -1,7 +1,5 @@
 #include "gateway/lambda_forms.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -14,6 +12,7 @@
 #include "domain/manifest.h"
 #include "domain/printed.h"
 #include "domain/settings.h"
+#include "os/digest.h"
 
 namespace mayfly::gateway::lambda {
 namespace {
@@ -28,12 +27,6 @@ std::vector<std::string_view> split(std::string_view text, char by) {
   }
 }
 
-std::string sha256_of(std::string_view text) {
-  unsigned char digest[32];
-  ::EVP_Digest(text.data(), text.size(), digest, nullptr, ::EVP_sha256(), nullptr);
-  return {reinterpret_cast<const char*>(digest), sizeof digest};
-}
-
 // Of a model its file's, of an archive its own; of code that came as files that of their names and hashes, in order.
 std::string code_hash(const domain::Version& version) {
   std::string all;
@@ -41,7 +34,7 @@ std::string code_hash(const domain::Version& version) {
     if (file.archive || (!version.manifest.is_code() && file.path == version.manifest.model)) return bytes_of_hex(file.sha256);
     all += file.path + '\0' + file.sha256 + '\n';
   }
-  return sha256_of(all);
+  return os::sha256(all);
 }
 
 Json layers_of(const domain::Version& version) {
@@ -129,7 +122,7 @@ std::string date_of(WallTime time) {
 }
 
 std::string revision_of(std::string_view text) {
-  const std::string hash = sha256_of(text);
+  const std::string hash = os::sha256(text);
   std::uint64_t halves[2];
   std::memcpy(halves, hash.data(), sizeof halves);
   return uuid_text((halves[0] & ~std::uint64_t{0xf000}) | 0x8000, (halves[1] & ~(std::uint64_t{3} << 62)) | std::uint64_t{2} << 62);
@@ -169,7 +162,7 @@ Json configuration_of(const domain::Function& function, const domain::Version& v
             {"Handler", manifest.is_code() ? manifest.handler : manifest.model},
             {"PackageType", "Zip"},
             {"CodeSize", size},
-            {"CodeSha256", base64(code_hash(version))},
+            {"CodeSha256", os::to_base64(code_hash(version))},
             {"Description", said["Description"]},
             {"Timeout", static_cast<std::int64_t>(std::max(1.0, std::ceil(to_seconds(manifest.resources.timeout))))},
             {"MemorySize", std::max<std::uint64_t>(128, manifest.resources.memory.count >> 20)},
@@ -317,17 +310,9 @@ std::string log_of(std::string_view request_id, const serve::InvocationReply& re
 }
 
 Result<std::string> from_base64(std::string_view text, std::string_view what) {
-  const Error bad{Code::invalid_argument, std::string(what) + " is not base64"};
-  std::size_t padding = 0;
-  while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;
-  if (text.size() % 4 != 0 || text.find('=') < text.size() - padding) return fail(bad);
-  std::string bytes(text.size() / 4 * 3, '\0');
-  // It would forgive blanks at both ends, which would change the length.
-  const int size = ::EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()), reinterpret_cast<const unsigned char*>(text.data()),
-                                     static_cast<int>(text.size()));
-  if (size < 0 || static_cast<std::size_t>(size) != bytes.size()) return fail(bad);
-  bytes.resize(bytes.size() - padding);
-  return bytes;
+  auto bytes = text.size() % 4 == 0 ? os::from_base64(text) : std::nullopt;  // padding is wanted
+  if (!bytes) return fail(Code::invalid_argument, std::string(what) + " is not base64");
+  return *std::move(bytes);
 }
 
 Result<std::string> call_context(std::string_view trace, std::string_view client) {
@@ -354,14 +339,6 @@ std::string bytes_of_hex(std::string_view hex) {
     bytes += static_cast<char>(value);
   }
   return bytes;
-}
-
-std::string base64(std::string_view bytes) {
-  std::string text(4 * ((bytes.size() + 2) / 3), '\0');
-  // Writes a NUL behind it, which the string has room for.
-  ::EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()), reinterpret_cast<const unsigned char*>(bytes.data()),
-                    static_cast<int>(bytes.size()));
-  return text;
 }
 
 }  // namespace mayfly::gateway::lambda

@@ -59,7 +59,6 @@ constexpr std::string_view kTag = "aws.tag.";             // and the tag's name;
 // START, what the call printed, END and REPORT, as X-Amz-Log-Result has them before its base64: the last 4 KiB.
 [[nodiscard]] std::string log_of(std::string_view request_id, const serve::InvocationReply& reply, Bytes memory);
 [[nodiscard]] std::string bytes_of_hex(std::string_view hex);
-[[nodiscard]] std::string base64(std::string_view bytes);
 // Bytes of base64; invalid_argument where it is none: `what` names it.
 [[nodiscard]] Result<std::string> from_base64(std::string_view text, std::string_view what);
 // Invoke's X-Amzn-Trace-Id and X-Amz-Client-Context ("": it had none) as the lines of a frame's end that say so (domain/frame.h). A trace

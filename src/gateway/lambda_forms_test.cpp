@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "os/digest.h"
+
 namespace mayfly::gateway::lambda {
 namespace {
 
@@ -151,11 +153,11 @@ TEST(LambdaPath, BeginsWithADate) {
 
 TEST(LambdaForms, WhatInvokeSaysOfACallBecomesLines) {
   EXPECT_EQ(call_context("", "").value(), "");
-  EXPECT_EQ(call_context("Root=1-a", base64("{\"custom\": {\"a\":\n \"\u00fc\"}}")).value(),
+  EXPECT_EQ(call_context("Root=1-a", os::to_base64("{\"custom\": {\"a\":\n \"\u00fc\"}}")).value(),
             "Lambda-Runtime-Trace-Id: Root=1-a\r\nLambda-Runtime-Client-Context: {\"custom\":{\"a\":\"\\u00fc\"}}\r\n");
   EXPECT_EQ(call_context(std::string(513, 'x'), "").value(), "");
   EXPECT_EQ(call_context("a\tb", "").value(), "");
-  for (const std::string& bad : {std::string("%%"), base64("[1]"), base64("{"), std::string(3584, 'A')})
+  for (const std::string& bad : {std::string("%%"), os::to_base64("[1]"), os::to_base64("{"), std::string(3584, 'A')})
     EXPECT_EQ(call_context("", bad).error().code, Code::invalid_argument) << bad.substr(0, 20);
 }
 

@@ -7,6 +7,7 @@
 #include "domain/arn.h"
 #include "gateway/control_json.h"
 #include "gateway/lambda_zip.h"
+#include "os/digest.h"
 
 namespace mayfly::gateway {
 namespace {
@@ -34,7 +35,7 @@ Json described(const LayerVersion& layer) {
 Json whole(const LayerVersion& layer) {
   Json json = described(layer);
   json["LayerArn"] = domain::layer_arn(layer.name);
-  json["Content"] = {{"CodeSha256", lambda::base64(lambda::bytes_of_hex(layer.sha256))}, {"CodeSize", layer.size.count}};
+  json["Content"] = {{"CodeSha256", os::to_base64(lambda::bytes_of_hex(layer.sha256))}, {"CodeSize", layer.size.count}};
   return json;
 }
 

@@ -1,7 +1,8 @@
 #include "gateway/request_id.h"
 
-#include <charconv>
-#include <cstddef>
+#include <algorithm>
+
+#include "base/hex.h"
 
 namespace mayfly::gateway {
 namespace {
@@ -11,33 +12,21 @@ std::uint64_t hash_of(std::string_view text, std::uint64_t hash) {  // FNV-1a
   return hash;
 }
 
-// The number that a UUID writes, where it is one.
-bool read_uuid(std::string_view text, RequestNumber& into) {
-  if (text.size() != 36) return false;
-  std::uint64_t halves[2] = {};
-  int digits = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (i == 8 || i == 13 || i == 18 || i == 23) {
-      if (text[i] != '-') return false;
-      continue;
-    }
-    unsigned digit = 0;
-    if (std::from_chars(&text[i], &text[i] + 1, digit, 16).ec != std::errc()) return false;
-    std::uint64_t& half = halves[digits++ / 16];
-    half = half << 4 | digit;
-  }
-  into = {halves[0], halves[1]};
-  return true;
-}
-
 }  // namespace
 
+bool is_request_id(std::string_view text) {
+  return !text.empty() && text.size() <= kRequestIdMax && std::ranges::all_of(text, [](char c) { return c > 0x20 && c < 0x7f; });
+}
+
 RequestNumber request_number(std::string_view id) {
-  RequestNumber number;
-  if (read_uuid(id, number)) return number;
-  number.high = hash_of(id, 0xcbf29ce484222325);
-  number.low = hash_of(id, number.high);
-  return number;
+  if (const auto halves = read_uuid(id)) return {halves->first, halves->second};
+  const std::uint64_t high = hash_of(id, 0xcbf29ce484222325);
+  return {high, hash_of(id, high)};
+}
+
+RequestNumber make_request_number(Random& random) {
+  const std::uint64_t high = random.next(), low = random.next();
+  return {(high & ~std::uint64_t{0xf000}) | 0x4000, (low & ~(std::uint64_t{3} << 62)) | std::uint64_t{2} << 62};
 }
 
 }  // namespace mayfly::gateway

@@ -1,8 +1,6 @@
 #include "gateway/sigv4.h"
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 #include <algorithm>
 #include <charconv>
@@ -11,7 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "base/hex.h"
+#include "base/http.h"
+#include "os/digest.h"
 #include "os/fd.h"
 
 namespace mayfly::gateway::sigv4 {
@@ -19,31 +18,11 @@ namespace {
 
 constexpr std::string_view kAlgorithm = "AWS4-HMAC-SHA256";
 
-std::string hmac(std::string_view key, std::string_view text) {
-  unsigned char digest[32];
-  unsigned size = sizeof digest;
-  ::HMAC(::EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest,
-         &size);
-  return {reinterpret_cast<const char*>(digest), sizeof digest};
-}
-
-std::string sha256_hex(std::string_view text) {
-  unsigned char digest[32];
-  ::EVP_Digest(text.data(), text.size(), digest, nullptr, ::EVP_sha256(), nullptr);
-  return hex_of(digest);
-}
-
 std::string payload_hash(const HttpRequest& request) {
-  if (!request.body_memfd) return sha256_hex(request.body);
+  if (!request.body_memfd) return os::sha256_hex(request.body);
   const auto mapped = os::map_file(request.body_memfd.get(), request.body_size, os::Access::read);
   if (!mapped) return {};                                    // no hash at all: no signature is right
-  return sha256_hex(mapped->text());
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; });
-  return out;
+  return os::sha256_hex(mapped->text());
 }
 
 std::vector<std::string_view> split(std::string_view text, char by) {
@@ -54,24 +33,6 @@ std::vector<std::string_view> split(std::string_view text, char by) {
     if (end == text.size()) return parts;
     text.remove_prefix(end + 1);
   }
-}
-
-// RFC 3986: all but what is unreserved, and what `keep` names.
-std::string encoded(std::string_view text, std::string_view keep = {}) {
-  std::string out;
-  for (const char c : text) {
-    const bool plain = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' ||
-                       c == '~' || keep.find(c) != keep.npos;
-    if (plain) {
-      out += c;
-      continue;
-    }
-    constexpr char kUpper[] = "0123456789ABCDEF";
-    out += '%';
-    out += kUpper[static_cast<std::uint8_t>(c) >> 4];
-    out += kUpper[static_cast<std::uint8_t>(c) & 15];
-  }
-  return out;
 }
 
 // As sent and encoded once more, without "", "." and "..".
@@ -85,7 +46,7 @@ std::string canonical_path(std::string_view path) {
     }
   }
   std::string out;
-  for (const std::string_view segment : kept) out += "/" + encoded(segment);
+  for (const std::string_view segment : kept) out += "/" + percent_encoded(segment);
   if (out.empty() || path.ends_with('/')) out += "/";
   return out;
 }
@@ -106,7 +67,7 @@ Query query_of(std::string_view text) {
 std::string canonical_query(const Query& query) {
   std::vector<std::pair<std::string, std::string>> pairs;
   for (const auto& [name, value] : query)
-    if (name != "X-Amz-Signature") pairs.emplace_back(encoded(name), encoded(value));
+    if (name != "X-Amz-Signature") pairs.emplace_back(percent_encoded(name), percent_encoded(value));
   std::ranges::sort(pairs);
   std::string out;
   for (const auto& [name, value] : pairs) out += (out.empty() ? "" : "&") + name + "=" + value;
@@ -223,7 +184,7 @@ std::optional<Refusal> check_signed_headers(const HttpRequest& request, const Cl
   const std::set<std::string_view> names_signed(names.begin(), names.end());
   std::set<std::string> wanted{"host"};
   for (const HttpHeader& header : request.headers)
-    if (std::string name = lower(header.name); name.starts_with("x-amz-")) wanted.insert(std::move(name));
+    if (std::string name = lower_case(header.name); name.starts_with("x-amz-")) wanted.insert(std::move(name));
   for (const std::string& name : wanted)
     if (!names_signed.contains(name)) return Refusal{"InvalidSignatureException", "the header '" + name.substr(0, 80) + "' is not signed"};
   return std::nullopt;
@@ -237,10 +198,8 @@ std::string signature_of(const HttpRequest& request, const Query& query, const C
     canonical.append(header).append(":").append(canonical_value(request, header)).append("\n");
   canonical += "\n" + claim.signed_headers + "\n" + payload;
   const std::string scope = claim.date + "/" + claim.region + "/" + claim.service + "/" + claim.terminator;
-  const std::string text = std::string(kAlgorithm) + "\n" + claim.time + "\n" + scope + "\n" + sha256_hex(canonical);
-  const std::string key = hmac(hmac(hmac(hmac("AWS4" + secret, claim.date), claim.region), claim.service), claim.terminator);
-  const std::string signature = hmac(key, text);
-  return hex_of({reinterpret_cast<const unsigned char*>(signature.data()), signature.size()});
+  const std::string text = std::string(kAlgorithm) + "\n" + claim.time + "\n" + scope + "\n" + os::sha256_hex(canonical);
+  return os::hmac_sha256_chain("AWS4" + secret, {claim.date, claim.region, claim.service, claim.terminator, text});
 }
 
 }  // namespace

@@ -24,13 +24,6 @@ constexpr std::string_view kFolder = "mayfly-";
 constexpr long kPeriod = 100'000;  // µs, of a CPU quota
 constexpr std::uint64_t kReuseMax = 16 << 20;  // bytes still charged: above, a leaf is removed and not used again
 
-Result<void> write_file(const std::string& path, std::string_view text) {
-  const Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!fd) return fail(os_error("open", path));
-  if (::write(fd.get(), text.data(), text.size()) < 0) return fail(os_error("write", path));
-  return {};
-}
-
 std::string read_file(const std::string& path) {
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   std::array<char, 4096> text;
@@ -140,6 +133,13 @@ Result<std::pair<std::string, Fd>> make_folder(const std::string& parent) {
 }
 
 }  // namespace
+
+Result<void> Cgroups::write_file(const std::string& path, std::string_view text) {
+  const Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd) return fail(os_error("open", path));
+  if (::write(fd.get(), text.data(), text.size()) < 0) return fail(os_error("write", path));
+  return {};
+}
 
 std::unique_ptr<Cgroups> Cgroups::open(const std::string& proc, std::size_t spare) {
   std::unique_ptr<Cgroups> groups(new Cgroups(spare));

@@ -89,6 +89,7 @@ class Cgroups {
     std::vector<std::string> controllers;
   };
 
+  static Result<void> write_file(const std::string& path, std::string_view text);  // one write, to a file of the kernel's
   explicit Cgroups(std::size_t spare) : spare_wanted_(spare) {}
   Result<void> find_roots(const std::string& proc);
   Result<void> open_unified(const std::string& path);

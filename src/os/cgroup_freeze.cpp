@@ -20,12 +20,6 @@ namespace {
 constexpr int kRoundsMax = 10;             // of gathering what goes on to fork
 constexpr std::size_t kRangesAtOnce = 512;  // of memory, in one system call
 
-Result<void> write_word(const std::string& path, std::string_view word) {
-  const Fd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!fd || ::write(fd.get(), word.data(), word.size()) < 0) return fail(os_error("write", path));
-  return {};
-}
-
 bool has_swap() {
   std::ifstream file("/proc/swaps");
   std::string line;
@@ -70,8 +64,8 @@ void Cgroups::thaw(const Group& group) {
   post([this, number = group.number_]() -> Result<void> {
     const std::string path = freezer_leaf(number) + "/cgroup.freeze";
     if (::access(path.c_str(), F_OK) != 0) return {};
-    TRY_VOID(write_word(path, "0"));
-    return unified_ ? write_word(leaf(roots_.front(), number) + "/memory.swap.max", "0") : Result<void>();
+    TRY_VOID(write_file(path, "0"));
+    return unified_ ? write_file(leaf(roots_.front(), number) + "/memory.swap.max", "0") : Result<void>();
   }, /*first=*/true);
 }
 
@@ -92,7 +86,7 @@ Result<void> Cgroups::gather(std::uint64_t number) const {
       if (std::ranges::find(moved, pid) != moved.end()) continue;
       any = true;
       moved.push_back(pid);
-      const auto put = write_word(place + "/cgroup.procs", std::to_string(pid));
+      const auto put = write_file(place + "/cgroup.procs", std::to_string(pid));
       if (!put && ::access(("/proc/" + std::to_string(pid)).c_str(), F_OK) == 0) return put;  // else: dead meanwhile
     }
     if (!any) return {};
@@ -103,7 +97,7 @@ Result<void> Cgroups::gather(std::uint64_t number) const {
 Result<void> Cgroups::freeze_now(std::uint64_t number) {
   if (!is_to_be_frozen(number)) return {};
   TRY_VOID(gather(number));
-  TRY_VOID(write_word(freezer_leaf(number) + "/cgroup.freeze", "1"));
+  TRY_VOID(write_file(freezer_leaf(number) + "/cgroup.freeze", "1"));
   if (!has_swap()) return {};
   // Jobs of their own: a call that comes meanwhile thaws between them.
   for (const int pid : members(number)) post([this, number, pid] { return page_out(number, pid); });
@@ -114,7 +108,7 @@ Result<void> Cgroups::page_out(std::uint64_t number, int pid) {
   const auto here = members(number);
   if (!is_to_be_frozen(number) || std::ranges::find(here, pid) == here.end()) return {};
   // Otherwise its limit keeps it out of swap, which is for those that work.
-  if (unified_) TRY_VOID(write_word(leaf(roots_.front(), number) + "/memory.swap.max", "max"));
+  if (unified_) TRY_VOID(write_file(leaf(roots_.front(), number) + "/memory.swap.max", "max"));
   const Fd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (!process) return {};                 // dead meanwhile
   const std::vector<iovec> ranges = own_memory(pid);

@@ -1,13 +1,11 @@
 #include "store/objects.h"
 
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-
 #include <algorithm>
 #include <charconv>
 #include <ctime>
 
-#include "base/hex.h"
+#include "base/http.h"
+#include "os/digest.h"
 #include "os/http_get.h"
 
 namespace mayfly::store {
@@ -16,32 +14,6 @@ namespace {
 // SHA-256 of nothing: a GET has no body.
 constexpr const char* kNoBody = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 constexpr std::size_t kKeyMax = 1024;
-
-std::string hmac(std::string_view key, std::string_view text) {
-  unsigned char digest[32];
-  unsigned size = sizeof digest;
-  ::HMAC(::EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest,
-         &size);
-  return {reinterpret_cast<const char*>(digest), sizeof digest};
-}
-
-std::string sha256_hex(std::string_view text) {
-  unsigned char digest[32];
-  ::EVP_Digest(text.data(), text.size(), digest, nullptr, ::EVP_sha256(), nullptr);
-  return hex_of(digest);
-}
-
-std::string encoded(std::string_view text, bool slash) {
-  constexpr char kUpper[] = "0123456789ABCDEF";
-  std::string out;
-  for (const char c : text) {
-    const bool plain = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' ||
-                       c == '~' || (c == '/' && slash);
-    if (plain) out += c;
-    else (out += '%') += {kUpper[static_cast<std::uint8_t>(c) >> 4], kUpper[static_cast<std::uint8_t>(c) & 15]};
-  }
-  return out;
-}
 
 // "20130524T000000Z".
 std::string stamp_of(WallTime now) {
@@ -128,20 +100,18 @@ std::string signed_head(const SignedGet& get, const ObjectStore& store, WallTime
   if (store.key_id.empty()) return head;
   const std::string canonical = get.method + "\n" + get.path + "\n" + get.query + "\nhost:" + get.host + "\nx-amz-content-sha256:" +
                                 kNoBody + "\nx-amz-date:" + stamp + "\n\nhost;x-amz-content-sha256;x-amz-date\n" + kNoBody;
-  const std::string text = "AWS4-HMAC-SHA256\n" + stamp + "\n" + scope + "\n" + sha256_hex(canonical);
-  const std::string key = hmac(hmac(hmac(hmac("AWS4" + store.secret, day), store.region), "s3"), "aws4_request");
-  const std::string signature = hmac(key, text);
+  const std::string text = "AWS4-HMAC-SHA256\n" + stamp + "\n" + scope + "\n" + os::sha256_hex(canonical);
   return head + "x-amz-content-sha256: " + kNoBody + "\r\nx-amz-date: " + stamp + "\r\nAuthorization: AWS4-HMAC-SHA256 Credential=" +
          store.key_id + "/" + scope + ",SignedHeaders=host;x-amz-content-sha256;x-amz-date,Signature=" +
-         hex_of({reinterpret_cast<const unsigned char*>(signature.data()), signature.size()}) + "\r\n";
+         os::hmac_sha256_chain("AWS4" + store.secret, {day, store.region, "s3", "aws4_request", text}) + "\r\n";
 }
 
 Result<void> fetch_object(const ObjectStore& store, const std::string& bucket, const std::string& key, const std::string& version,
                           WallTime now, const std::atomic<bool>& stop, const TakePiece& take) {
   TRY_VOID(check_name(store, bucket, key));
   TRY(const Endpoint endpoint, parse_endpoint(store.endpoint));
-  SignedGet get{.path = (store.path_style ? "/" + bucket : std::string()) + "/" + encoded(key, true),
-                .query = version.empty() ? "" : "versionId=" + encoded(version.substr(0, kKeyMax), false),
+  SignedGet get{.path = (store.path_style ? "/" + bucket : std::string()) + "/" + percent_encoded(key, "/"),
+                .query = version.empty() ? "" : "versionId=" + percent_encoded(version.substr(0, kKeyMax)),
                 .host = store.path_style ? endpoint.authority : bucket + "." + endpoint.authority};
   const os::HttpGet request{.tls = endpoint.tls, .host = store.path_style ? endpoint.host : bucket + "." + endpoint.host,
                             .port = endpoint.port, .target = get.path + (get.query.empty() ? "" : "?" + get.query),

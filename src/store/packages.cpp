@@ -99,19 +99,15 @@ Result<void> Packages::adopt(const std::string& folder, std::string_view sha256)
   return os::sync_folder(folder_);
 }
 
-Result<void> Packages::stack(const std::vector<std::string>& layers) {
-  const std::string name = image_name(layers);
+// A new folder whose root `fill` makes of others, and which says which.
+Result<void> Packages::compose(const std::string& name, const std::vector<std::string>& layers,
+                               const std::function<Result<void>(const std::string& root)>& fill) {
   if (has(name)) return {};
   TRY(const std::string folder, new_folder());
   const auto build = [&]() -> Result<void> {
     const std::string root = folder + kImageRoot;
     TRY_VOID(os::make_folder(root));
-    std::vector<std::string> folders;
-    for (const std::string& layer : layers) folders.push_back(path_of(layer_name(layer)));
-    TRY_VOID(os::stack_folders(folders, root));
-    for (const char* mounted : {"dev", "proc", "sys", "tmp", "run", "etc"}) TRY_VOID(os::replace_by_folder(root, mounted));
-    TRY_VOID(os::replace_by_file(root + "/etc", "hosts", "127.0.0.1 localhost mayfly\n::1 localhost ip6-localhost\n"));
-    TRY_VOID(os::replace_by_file(root + "/etc", "resolv.conf", ""));
+    TRY_VOID(fill(root));
     TRY_VOID(os::let_all_run(root));
     return os::replace_by_file(folder, kLayersFile + 1, lines_of(layers));
   };
@@ -121,23 +117,23 @@ Result<void> Packages::stack(const std::vector<std::string>& layers) {
   return built;
 }
 
+Result<void> Packages::stack(const std::vector<std::string>& layers) {
+  return compose(image_name(layers), layers, [&](const std::string& root) -> Result<void> {
+    std::vector<std::string> folders;
+    for (const std::string& layer : layers) folders.push_back(path_of(layer_name(layer)));
+    TRY_VOID(os::stack_folders(folders, root));
+    for (const char* mounted : {"dev", "proc", "sys", "tmp", "run", "etc"}) TRY_VOID(os::replace_by_folder(root, mounted));
+    TRY_VOID(os::replace_by_file(root + "/etc", "hosts", "127.0.0.1 localhost mayfly\n::1 localhost ip6-localhost\n"));
+    return os::replace_by_file(root + "/etc", "resolv.conf", "");
+  });
+}
+
 Result<void> Packages::merge(const std::vector<std::string>& layers) {
-  const std::string name = merge_name(layers);
-  if (has(name)) return {};
-  TRY(const std::string folder, new_folder());
-  const auto build = [&]() -> Result<void> {
-    const std::string root = folder + kImageRoot;
-    TRY_VOID(os::make_folder(root));
+  return compose(merge_name(layers), layers, [&](const std::string& root) {
     std::vector<std::string> folders;
     for (const std::string& layer : layers) folders.push_back(path_of(layer));
-    TRY_VOID(os::merge_folders(folders, root));
-    TRY_VOID(os::let_all_run(root));
-    return os::replace_by_file(folder, kLayersFile + 1, lines_of(layers));
-  };
-  auto built = build();
-  if (built) built = adopt(folder, name);
-  else drop(folder);
-  return built;
+    return os::merge_folders(folders, root);
+  });
 }
 
 void Packages::drop(const std::string& folder) {

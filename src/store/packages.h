@@ -7,6 +7,7 @@
 #pragma once
 #include <algorithm>
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -61,6 +62,8 @@ class Packages {
  private:
   std::vector<std::string> names() const;
   std::vector<std::string> archives_of(const std::string& name) const;
+  Result<void> compose(const std::string& name, const std::vector<std::string>& layers,
+                       const std::function<Result<void>(const std::string& root)>& fill);
   void take_away(const std::string& sha256);
   void remove_taken();
 

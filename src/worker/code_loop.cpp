@@ -101,7 +101,6 @@ CodeLoop::End CodeLoop::run() {
   if (extension_output_) extension_output_->drain();
   if (*end_ != End::node_gone) static_cast<void>(take());
   for (const Call& call : waiting_) refuse(call, {Code::unavailable, "the function's program ended before this call's turn"}, true);
-  link_.wake();
   return *end_;
 }
 
@@ -278,7 +277,6 @@ void CodeLoop::begin_next() {
     do_step(api_.invoke(std::move(call)));
     do_step(std::move(told));
   }
-  link_.wake();
   if (link_.stopping() && !running_ && waiting_.empty() && link_.empty()) end(End::stopped);
 }
 

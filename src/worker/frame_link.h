@@ -54,7 +54,6 @@ class FrameLink {
   // One that another follows: `text` then `more`, domain::kInlineMax together. False: no room now, beside what the ends of all calls
   // will need; the node makes some as it reads. See worker/reply_stream.h.
   [[nodiscard]] bool part(domain::ReplyHead head, std::string_view text, std::string_view more);
-  void wake() { out_.wake(); }
 
  private:
   bool read_frame(std::span<const std::byte> frame, Call& call);

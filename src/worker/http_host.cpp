@@ -61,7 +61,6 @@ HttpHost::End HttpHost::run() {
       refuse({.frame = std::move(frame), .begun = os::monotonic_now()},
              {Code::unavailable, "the function's program ended before this call's turn"}, true);
     }, [](std::uint64_t) {}));
-  link_.wake();
   return *end_;
 }
 
@@ -145,7 +144,6 @@ void HttpHost::take_frames() {
   };
   if (!link_.take([this](FrameLink::Call&& frame) { begin(std::move(frame)); }, [this](std::uint64_t ticket) { cancel(ticket); }, taken))
     return end(End::node_gone);
-  link_.wake();
   stop_if_idle();
 }
 

@@ -1,11 +1,11 @@
 #include "worker/log_line.h"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
+#include "base/hex.h"
 #include "base/rfc3339.h"
 
 namespace mayfly::worker {
@@ -14,30 +14,18 @@ namespace {
 using domain::Level;
 using Json = nlohmann::json;
 
+bool take_id(std::string_view text, LineFacts& into) {
+  const auto id = read_uuid(text);
+  if (!id) return false;
+  std::tie(into.request_high, into.request_low) = *id;
+  return true;
+}
+
 // pino's and bunyan's: 10, 20 … 60.
 Level level_of_number(double number) {
   if (!(number >= 10 && number < 70)) return Level::none;
   constexpr Level kLevels[] = {Level::trace, Level::debug, Level::info, Level::warn, Level::error, Level::fatal};
   return kLevels[static_cast<int>(number) / 10 - 1];
-}
-
-bool read_uuid(std::string_view text, LineFacts& into) {
-  if (text.size() != 36) return false;
-  std::array<std::uint64_t, 2> halves{};
-  int digits = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (i == 8 || i == 13 || i == 18 || i == 23) {
-      if (text[i] != '-') return false;
-      continue;
-    }
-    unsigned digit = 0;
-    if (std::from_chars(&text[i], &text[i] + 1, digit, 16).ec != std::errc()) return false;
-    std::uint64_t& half = halves[static_cast<std::size_t>(digits++ / 16)];
-    half = half << 4 | digit;
-  }
-  into.request_high = halves[0];
-  into.request_low = halves[1];
-  return true;
 }
 
 template <class Read>
@@ -63,7 +51,7 @@ LineFacts read_object(const Json& object) {
     return facts.time != WallTime{};
   });
   first_of(object, {"requestId", "request_id", "AWSRequestId", "aws_request_id", "awsRequestId", "invocationId", "function_request_id"},
-           [&](const Json& value) { return value.is_string() && read_uuid(value.get_ref<const std::string&>(), facts); });
+           [&](const Json& value) { return value.is_string() && take_id(value.get_ref<const std::string&>(), facts); });
   return facts;
 }
 
@@ -86,7 +74,7 @@ LineFacts read_plain(std::string_view line) {
   if (!time || *time < WallTime{} || level == Level::none) return facts;
   facts.time = *time;
   facts.level = level;
-  static_cast<void>(read_uuid(line.substr(first + 1, second - first - 1), facts));
+  static_cast<void>(take_id(line.substr(first + 1, second - first - 1), facts));
   return facts;
 }
 

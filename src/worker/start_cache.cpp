@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +22,7 @@
 #include "os/ring.h"
 #include "worker/archive.h"
 #include "worker/code_loop.h"
+#include "worker/detail/disk_room.h"
 
 namespace mayfly::worker {
 namespace {
@@ -53,10 +53,8 @@ std::uint64_t bytes_in(const std::string& folder) {
 }
 
 Result<void> check_room() {
-  struct statvfs disk {};
-  if (::statvfs(domain::kStartCachePlace, &disk) != 0) return fail(os::os_error("statvfs", domain::kStartCachePlace));
-  const std::uint64_t all = std::uint64_t{disk.f_blocks} * disk.f_frsize, left = std::uint64_t{disk.f_bavail} * disk.f_frsize;
-  if (left < std::min<std::uint64_t>(all / 20, 1ULL << 30))
+  TRY(const DiskRoom room, disk_room(domain::kStartCachePlace));
+  if (!room.is_enough())
     return fail(Code::exhausted, "the disk of the node's data directory is nearly full: make room there");
   if (bytes_in(domain::kStartCachePlace) > domain::kStartCacheMax)
     return fail(Code::exhausted, "it takes more than " + to_text(Bytes{domain::kStartCacheMax}));

@@ -1,8 +1,6 @@
 #include "worker/url_event.h"
 
 #include <algorithm>
-#include <array>
-#include <cstdint>
 #include <optional>
 #include <utility>
 
@@ -10,6 +8,7 @@
 
 #include "base/http.h"
 #include "domain/function_url.h"
+#include "os/digest.h"
 #include "worker/lambda_stream.h"
 
 namespace mayfly::worker {
@@ -17,50 +16,12 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr std::string_view kIntegration = "application/vnd.awslambda.http-integration-response";
 constexpr std::size_t kHeadMax = 64 * 1024;            // of the node's reader
 const std::string kPreludeEnd(8, '\0');
 
 std::unexpected<Error> wrong(const std::string& what) {
   return fail(Code::internal, "the function's answer is no HTTP answer: " + what);
-}
-
-std::string base64(std::string_view bytes) {
-  std::string text;
-  text.reserve((bytes.size() + 2) / 3 * 4);
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    std::uint32_t held = 0;
-    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
-    for (std::size_t j = 0; j < 3; ++j) held = held << 8 | (j < count ? static_cast<std::uint8_t>(bytes[i + j]) : 0U);
-    for (std::size_t j = 0; j < 4; ++j) text += j <= count ? kDigits[held >> (18 - 6 * j) & 63] : '=';
-  }
-  return text;
-}
-
-// Padding may be missing, and nothing else may be there.
-Result<std::string> from_base64(std::string_view text) {
-  for (int padding = 0; padding < 2 && text.ends_with('='); ++padding) text.remove_suffix(1);
-  static const auto kValues = [] {
-    std::array<std::int8_t, 256> values{};
-    values.fill(-1);
-    for (std::size_t i = 0; i < kDigits.size(); ++i) values[static_cast<std::uint8_t>(kDigits[i])] = static_cast<std::int8_t>(i);
-    return values;
-  }();
-  std::string bytes;
-  bytes.reserve(text.size() / 4 * 3 + 3);
-  std::uint32_t held = 0;
-  for (int bits = 0; const char c : text) {
-    const std::int8_t value = kValues[static_cast<std::uint8_t>(c)];
-    if (value < 0) return wrong("isBase64Encoded is true, and its body is no base64");
-    held = held << 6 | static_cast<std::uint32_t>(value);
-    bits += 6;
-    if (bits < 8) continue;
-    bits -= 8;
-    bytes += static_cast<char>(held >> bits & 0xff);
-  }
-  if (text.size() % 4 == 1) return wrong("isBase64Encoded is true, and its body is no base64");
-  return bytes;
 }
 
 std::string_view value_of(std::string_view lines, std::string_view name) {
@@ -150,7 +111,10 @@ Result<std::string> body_of(const Json& json) {
   if (body.is_null()) return std::string();
   if (!body.is_string()) return dump(body);
   const std::string& text = body.get_ref<const std::string&>();
-  return encoded == true ? from_base64(text) : Result<std::string>(text);
+  if (encoded != true) return text;
+  auto bytes = os::from_base64(text);
+  if (!bytes) return wrong("isBase64Encoded is true, and its body is no base64");
+  return *std::move(bytes);
 }
 
 UrlAnswer joined(std::string head, std::string_view body) {
@@ -183,7 +147,7 @@ Result<std::string> url_event(std::string_view body, std::string_view lines) {
   if (value_of(lines, domain::kUrlBodyLine) == "text" && !body.empty()) text = json_text(body);
   const bool encoded = !body.empty() && !text;
   if (text) event.append(",\"body\":").append(*text);
-  else if (encoded) event.append(",\"body\":\"").append(base64(body)).append("\"");
+  else if (encoded) event.append(",\"body\":\"").append(os::to_base64(body)).append("\"");
   event.append(",\"isBase64Encoded\":").append(encoded ? "true" : "false").append("}");
   if (event.size() > domain::kUrlEventMax)
     return fail(Code::invalid_argument, "the request makes an event of " + std::to_string(event.size()) + " bytes; at most " +

@@ -39,11 +39,8 @@ class World(dependencies.World):
     def deploys(self, folder, *options, runtime=RUNTIME, handler="app.handler", node=None):
         """A fresh build takes half a minute on a quiet machine, and minutes on a busy one."""
         try:
-            said = (node or self.node).command("deploy", str(folder), "--runtime", runtime, "--handler", handler, *options, timeout=600)
-            self.node.connection.close()   # idle for that long, it is closed by the node, perhaps as the next request is sent
-            return True, said
+            return True, (node or self.node).command("deploy", str(folder), "--runtime", runtime, "--handler", handler, *options, timeout=600)
         except run.Failed as failed:
-            self.node.connection.close()
             return False, str(failed)
 
 

@@ -4,7 +4,6 @@
 #include <openssl/evp.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,6 +18,7 @@
 #include "os/clock.h"
 #include "os/disk.h"
 #include "os/process.h"
+#include "worker/detail/disk_room.h"
 
 namespace mayfly::worker {
 namespace {
@@ -149,16 +149,11 @@ std::unexpected<Error> BuildTool::refuse(Error error) const {
   return std::unexpected(std::move(error));
 }
 
-// The node needs room to go on: a build ends before it has taken the last.
 Result<void> BuildTool::check_disk() const {
-  struct statvfs disk {};
-  if (::statvfs(domain::kBuildPlace, &disk) != 0) return fail(os::os_error("statvfs", domain::kBuildPlace));
-  const std::uint64_t all = std::uint64_t{disk.f_blocks} * disk.f_frsize, left = std::uint64_t{disk.f_bavail} * disk.f_frsize;
-  const std::uint64_t kept = std::min<std::uint64_t>(all / 20, 1ULL << 30);
-  if (left > kept) return {};
-  return fail(Code::exhausted, "the disk of the node's data directory is nearly full, " + to_text(Bytes{left}) + " of " +
-                                   to_text(Bytes{all}) + " are left, and " + to_text(Bytes{kept}) +
-                                   " are kept for the node: make room there");
+  TRY(const DiskRoom room, disk_room(domain::kBuildPlace));
+  if (room.is_enough()) return {};
+  return fail(Code::exhausted, "the disk of the node's data directory is nearly full, " + to_text(room.left) + " of " + to_text(room.all) +
+                                   " are left, and " + to_text(room.kept) + " are kept for the node: make room there");
 }
 
 bool BuildTool::read_lines(int from) {

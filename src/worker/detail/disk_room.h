@@ -1,0 +1,26 @@
+// The disk of the node's data directory, as a job in a sandbox sees it through a folder that is bound there: whether the job may write on.
+#pragma once
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "base/units.h"
+#include "os/fd.h"
+
+namespace mayfly::worker {
+
+struct DiskRoom {
+  Bytes all, left;
+  Bytes kept;                // for the node, which needs room to go on: a job ends before it has taken that
+  bool is_enough() const { return left.count > kept.count; }
+};
+
+[[nodiscard]] inline Result<DiskRoom> disk_room(const char* folder) {
+  struct statvfs disk {};
+  if (::statvfs(folder, &disk) != 0) return fail(os::os_error("statvfs", folder));
+  const std::uint64_t all = std::uint64_t{disk.f_blocks} * disk.f_frsize, left = std::uint64_t{disk.f_bavail} * disk.f_frsize;
+  return DiskRoom{.all = {all}, .left = {left}, .kept = {std::min<std::uint64_t>(all / 20, 1ULL << 30)}};
+}
+
+}  // namespace mayfly::worker
