@@ -5,6 +5,9 @@ import sys
 sys.path.pop(0)  # "", the package's folder: its json.py must not become ours
 import decimal, gc, importlib, importlib.machinery, json, os, select, signal, socket, threading, time, traceback, types, warnings
 
+if sys.argv[1:] == ["template"]:
+    import dis
+
 ROOT, OURS = "/2018-06-01/runtime/", "<string>"  # the name that Python has for a program of -c
 
 
@@ -251,6 +254,50 @@ def unfit(module):
     return None if hasattr(module, "mayfly_after_fork") else made_at_import()
 
 
+def named_later(code):
+    """Names read one from another, as in numpy.random.random: of this code and of all code in it, the first two of each chain."""
+    read = None
+    for step in dis.get_instructions(code):
+        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            read = step.argval
+        elif step.opname in ("LOAD_ATTR", "LOAD_METHOD") and read:
+            yield read, step.argval
+            read = None
+        elif step.opname != "CACHE":
+            read = None
+    for inner in code.co_consts:
+        if isinstance(inner, types.CodeType):
+            yield from named_later(inner)
+
+
+def load_ahead(module):
+    """What the module's functions name of a library that loads it when it is asked for (PEP 562), as numpy does with numpy.random: the
+    template has it loaded, or each fork's first call would. Tried in a fork before: what fails there, or makes it unfit, is left."""
+    functions = [value for value in vars(module).values() if isinstance(value, types.FunctionType) and value.__module__ == module.__name__]
+    lazy = {(vars(module).get(library), name) for function in functions for library, name in named_later(function.__code__)
+            if isinstance(vars(module).get(library), types.ModuleType)}
+    lazy = [(library, name) for library, name in lazy if hasattr(type(library), "__getattr__") or "__getattr__" in vars(library)
+            if name not in vars(library)]
+    if not lazy:
+        return
+
+    def load():
+        for library, name in lazy:
+            getattr(library, name, None)
+
+    trial = os.fork()
+    if trial == 0:
+        try:
+            quiet = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(quiet, 1), os.dup2(quiet, 2), os.close(quiet)
+            load()
+            os._exit(unfit(module) is not None)
+        finally:
+            os._exit(1)
+    if os.waitpid(trial, 0)[1] == 0:
+        load()
+
+
 class Forks:
     """The process that has imported everything, and what it has forked. Its host asks on `link`; of each fork a socket is shared by
     the host of that instance, the fork, until it begins, and this process, which says on it how the fork ended."""
@@ -347,7 +394,8 @@ def be_template():
     try:
         handler = find_handler(os.environ["_HANDLER"])
         module = sys.modules[os.environ["_HANDLER"].rpartition(".")[0].replace("/", ".")]
-        why = unfit(module)
+        if not (why := unfit(module)):
+            load_ahead(module)
     except Exception as error:
         why = f"{type(error).__name__}: {error}"
     if why:

@@ -145,6 +145,42 @@ def test_what_is_not_forked(world):
     check(not world.processes("never", True), "fork: never has no template")
 
 
+LAZY = """
+import sys
+def __getattr__(name):
+    if name not in ("wanted", "unwanted", "starts", "fails"):
+        raise AttributeError(name)
+    if name == "fails":
+        raise RuntimeError("not here")
+    print("loaded", name, flush=True)
+    if name == "starts":
+        import threading
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+    globals()[name] = [name]
+    return globals()[name]
+"""
+
+
+def test_what_loads_later(world):
+    def deploy(name, used):
+        (world.folder / name).mkdir()
+        (world.folder / name / "lazy.py").write_text(LAZY)
+        (world.folder / name / "app.py").write_text(f"import lazy\n\ndef handler(event, context):\n    had = sorted(n for n in vars(lazy) if n[0] != '_')\n"
+                                                    f"    if event:\n        {used}\n    return had\n")
+        world.node.command("deploy", str(world.folder / name), "--runtime", RUNTIME, "--handler", "app.handler")
+        check(world.call(name) == ["sys"], f"{name}: a process of its own loads nothing by itself")
+        world.template(name)
+        world.to_zero(name)
+        had = world.call(name)
+        check("fork" in origins(world, name), f"{name} is forked", origins(world, name))
+        return had
+
+    check(deploy("later", "return lazy.wanted.sort() or lazy.missing") == ["sys", "wanted"], "what the handler names is loaded before the fork")
+    check(world.log("later").count("loaded wanted") == 1, "once, whoever tried it before", world.log("later"))
+    check(deploy("later-starts", "return lazy.wanted, lazy.starts") == ["sys"], "nothing is loaded ahead where that stands in the way of forks")
+    check(deploy("later-fails", "return lazy.wanted, lazy.fails") == ["sys"], "nor where it fails")
+
+
 def test_beside_others(world):
     world.deploy("alone", PLAIN, "scaling: {min: 2}\n")
     world.call("alone")
