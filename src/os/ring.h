@@ -6,7 +6,7 @@
 //
 //   producer:  if (std::byte* at = ring.reserve(n)) { fill at[0..n); ring.publish(n); }  then  ring.wake()
 //   consumer:  while (auto frame = ring.front()) { use *frame; ring.pop(); }   then sleep:
-//              if (ring.prepare_sleep()) block on the doorbell; clear it; again
+//              if (ring.prepare_sleep()) block on the doorbell; clear it (an edge-triggered watch need not); again
 //
 // Frames leave in order, whole, once. A frame has at most kFrameMax bytes; behind its last byte at
 // least kPadding more can be read (their content means nothing), which SIMD parsers want.

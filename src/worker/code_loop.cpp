@@ -128,7 +128,7 @@ Result<void> CodeLoop::start() {
   if (!order_.model_socket.empty()) { TRY(models_, ModelBridge::create(loop_, order_.model_socket)); }
   if (!order_.outbound.empty()) { TRY(outbound_, start_outbound(order_.outbound, std::move(outbound_node_))); }
   TRY_VOID(loop_.watch(link_.control_socket(), os::kReadable, control_port_));
-  TRY_VOID(loop_.watch(link_.doorbell(), os::kReadable, bell_port_));
+  TRY_VOID(loop_.watch(link_.doorbell(), os::kReadable | os::kEdge, bell_port_));
   const auto extensions = find_extensions(options_.extensions, order_.folder + "/extensions");
   return extensions.empty() ? start_program() : start_extensions(extensions);
 }
@@ -204,7 +204,6 @@ void CodeLoop::end(End how) {
 
 void CodeLoop::take_frames() {
   if (end_) {
-    os::clear_doorbell(link_.doorbell());
     hurried_ = !link_.empty();
     return;
   }

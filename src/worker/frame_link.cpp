@@ -43,7 +43,6 @@ bool FrameLink::read_frame(std::span<const std::byte> frame, Call& call) {
 
 bool FrameLink::take(const std::function<void(Call&&)>& on_call, const std::function<void(std::uint64_t)>& cancel,
                      const std::function<void(std::uint64_t, std::uint64_t)>& taken) {
-  os::clear_doorbell(in_.doorbell());
   do {
     while (const auto frame = in_.front()) {
       Call call;

@@ -35,7 +35,7 @@ class FrameLink {
   FrameLink(int control, os::Ring in, os::Ring out) : control_(control), in_(std::move(in)), out_(std::move(out)) {}
 
   int control_socket() const { return control_.socket(); }
-  int doorbell() const { return in_.doorbell(); }
+  int doorbell() const { return in_.doorbell(); }  // to be watched by its edges: nobody clears it
   bool stopping() const { return control_.stopping(); }
   bool empty() { return in_.empty(); }
 

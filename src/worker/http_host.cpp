@@ -87,7 +87,7 @@ Result<void> HttpHost::start() {
   child_ = std::move(*child);
   TRY_VOID(loop_.watch(child_.pidfd.get(), os::kReadable, exit_port_));
   TRY_VOID(loop_.watch(link_.control_socket(), os::kReadable, control_port_));
-  TRY_VOID(loop_.watch(link_.doorbell(), os::kReadable, bell_port_));
+  TRY_VOID(loop_.watch(link_.doorbell(), os::kReadable | os::kEdge, bell_port_));
   probe();
   return {};
 }

@@ -48,7 +48,7 @@ Result<std::unique_ptr<ProcessLink>> ProcessLink::create(os::Loop& loop, LinkOwn
   TRY(link->from_, os::open_ring(link->memory_.get(), 1, link->from_bell_.get()));
   link->from_.prepare_sleep();
   TRY_VOID(loop.watch(link->control_.get(), os::kReadable, link->control_port_));
-  TRY_VOID(loop.watch(link->from_bell_.get(), os::kReadable, link->reply_port_));
+  TRY_VOID(loop.watch(link->from_bell_.get(), os::kReadable | os::kEdge, link->reply_port_));
   return link;
 }
 
@@ -196,7 +196,6 @@ void ProcessLink::take_body(std::string_view bytes, os::Packet&& packet) {
 }
 
 void ProcessLink::read_replies() {
-  os::clear_doorbell(from_bell_.get());
   if (to_.broken()) return broken("its ring's indices are out of bounds");
   take_frames();
 }
