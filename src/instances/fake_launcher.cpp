@@ -82,6 +82,7 @@ bool FakeLauncher::send(ProcessId id, const Request& request) {
 }
 
 void FakeLauncher::cancel(ProcessId id, Ticket ticket) {
+  ++cancels_;
   if (Process* process = find(id))
     for (Held& held : process->ring) held.cancelled |= held.ticket == ticket;
 }

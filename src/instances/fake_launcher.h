@@ -67,6 +67,7 @@ class FakeLauncher final : public Launcher {
   [[nodiscard]] int most_alive() const { return most_alive_; }
   [[nodiscard]] Bytes memory() const;
   [[nodiscard]] std::uint64_t runs() const { return runs_; }
+  [[nodiscard]] std::uint64_t cancels() const { return cancels_; }
 
   // Launcher
   void start(ProcessId process, const StartOrder& order) override;
@@ -122,7 +123,7 @@ class FakeLauncher final : public Launcher {
   FakeBehaviour behaviour_;
   std::map<ProcessId, Process> processes_;
   std::map<std::pair<Instant, std::uint64_t>, Event> agenda_;
-  std::uint64_t scheduled_ = 0, runs_ = 0, trace_ = 0xcbf29ce484222325;
+  std::uint64_t scheduled_ = 0, runs_ = 0, cancels_ = 0, trace_ = 0xcbf29ce484222325;
   int most_alive_ = 0;
 };
 

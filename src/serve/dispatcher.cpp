@@ -273,11 +273,11 @@ void Dispatcher::cancel(Ticket ticket) {
       slot->lane->load.level(turn_.now, slot->lane->waiting + slot->lane->in_flight);
       release(index);
       return;
-    case Step::running:  // the instance still holds it, and is told to stop: the slot stays until its reply
+    case Step::running:  // the instance still holds it, and is told to stop if it can: the slot stays until its reply
       close_record(*slot, &kLeft);
       slot->step = Step::orphaned;
       slot->sink = nullptr;
-      fleet_.cancel(*slot->process, ticket);
+      if (!runs_on(*slot)) fleet_.cancel(*slot->process, ticket);
       return;
     case Step::replied:
       sent(ticket, turn_.now, 0);
@@ -286,6 +286,13 @@ void Dispatcher::cancel(Ticket ticket) {
     case Step::free:
       return;
   }
+}
+
+// A handler of events can't be interrupted but by the end of its process, and a caller who leaves is no reason for that: it runs to its
+// end, or its deadline, as on Lambda. One whose answer goes out in parts may be waiting for its reader (and see on_part()).
+bool Dispatcher::runs_on(const Slot& slot) {
+  return domain::is_code(slot.process->group->plan.instance.role) && slot.call.format == domain::WireFormat::plain_json &&
+         !slot.begun;
 }
 
 void Dispatcher::note_timing(Slot& slot, const Process& process, const domain::ReplyHead& head, Phases& phases) {

@@ -119,6 +119,7 @@ class Dispatcher final : public Invoker, public instances::FleetUser {
   void close_record(Slot& slot, const Error* error);
   Ticket refuse(const Invocation& call, const Target* target, Error error, ReplySink& sink);
   void expire(std::uint32_t index);
+  static bool runs_on(const Slot& slot);   // though its caller has left
   Instant due(const Slot& slot) const;     // when its caller is told that its time is over
   void note_timing(Slot& slot, const instances::Process& process, const domain::ReplyHead& head, Phases& phases);
 

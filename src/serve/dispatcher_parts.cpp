@@ -11,7 +11,10 @@ using instances::Reply;
 
 void Dispatcher::on_part(Process& process, Reply&& reply) {
   Slot* slot = find({reply.head.ticket});
-  if (!slot || slot->process != &process || slot->step != Step::running) return;
+  if (!slot || slot->process != &process) return;
+  if (slot->step == Step::orphaned && reply.head.part == domain::ReplyPart::begin)
+    fleet_.cancel(process, {reply.head.ticket});  // nobody reads it
+  if (slot->step != Step::running) return;
   const auto index = static_cast<std::uint32_t>(reply.head.ticket);
   const bool begins = reply.head.part == domain::ReplyPart::begin;
   const std::uint64_t size = reply.body.size() - (begins ? reply.head.json_size : 0);

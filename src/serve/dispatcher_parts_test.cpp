@@ -189,6 +189,35 @@ TEST_F(DispatcherParts, ACallerWhoLeavesIsToldNothingMore) {
   EXPECT_EQ(node.lane().in_flight, 0);
 }
 
+TEST(Dispatcher, ACallerWhoLeavesEndsNoHandler) {
+  for (const bool code : {true, false}) {
+    TestServing node;
+    instances::Group& group = node.add();
+    node.warm(group, 1);
+    if (code) group.plan.instance.role = domain::Role::code;
+    const Ticket left = node.call();
+    node.dispatcher.cancel(left);
+    EXPECT_EQ(node.world.launcher.cancels(), code ? 0U : 1U);
+    node.play(1s);
+    EXPECT_EQ(node.dispatcher.in_flight(), 0U);
+  }
+}
+
+// Until it begins a handler runs on without its caller; what streams would wait for a reader.
+TEST_F(DispatcherParts, AHandlerThatStreamsToNobodyIsToldToEnd) {
+  node.world.fleet.groups().begin()->second->plan.instance.role = domain::Role::code;
+  const Ticket ticket = call();
+  node.dispatcher.cancel(ticket);
+  EXPECT_EQ(node.world.launcher.cancels(), 0U);
+  say(ticket, ReplyPart::begin, "one");
+  EXPECT_EQ(node.world.launcher.cancels(), 1U);
+  say(ticket, ReplyPart::piece, "two");
+  say(ticket, ReplyPart::end, "three");
+  EXPECT_EQ(client.told, "");
+  EXPECT_EQ(node.world.launcher.cancels(), 1U);
+  EXPECT_EQ(node.dispatcher.in_flight(), 0U);
+}
+
 class FullNode : public DispatcherParts {
  protected:
   FullNode() : DispatcherParts({.untaken_max = 3 * domain::kPartMax}) {}

@@ -8,8 +8,10 @@ Every test_… below runs against one node; NAME picks those whose name contains
 import argparse
 import json
 import shutil
+import socket
 import sys
 import tempfile
+import time
 import traceback
 from pathlib import Path
 
@@ -93,6 +95,20 @@ def test_errors(world):
     check(reply.status == 504, "what takes longer than its time is told so", reply)
     check(world.call({})["uid"] == 1000, "the next call is answered")
     check(0 < world.call({"do": "left"}) <= 3000, "it knows how much time is left")
+
+
+def test_a_caller_who_leaves(world):
+    world.deploy("goes-on", "import time\ncalls = []\n\ndef handler(event, context):\n    time.sleep(event.get('seconds', 0))\n"
+                 "    calls.append(event)\n    return calls\n", "--max", "1")
+    check(world.call({"n": 1}, "goes-on") == [{"n": 1}], "it answers")
+    with socket.create_connection(("127.0.0.1", int(world.node.host.rpartition(":")[2]))) as client:
+        body = json.dumps({"n": 2, "seconds": 1})
+        client.sendall(f"POST /functions/goes-on HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        time.sleep(0.4)
+    seen = [event["n"] for event in world.call({"n": 3}, "goes-on")]
+    check(seen == [1, 2, 3], "a handler whose caller has left runs to its end, and the same process takes the next call", seen)
+    outcomes = [json.loads(line).get("outcome") for line in world.node.command("logs", "goes-on", "--json").splitlines()]
+    check("cancelled" in outcomes, "the call is recorded as cancelled", outcomes)
 
 
 def test_code_takes_no_tensors(world):
