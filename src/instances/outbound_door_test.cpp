@@ -155,6 +155,9 @@ TEST_F(OutboundDoorTest, MoreNamesThanThePoolTakesAreRefused) {
   names_["slow.example"] = {"127.0.0.1"};
   open({"slow.example:1"}, {.loopback = true});
   os::Pool& pool = pool_;
+  std::atomic<bool> taken = false;                 // a thread that takes its first task later would make room for one more
+  ASSERT_TRUE(pool.run([this, &taken] { taken = true; while (held_) {} }, [] {}));
+  while (!taken) {}
   while (pool.run([this] { while (held_) {} }, [] {})) {}
   EXPECT_EQ(outcome(0), "no");
   EXPECT_TRUE(log_.contains("too many names wait")) << log_;
