@@ -117,12 +117,12 @@ class World(apps.World):
         self.blobs.create_container("inbox")
         self.packages = {}
 
-    def deploy(self, language, name=None, network=True, **environment):
+    def deploy(self, language, name=None, network=True, timeout="30s", **environment):
         """The app of bindings, with a store behind it."""
         folder = self.app(HERE / f"functions/azure-bindings-{language}", language)
         name = name or f"bindings-{language}"
         settings = {"AzureWebJobsStorage": self.store.connection(), "AzureWebJobsOther": self.store.connection(), "QUEUE": "messages", **environment}
-        manifest = {"name": name, "environment": {key: value for key, value in settings.items() if value is not None}}
+        manifest = {"name": name, "resources": {"timeout": timeout}, "environment": {key: value for key, value in settings.items() if value is not None}}
         if network:
             manifest["network"] = {"outbound": self.store.network() if network is True else network}
         (folder / "function.yaml").write_text(json.dumps(manifest))
@@ -388,6 +388,25 @@ def test_faults_of_the_store(world):
         world.store.start()
     check(world.send(name, "GET", "/api/bytes/x").status == 200, "and when it is back, so is the function")
     check(world.messages("messages") == [] if "messages" in [queue.name for queue in world.queues.list_queues()] else True, "what failed was not sent")
+
+
+def test_a_store_that_never_answers(world):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(16)
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        name = world.deploy("python", "silent", network=[place], timeout="2s",
+                            AzureWebJobsStorage=f"AccountName=a;AccountKey={KEY};BlobEndpoint=http://{place}/a;QueueEndpoint=http://{place}/a")
+        world.send(name, "POST", "/api/fails")  # its start is not of the time that is measured
+        before = world.node.processes(name)
+        started = time.monotonic()
+        reply = world.send(name, "GET", "/api/bytes/x")
+        check(reply.status == 504 and 1.5 < time.monotonic() - started < 4, "what is read takes the call's time and no more", reply)
+        reply = world.send(name, "POST", "/api/send", b'{"messages": ["never"]}')
+        check(reply.status == 504, "what is written, too", reply)
+        check(world.send(name, "POST", "/api/fails").status == 500, "the program is not blamed for it")
+        ids = [[each["process"] for each in all_ if each["role"] == "instance"] for all_ in (before, world.node.processes(name))]
+        check(ids[0] == ids[1], "and goes on", ids)
 
 
 def test_outputs_to_the_log(world):
