@@ -13,9 +13,11 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -407,6 +409,36 @@ def test_a_store_that_never_answers(world):
         check(world.send(name, "POST", "/api/fails").status == 500, "the program is not blamed for it")
         ids = [[each["process"] for each in all_ if each["role"] == "instance"] for all_ in (before, world.node.processes(name))]
         check(ids[0] == ids[1], "and goes on", ids)
+
+
+def test_a_store_by_tls(world):
+    """Its certificate must be good by the machine's own list of authorities, which one that is made here is not."""
+    if not shutil.which("openssl"):
+        print("   -- skipped: this machine has no openssl to make a certificate")
+        return
+    pair = [str(world.folder / name) for name in ("key.pem", "certificate.pem")]
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost", "-addext",
+                    "subjectAltName=DNS:localhost", "-keyout", pair[0], "-out", pair[1]], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair[1], pair[0])
+    heard = []
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(16)
+
+        def serve():
+            try:
+                connection, _ = listening.accept()
+                heard.append(context.wrap_socket(connection, server_side=True).recv(100))
+            except OSError:
+                pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        place = f"localhost:{listening.getsockname()[1]}"
+        name = world.deploy("python", "by-tls", network=[place], AzureWebJobsStorage=f"AccountName=a;AccountKey={KEY};BlobEndpoint=https://{place}/a")
+        reply = world.send(name, "GET", "/api/bytes/x")
+        check(reply.status == 500 and "self-signed certificate" in reply.json["error"]["message"], "a certificate that nobody signed is refused", reply)
+        check(not any(heard), "and nothing was said to who has it", heard)
 
 
 def test_outputs_to_the_log(world):
