@@ -379,6 +379,9 @@ def test_faults_of_the_store(world):
     check(reply.status == 500 and "AccountKey" in reply.json["error"]["message"], "a connection string that is none", reply)
     name = world.deploy("python")
     check(world.send(name, "GET", "/api/bytes/x").status == 200, "the right one")
+    world.put("large", bytes((64 << 20) + 1))
+    reply = world.send(name, "GET", "/api/bytes/large")
+    check(reply.status == 500 and "67108865 bytes" in reply.json["error"]["message"], "a blob of more than 64 MiB is not taken", reply)
     world.store.stop()
     try:
         started = time.monotonic()
