@@ -166,7 +166,10 @@ class Exchange {
 Result<HttpGot> http_get(const HttpGet& get, const std::function<Result<void>(std::span<const std::byte>)>& take) {
   Exchange exchange(get);
   TRY_VOID(exchange.connect());
-  TRY_VOID(exchange.write("GET " + get.target + " HTTP/1.1\r\n" + get.head + "Connection: close\r\n\r\n"));
+  const std::string size_line = get.method == "GET" ? "" : "Content-Length: " + std::to_string(get.body.size()) + "\r\n";
+  const std::string request_line = std::string(get.method) + " " + get.target + " HTTP/1.1\r\n";
+  TRY_VOID(exchange.write(request_line + get.head + size_line + "Connection: close\r\n\r\n"));
+  const Result<void> written = exchange.write(get.body);  // one that refuses may answer before it has read all, and close
   HttpReader reader;
   reader.begin();
   HttpGot got;
@@ -184,7 +187,9 @@ Result<HttpGot> http_get(const HttpGet& get, const std::function<Result<void>(st
   };
   std::vector<char> piece(kPiece);
   while (!reader.done() && !wrong) {
-    TRY(const std::size_t some, exchange.read(piece));
+    const auto read = exchange.read(piece);
+    if (!read) return fail(written ? read.error() : written.error());
+    const std::size_t some = *read;
     if (some == 0) {
       if (reader.closed()) break;
       return exchange.unavailable("the answer was cut off");
@@ -199,6 +204,7 @@ Result<HttpGot> http_get(const HttpGet& get, const std::function<Result<void>(st
   }
   if (wrong) return fail(*wrong);
   got.status = reader.status();
+  got.head = reader.head_text();
   return got;
 }
 

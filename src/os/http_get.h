@@ -1,6 +1,6 @@
-// One GET from an HTTP/1.1 server, over TCP or TLS, whose body is handed on in pieces. Blocks: for a pool. It goes to the place that it is
-// told and nowhere else: no redirection is followed, no proxy is asked. Of TLS the server's certificate must be good for its name, by
-// the machine's own list of authorities (OpenSSL's, SSL_CERT_FILE included).
+// One GET from an HTTP/1.1 server, or another method with a body, over TCP or TLS; what comes back is handed on in pieces. Blocks: for
+// a pool. It goes to the place that it is told and nowhere else: no redirection is followed, no proxy is asked. Of TLS the server's
+// certificate must be good for its name, by the machine's own list of authorities (OpenSSL's, SSL_CERT_FILE included).
 // Promises: at most `size_max` bytes are taken; it ends within `time_max`, within `stall_max` of silence, and soon after `*stop`.
 #pragma once
 #include <atomic>
@@ -9,6 +9,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "base/time.h"
@@ -22,6 +23,8 @@ struct HttpGet {
   std::uint16_t port = 80;
   std::string target;                       // path and query, encoded
   std::string head;                         // lines with their ends, Host among them
+  std::string_view method = "GET";          // not HEAD, whose answers end otherwise
+  std::string_view body;                    // its length is told with it
   Bytes size_max = 1_GiB;
   Duration stall_max = std::chrono::seconds(30), time_max = std::chrono::minutes(10);
   const std::atomic<bool>* stop = nullptr;  // null: nobody stops it
@@ -30,6 +33,7 @@ struct HttpGet {
 struct HttpGot {
   int status = 0;
   std::string refusal;                      // the body where the status is not 200: its first 4 KiB
+  std::string head;                         // status line and headers, without the empty line
 };
 
 // unavailable: not reached, cut off, too slow; invalid_argument: too large; else what `take` said.

@@ -80,6 +80,24 @@ TEST(HttpGet, HandsOnTheBody) {
   EXPECT_EQ(server.request, "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
 }
 
+TEST(HttpGet, SendsABodyByAnotherMethod) {
+  Server server("HTTP/1.1 201 Created\r\nX-Made: a\r\nContent-Length: 2\r\n\r\nok");
+  const Outcome outcome = fetch(server, {.method = "PUT", .body = "body"});
+  ASSERT_TRUE(outcome.got) << outcome.got.error().message;
+  EXPECT_EQ(outcome.got->refusal, "ok");
+  EXPECT_EQ(outcome.got->head, "HTTP/1.1 201 Created\r\nX-Made: a\r\nContent-Length: 2\r\n");
+  server.end();
+  EXPECT_TRUE(server.request.starts_with("PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\nConnection: close\r\n\r\n"));
+}
+
+TEST(HttpGet, AnAnswerBeforeTheBodyIsReadIsTheAnswer) {
+  const std::string body(64 << 20, 'x');                // more than sockets hold
+  const Server server("HTTP/1.1 404 Gone\r\nContent-Length: 2\r\n\r\nno", "", true);
+  const Outcome outcome = fetch(server, {.method = "PUT", .body = body});
+  ASSERT_TRUE(outcome.got) << outcome.got.error().message;
+  EXPECT_EQ(std::to_string(outcome.got->status) + outcome.got->refusal, "404no");
+}
+
 TEST(HttpGet, FollowsNoRedirection) {
   const Server server("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 4\r\n\r\nmove");
   const Outcome outcome = fetch(server);

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
@@ -11,18 +10,19 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/hex.h"
 #include "base/http.h"
+#include "os/digest.h"
+#include "worker/azure_storage.h"
+#include "worker/detail/azure_json.h"
 
 namespace mayfly::worker {
 namespace {
 
-using Json = nlohmann::json;
+using namespace detail;
 namespace fs = std::filesystem;
 
 constexpr std::uintmax_t kFileMax = 1 << 20;
 constexpr std::size_t kFunctionsMax = 1000, kOutputLogMax = 4096;
-constexpr std::string_view kOurs = "Mayfly-Azure-";  // headers for our runtimes, which no caller can send
 
 std::unexpected<Error> wrong(const std::string& text) { return fail(Code::invalid_argument, text); }
 
@@ -41,22 +41,6 @@ Result<Json> object_of(std::string_view text, const std::string& name) {
   return json;
 }
 
-// "name" of an object, where it is a text.
-std::string text_of(const Json& json, const char* name, std::string otherwise = {}) {
-  const auto at = json.find(name);
-  return at != json.end() && at->is_string() ? at->get<std::string>() : otherwise;
-}
-
-// A member, any case: handlers write statusCode, StatusCode, status.
-const Json* member(const Json& json, std::string_view name) {
-  if (!json.is_object()) return nullptr;
-  for (auto at = json.begin(); at != json.end(); ++at)
-    if (same_word(at.key(), name)) return &*at;
-  return nullptr;
-}
-
-std::string dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
 // A file of the folder, else a program of the sandbox's /usr.
 Result<std::string> find_program(const std::string& folder, std::string name) {
   if (name.starts_with("./")) name.erase(0, 2);
@@ -67,33 +51,14 @@ Result<std::string> find_program(const std::string& folder, std::string name) {
   return wrong("customHandler.description.defaultExecutablePath '" + name + "' is no program of the folder or of the machine: add it");
 }
 
-Json query_of(std::string_view query) {
-  Json all = Json::object();
-  while (const auto pair = take_pair(query)) {
-    const auto key = percent_decoded(pair->first, true), value = percent_decoded(pair->second, true);
-    if (key && value && !key->empty()) all[*key] = *value;
-  }
-  return all;
-}
-
 bool is_trigger(std::string_view type) {
   constexpr std::string_view kEnding = "trigger";
   return type.size() >= kEnding.size() && same_word(type.substr(type.size() - kEnding.size()), kEnding);
 }
 
-// As Azure wants function names; what goes into a request line or a header has no other characters.
+// As Azure wants function names.
 bool is_name_character(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-}
-
-std::string percent_encoded(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (is_name_character(c)) out += c;
-    else out.append({'%', kHexDigits[byte >> 4], kHexDigits[byte & 15]});
-  }
-  return out;
 }
 
 // A header's value on one line; the node checks the rest.
@@ -101,11 +66,6 @@ std::string line_of(std::string_view name, std::string_view value) {
   std::string line = std::string(name) + ": " + std::string(value);
   std::ranges::replace_if(line, [](char c) { return c == '\r' || c == '\n'; }, ' ');
   return line + "\r\n";
-}
-
-std::string data_request(const std::string& name, const std::string& text) {
-  return "POST /" + name + " HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: " +
-         std::to_string(text.size()) + "\r\n\r\n" + text;
 }
 
 // {"statusCode" or "status", "headers", "body"}, or a body alone, as an HTTP answer.
@@ -146,16 +106,23 @@ std::string output_line(std::string_view name, std::string_view type, const Json
   return "output " + std::string(name) + " (" + std::string(type) + "): " + text + "\n";
 }
 
-std::string json_head(int status, std::string_view reason, std::size_t size) {
-  return "HTTP/1.1 " + std::to_string(status) + " " + std::string(reason) + "\r\nContent-Type: application/json; charset=utf-8\r\n" +
-         "Content-Length: " + std::to_string(size) + "\r\n\r\n";
-}
-
-// The "input" of a call by hand; a trigger by time has one of its own.
-Json input_of(const Json& told, std::string_view trigger) {
-  Json input = told.value("input", Json(""));
-  if (!same_word(trigger, "timerTrigger") || input.is_object()) return input;
-  return Json{{"Schedule", {{"AdjustForDST", true}}}, {"ScheduleStatus", nullptr}, {"IsPastDue", false}};
+// A text is itself; where the binding says that it is binary, base64.
+Result<AzureOutput> handler_output(const AzureBinding& binding, const Json& value) {
+  AzureOutput output{.name = binding.name, .value = {}};
+  if (!value.is_string()) {
+    output.form = AzureOutput::Form::json;
+    output.value = dump(value);
+    return output;
+  }
+  output.value = value.get<std::string>();
+  if (binding.data_type != "binary") return output;
+  auto bytes = os::from_base64(output.value);
+  if (!bytes)
+    return fail(Code::internal, "the binding '" + binding.name + "' of type " + binding.type +
+                                    " has \"dataType\": \"binary\", and what the custom handler gave for it is no base64");
+  output.form = AzureOutput::Form::bytes;
+  output.value = *std::move(bytes);
+  return output;
 }
 
 }  // namespace
@@ -174,6 +141,14 @@ Result<AzureApp> AzureApp::parse(std::string_view host_json, const std::string& 
   const Json* extensions = member(host, "extensions");
   const Json* http = extensions ? member(*extensions, "http") : nullptr;
   if (http) app.prefix_ = text_of(*http, "routePrefix", "api");
+  const Json* queues = extensions ? member(*extensions, "queues") : nullptr;
+  const Json* encoding = queues ? member(*queues, "messageEncoding") : nullptr;
+  if (encoding && encoding->is_string()) {
+    const std::string& said = encoding->get_ref<const std::string&>();
+    app.base64_ = !same_word(said, "none");
+    if (app.base64_ && !same_word(said, "base64"))
+      return wrong("extensions.queues.messageEncoding of host.json is '" + said + "': base64 and none are possible");
+  }
   const Json* custom = member(host, "customHandler");
   if (!custom) return app;
   const Json* description = member(*custom, "description");
@@ -226,7 +201,7 @@ Result<void> AzureApp::add_function(const std::string& name, const std::string& 
   Function function{.name = name, .bindings = dump(bindings)};
   for (const Json& each : bindings) {
     if (!each.is_object()) return wrong("the function " + name + " has a binding that is no object");
-    const Binding binding{text_of(each, "name"), text_of(each, "type")};
+    const Binding binding = read_binding(each);
     if (is_trigger(binding.type)) {
       if (!function.trigger.type.empty()) return wrong("the function " + name + " has two triggers");
       function.trigger = binding;
@@ -247,125 +222,16 @@ Result<void> AzureApp::add_function(const std::string& name, const std::string& 
     }
   }
   if (function.trigger.type.empty()) return wrong("the function " + name + " has no trigger among its bindings");
+  if (function.inputs.size() + function.outputs.size() > kStoredMax)
+    return wrong("the function " + name + " has more than " + std::to_string(kStoredMax) + " bindings beside its trigger");
   functions_.push_back(std::move(function));
   return {};
 }
 
-// --- requests
-
-Result<AzureApp::Request> AzureApp::request(std::string_view head_text, std::string_view body) const {
-  std::array<HttpHeader, kHeadersMax> storage;
-  HttpRequestHead head;
-  if (parse_head(head_text, storage, head).kind != HeadVerdict::complete) return wrong("the request's headers can't be read here");
-  constexpr std::string_view kAdmin = "/admin/functions";
-  if (!head.path.starts_with(kAdmin)) return by_route(head, body);
-  const std::string_view rest = head.path.substr(kAdmin.size());
-  if ((rest.empty() || rest == "/") && head.method == Method::get) return listed();
-  if (rest.starts_with('/') && rest.size() > 1 && head.method == Method::post) return by_hand(head, rest.substr(1), body);
-  return fail(Code::not_found, "of /admin there are GET /admin/functions and POST /admin/functions/NAME");
-}
-
-Result<void> AzureApp::check_bindings(const Function& function, bool by_hand) const {
-  const auto refuse = [&](const Binding& binding, const std::string& why) {
-    return fail(Code::unimplemented, "the function " + function.name + " has the binding '" + binding.name + "' of type " + binding.type +
-                                         ": " + why);
-  };
-  if (!function.inputs.empty()) return refuse(function.inputs[0], "nothing here gives it its input");
-  if (!function.outputs.empty() && !by_hand && !outputs_to_log_)
-    return refuse(function.outputs[0], "nothing here takes its output; run the function by POST /admin/functions/" + function.name +
-                                           ", which answers with it, or set the environment's MAYFLY_AZURE_OUTPUTS to log");
-  return {};
-}
-
-Result<AzureApp::Request> AzureApp::by_route(const HttpRequestHead& head, std::string_view body) const {
-  AzureRoute::Parameters parameters;
-  const auto found = std::ranges::find_if(functions_, [&](const Function& function) {
-    parameters.clear();
-    const bool takes = function.methods.empty() || std::ranges::find(function.methods, head.method_text) != function.methods.end();
-    return takes && function.route && function.route->matches(head.path, parameters);
-  });
-  if (found == functions_.end()) {
-    std::string there;
-    for (const Function& function : functions_)
-      if (function.route) there += (there.empty() ? "" : ", ") + function.route->text();
-    return fail(Code::not_found, "no function of this app takes " + std::string(head.method_text) + " " + std::string(head.path) +
-                                     "; there are " + (there.empty() ? "none with an HTTP trigger" : there));
-  }
-  TRY_VOID(check_bindings(*found, false));
-  if (!custom()) return named(head, *found, parameters, false, body);
-  if (passes_ && found->outputs.empty()) return Request{.function = index_of(*found)};
-  Json headers = Json::object(), values = Json::object();
-  for (const auto& [name, value] : parameters) values[name] = value;
-  std::string host, scheme = "http";
-  for (const HttpHeader& header : head.headers) {
-    headers[std::string(header.name)].push_back(std::string(header.value));
-    if (same_word(header.name, "host")) host = header.value;
-    if (same_word(header.name, "x-forwarded-proto")) scheme = header.value;
-  }
-  const std::string target = std::string(head.path) + (head.query.empty() ? "" : "?" + std::string(head.query));
-  const Json query = query_of(head.query);
-  Json sent{{"Url", scheme + "://" + host + target}, {"Method", std::string(head.method_text)}, {"Query", dump(query)},
-            {"Headers", headers}, {"Params", values}, {"Identities", Json::array()}};
-  if (!body.empty()) sent["Body"] = std::string(body);
-  const Json call{{"Data", {{found->trigger.name, sent}}},
-                  {"Metadata", {{"Query", query}, {"Headers", headers}, {"sys", {{"MethodName", found->name}}}}}};
-  return Request{.form = Form::data, .bytes = data_request(found->name, dump(call)), .function = index_of(*found)};
-}
-
-Result<AzureApp::Request> AzureApp::by_hand(const HttpRequestHead& head, std::string_view name, std::string_view body) const {
-  const auto found = std::ranges::find(functions_, name, &Function::name);
-  if (found == functions_.end()) return fail(Code::not_found, "this app has no function '" + std::string(name) + "'");
-  if (found->route) return wrong("the function " + found->name + " has an HTTP trigger: call it at " + found->route->text());
-  TRY_VOID(check_bindings(*found, true));
-  const Json told = body.empty() ? Json::object() : Json::parse(body, nullptr, false);
-  if (!told.is_object()) return wrong("a call by hand wants a JSON object {\"input\": …}");
-  if (!custom()) return named(head, *found, {}, true, body);
-  Json metadata = told.value("metadata", Json::object());
-  if (!metadata.is_object()) return wrong("the \"metadata\" of a call by hand is no JSON object");
-  metadata["sys"] = {{"MethodName", found->name}};
-  const Json call{{"Data", {{found->trigger.name, input_of(told, found->trigger.type)}}}, {"Metadata", metadata}};
-  return Request{.form = Form::data, .bytes = data_request(found->name, dump(call)), .function = index_of(*found), .by_hand = true};
-}
-
-// For our runtime: the request as it came, behind lines that only we write.
-AzureApp::Request AzureApp::named(const HttpRequestHead& head, const Function& function, const AzureRoute::Parameters& parameters,
-                                  bool by_hand, std::string_view body) const {
-  Request request{.form = Form::named, .function = index_of(function), .by_hand = by_hand};
-  std::string& out = request.bytes;
-  out.reserve(1024 + body.size());
-  out.append(head.method_text).append(" ").append(head.path);
-  if (!head.query.empty()) out.append("?").append(head.query);
-  out.append(" HTTP/1.1\r\n").append(kOurs).append("Function: ").append(function.name).append("\r\n");
-  if (by_hand) out.append(kOurs).append("By-Hand: 1\r\n");
-  if (!parameters.empty()) out.append(kOurs).append("Parameters: ");
-  for (const auto& [name, value] : parameters) {
-    if (&name != &parameters.front().first) out += '&';
-    out.append(percent_encoded(name)).append("=").append(percent_encoded(value));
-  }
-  if (!parameters.empty()) out.append("\r\n");
-  for (const HttpHeader& header : head.headers)
-    if (!same_word(header.name.substr(0, kOurs.size()), kOurs)) out.append(header.name).append(": ").append(header.value).append("\r\n");
-  out.append("\r\n").append(body);
-  return request;
-}
-
-AzureApp::Request AzureApp::listed() const {
-  Json all = Json::array();
-  for (const Function& function : functions_) {
-    Json one{{"name", function.name}, {"config", {{"bindings", Json::parse(function.bindings, nullptr, false)}}}};
-    if (function.route) one["invoke_url_template"] = function.route->text();
-    all.push_back(std::move(one));
-  }
-  const std::string text = dump(all);
-  Request request{.form = Form::answered, .bytes = json_head(200, "OK", text.size())};
-  request.head_size = request.bytes.size();
-  request.bytes += text;
-  return request;
-}
-
 // --- answers
 
-Result<AzureApp::Reply> AzureApp::answer(const Request& request, std::string_view head, std::string_view body) const {
+Result<AzureApp::Reply> AzureApp::answer(const Request& request, std::string_view head, std::string_view body, const Plan& plan) const {
+  if (request.form == Form::named) return envelope(request, head, body, plan);
   const Function& function = functions_.at(request.function);
   if (head.size() < 12 || head.substr(9, 1) != "2")
     return fail(Code::internal, "the custom handler answered /" + function.name + " with status " +
@@ -395,9 +261,38 @@ Result<AzureApp::Reply> AzureApp::answer(const Request& request, std::string_vie
   }
   if (const Json* logs = member(json, "Logs"); logs && logs->is_array())
     for (const Json& line : *logs) reply.log += (line.is_string() ? line.get<std::string>() : dump(line)) + "\n";
-  for (const Binding& output : function.outputs)
-    if (const Json& value = value_of(output.name); !request.by_hand && !value.is_null())
+  std::vector<AzureOutput> given;
+  for (const Binding& output : function.outputs) {
+    const Json& value = value_of(output.name);
+    if (value.is_null()) continue;
+    if (std::ranges::any_of(plan.writes, [&](const AzurePlace& place) { return place.binding == output; })) {
+      TRY(AzureOutput one, handler_output(output, value));
+      given.push_back(std::move(one));
+    } else if (!request.by_hand) {
       reply.log += output_line(output.name, output.type, value);
+    }
+  }
+  TRY(reply.writes, writes_of(plan.writes, std::move(given), base64_));
+  return reply;
+}
+
+// What our runtime answers where outputs are wanted: they stand in front of the answer itself. A function that failed has none.
+Result<AzureApp::Reply> AzureApp::envelope(const Request& request, std::string_view head, std::string_view body, const Plan& plan) const {
+  Reply reply;
+  const std::string line(header_of(head, "Mayfly-Azure-Outputs"));
+  if (line.empty()) {
+    reply.bytes.append(head).append("\r\n");
+    reply.head_size = reply.bytes.size();
+    reply.bytes.append(body);
+    return reply;
+  }
+  TRY(std::vector<AzureOutput> outputs, take_outputs(line == "-" ? "" : line, body));
+  const std::size_t end = body.find("\r\n\r\n");
+  if (end == body.npos)
+    return fail(Code::internal, "the runtime gave outputs of " + functions_.at(request.function).name + " and no answer");
+  reply.bytes = body;
+  reply.head_size = end + 4;
+  TRY(reply.writes, writes_of(plan.writes, std::move(outputs), base64_));
   return reply;
 }
 

@@ -3,7 +3,8 @@
 // functions return; to it this is its host, the module @azure/functions-core. Embedded into mayfly, started as
 // `node --input-type=module -e`.
 //
-// A call is an HTTP request whose Mayfly-Azure-… lines, which only the host can write, name the function.
+// A call is an HTTP request whose Mayfly-Azure-… lines, which only the host can write, name the function. What was read for its bindings
+// stands in front of the request's body; what it gives for those that are written, in front of the answer.
 import crypto from "node:crypto";
 import fs from "node:fs";
 import http from "node:http";
@@ -121,6 +122,65 @@ function value_of(data) {
   return data.string ?? data.int ?? data.double ?? null;
 }
 
+// By name what the host read for bindings (null: the blob isn't there), and what is left of the body.
+function given_in_front(line, body) {
+  const given = new Map();
+  for (const [name, told] of new URLSearchParams(line)) {
+    const [kind, size] = told.split(":");
+    given.set(name, kind === "bytes" ? body.subarray(0, Number(size)) : null);
+    body = body.subarray(Number(size));
+  }
+  return [given, body];
+}
+
+// Bytes as the binding says that it wants them: a text, which the package reads as JSON where it is that, or a Buffer.
+function read_data(bytes, { dataType }) {
+  if (bytes === null) return null;
+  const text = /^binary$/i.test(dataType ?? "") ? undefined : bytes.toString("utf8");
+  return text !== undefined && (/^string$/i.test(dataType ?? "") || Buffer.from(text, "utf8").equals(bytes)) ? { string: text } : { bytes };
+}
+
+const input_list = (found, given) =>
+  [...given].map(([name, bytes]) => ({ name, data: read_data(bytes, found.metadata.bindings[name] ?? {}) }));
+
+function output_parts(data) {
+  if (data.json !== undefined) return ["json", Buffer.from(data.json)];
+  if (data.bytes !== undefined) return ["bytes", Buffer.from(data.bytes)];
+  return ["text", Buffer.from(String(data.string ?? data.int ?? data.double ?? ""))];
+}
+
+// An answer that is kept until its outputs stand in front of it: what send() and the package's own server say to it.
+class Held {
+  constructor(answer, method) { this.answer = answer; this.parts = []; this.head = method === "HEAD"; }
+  get headersSent() { return false; }
+  writeHead(status, headers) { this.status = status; this.headers = headers; return this; }
+  end(body) { if (body !== undefined && !this.head) this.parts.push(Buffer.from(body)); }
+  destroy() { this.answer.destroy(); }
+  deliver(outputs) {
+    const lines = [`HTTP/1.1 ${this.status} Answer`];
+    for (const [name, value] of Object.entries(this.headers ?? {}))
+      for (const each of [value].flat())
+        if (!/^(content-length|transfer-encoding|connection)$/i.test(name)) lines.push(`${name}: ${String(each).replace(/[\r\n]/g, " ")}`);
+    const body = Buffer.concat(this.parts), told = [], front = [];
+    if (this.status !== 204 && this.status !== 304) lines.push(`content-length: ${body.length}`);
+    for (const { name, data } of outputs) {
+      const [kind, bytes] = output_parts(data);
+      told.push(`${encodeURIComponent(name)}=${kind}:${bytes.length}`);
+      front.push(bytes);
+    }
+    const whole = Buffer.concat([...front, Buffer.from(lines.join("\r\n") + "\r\n\r\n", "latin1"), body]);
+    this.answer.writeHead(200, { "mayfly-azure-outputs": told.join("&") || "-", "content-length": whole.length });
+    this.answer.end(whole);
+  }
+}
+
+function outputs_of(response, found) {
+  const outputs = (response.outputData ?? []).filter(({ data }) => data && !data.http);
+  const returned = found.metadata.bindings.$return;
+  if (returned && !/^http$/i.test(returned.type) && response.returnValue) outputs.push({ name: "$return", data: response.returnValue });
+  return outputs;
+}
+
 const text_data = (value) => (typeof value === "string" ? { string: value } : { json: JSON.stringify(value) });
 
 // What the trigger gives, of {"input", "metadata", "encoding"}.
@@ -169,7 +229,8 @@ function through_stream(id, request, body, answer) {
                       "x-forwarded-proto": request.headers["x-forwarded-proto"] ?? "http" };
     const inner = http.request(new URL(request.url, httpUri), { method: request.method, headers, agent: false }, (reply) => {
       answer.writeHead(reply.statusCode, reply.headers);
-      reply.pipe(answer).on("finish", resolve);
+      if (answer instanceof Held) reply.on("data", (part) => answer.parts.push(part)).on("end", resolve);
+      else reply.pipe(answer).on("finish", resolve);
       reply.on("error", reject);
     });
     inner.on("error", reject);
@@ -199,7 +260,8 @@ function describe({ metadata }) {
   return { name: metadata.name, bindings: Object.entries(metadata.bindings).map(([name, binding]) => ({ ...binding, name })) };
 }
 
-async function call_http(id, found, request, body, parameters, answer) {
+async function call_http(id, found, request, body, { parameters, given, wanted }, answer_itself) {
+  const answer = wanted ? new Held(answer_itself, request.method) : answer_itself;
   const trigger = Object.entries(found.metadata.bindings).find(([, binding]) => /trigger$/i.test(binding.type));
   const { headers } = request;
   const url = `${headers["x-forwarded-proto"] ?? "http"}://${headers.host ?? "localhost"}${request.url}`;
@@ -210,14 +272,20 @@ async function call_http(id, found, request, body, parameters, answer) {
   const traceContext = { traceParent: headers.traceparent ?? "", traceState: headers.tracestate ?? "", attributes: {} };
   const streamed = httpUri && through_stream(id, request, body, answer);
   const response = await Promise.race([
-    invoke(id, found, { inputData: [{ name: trigger[0], data }], triggerMetadata, traceContext }),
+    invoke(id, found, { inputData: [{ name: trigger[0], data }, ...input_list(found, given)], triggerMetadata, traceContext }),
     ...(streamed ? [streamed.then(() => new Promise(() => {}))] : []),  // only where it fails does it come first
   ]);
-  for (const { name, data: given } of response.outputData ?? []) {
-    const value = value_of(given), text = typeof value === "string" ? value : JSON.stringify(value);
+  const outputs = outputs_of(response, found);
+  for (const { name, data: value } of wanted ? [] : outputs) {
+    const plain = value_of(value), text = typeof plain === "string" ? plain : JSON.stringify(plain);
     console.log(`output ${name} (${found.metadata.bindings[name].type}): ${text.slice(0, LOG_MAX)}`);
   }
-  if (streamed) return streamed;
+  if (streamed) await streamed;
+  else send_http(answer, response);
+  if (wanted) answer.deliver(outputs);
+}
+
+function send_http(answer, response) {
   const given = response.returnValue?.http ?? response.outputData?.find(({ data }) => data?.http)?.data.http;
   if (!given) return send(answer, 204, {}, undefined);
   const head = { ...given.headers };
@@ -226,28 +294,37 @@ async function call_http(id, found, request, body, parameters, answer) {
   send(answer, Number(given.statusCode ?? 200), head, bytes);
 }
 
-async function call_by_hand(id, found, told, answer) {
-  const [name, { type }] = Object.entries(found.metadata.bindings).find(([, binding]) => /trigger$/i.test(binding.type));
-  const response = await invoke(id, found, { inputData: [{ name, data: input_data(type, told) }], triggerMetadata: metadata_data(type, told) });
-  const outputs = Object.fromEntries((response.outputData ?? []).map(({ name: of, data }) => [of, value_of(data)]));
-  send_json(answer, 202, { Outputs: outputs, ReturnValue: value_of(response.returnValue) });
+async function call_by_hand(id, found, told, { given, wanted }, answer_itself) {
+  const answer = wanted ? new Held(answer_itself, "POST") : answer_itself;
+  const [name, trigger] = Object.entries(found.metadata.bindings).find(([, binding]) => /trigger$/i.test(binding.type));
+  const read = given.get(name), text = /^string$/i.test(trigger.dataType ?? "");
+  given.delete(name);
+  const data = read ? (text ? { string: read.toString("utf8") } : { bytes: read }) : input_data(trigger.type, told);
+  const response = await invoke(id, found, { inputData: [{ name, data }, ...input_list(found, given)],
+                                             triggerMetadata: metadata_data(trigger.type, told) });
+  const values = Object.fromEntries((response.outputData ?? []).map(({ name: of, data: value }) => [of, value_of(value)]));
+  send_json(answer, 202, { Outputs: values, ReturnValue: value_of(response.returnValue) });
+  if (wanted) answer.deliver(outputs_of(response, found));
 }
 
 async function serve(request, answer) {
   const parts = [];
   for await (const part of request) parts.push(part);
-  const body = Buffer.concat(parts), { headers } = request;
+  const { headers } = request;
   const ours = (name) => {
     const value = headers["mayfly-azure-" + name];
     delete headers["mayfly-azure-" + name];
     return value;
   };
-  const name = ours("function"), by_hand = ours("by-hand"), parameters = Object.fromEntries(new URLSearchParams(ours("parameters") ?? ""));
+  const name = ours("function"), by_hand = ours("by-hand"), wanted = ours("outputs");
+  const parameters = Object.fromEntries(new URLSearchParams(ours("parameters") ?? ""));
+  const [given, body] = given_in_front(ours("inputs") ?? "", Buffer.concat(parts));
+  request.method = ours("method") ?? request.method;
   if (!name) return failed ? send(answer, 500, {}, failed) : send_json(answer, 200, [...functions.values()].map(describe));
   const id = headers["x-request-id"] ?? crypto.randomUUID(), found = functions.get(name);
   try {
-    if (by_hand) await call_by_hand(id, found, body.length ? JSON.parse(body) : {}, answer);
-    else await call_http(id, found, request, body, parameters, answer);
+    if (by_hand) await call_by_hand(id, found, body.length ? JSON.parse(body) : {}, { given, wanted }, answer);
+    else await call_http(id, found, request, body, { parameters, given, wanted }, answer);
   } catch (error) {
     console.error(`[error] the function ${name} threw`, error);
     if (answer.headersSent) answer.destroy();

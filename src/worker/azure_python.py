@@ -2,17 +2,44 @@
 127.0.0.1:$PORT. Standard library only, beside the app's own package azure-functions, whose converters make what triggers give and
 read what functions return. Embedded into mayfly, started as `python3 -c`.
 
-A call is an HTTP/1.1 request whose Mayfly-Azure-… lines, which only the host can write, name the function. `async` functions run on
-the loop, others in threads, several at a time."""
+A call is an HTTP/1.1 request whose Mayfly-Azure-… lines, which only the host can write, name the function. What was read for its bindings
+stands in front of the request's body; what it gives for those that are written, in front of the answer. `async` functions run on the loop,
+others in threads, several at a time."""
 import sys
 
 sys.path.pop(0)  # "", the app's folder: its json.py must not become ours
 import asyncio, base64, concurrent.futures, datetime, importlib, inspect, json, logging, os, threading, traceback, types, uuid
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote
 
 HEAD_MAX, LOG_MAX = 1 << 20, 4096
 THREADS = threading.local()
 AS_TEXT = {"queuetrigger", "blobtrigger", "servicebustrigger", "eventhubtrigger", "kafkatrigger"}  # what their converters read
+
+
+def given_in_front(line, body):
+    """By name what the host read for bindings (None: the blob isn't there), and what is left of the body."""
+    given = {}
+    for name, told in parse_qsl(line):
+        kind, _, size = told.partition(":")
+        given[name] = body[:int(size)] if kind == "bytes" else None
+        body = body[int(size):]
+    return given, body
+
+
+def put_in_front(outputs, answer):
+    """The answer that has the outputs, Datums by name, in front of it."""
+    told, parts = [], []
+    for name, datum in outputs.items():
+        value = datum.value
+        if isinstance(value, (bytes, bytearray)):
+            kind, value = "bytes", bytes(value)
+        else:
+            kind, value = ("json" if datum.type == "json" else "text"), str(value).encode()
+        told.append(f"{quote(name, safe='')}={kind}:{len(value)}")
+        parts.append(value)
+    parts.append(answer)
+    body = b"".join(parts)
+    return f"HTTP/1.1 200 OK\r\nMayfly-Azure-Outputs: {'&'.join(told) or '-'}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
 
 def data_of(datum):
@@ -39,6 +66,8 @@ class Function:
         self.trigger = next((b for b in self.bindings if b["type"].lower().endswith("trigger")), None)
         self.is_http = self.trigger and self.trigger["type"].lower() == "httptrigger"
         self.outputs = {b["name"]: b for b in self.bindings if b is not self.trigger and str(b.get("direction")).lower() == "out"}
+        self.inputs = {b["name"]: b for b in self.bindings if b is not self.trigger and b["name"] not in self.outputs}
+        self.annotations = {name: parameter.annotation for name, parameter in parameters.items()}
         bound = {b["name"] for b in self.bindings}
         missing = sorted(name for name in bound if name != "$return" and name not in parameters)
         if missing:
@@ -56,12 +85,24 @@ class Function:
         registry = self.azure.get_binding_registry()
         return registry.get(kind) if registry else None
 
-    def input(self, told):
-        """What the trigger gives, of {"input", "metadata", "encoding"}."""
+    def bound(self, name, data):
+        """What was read for an input binding, as its parameter wants it: a text or bytes where it says so, else what the package makes of it."""
+        wants = self.annotations.get(name)
+        if data is None or wants in (bytes, "bytes"):
+            return data
+        if wants in (str, "str"):
+            return data.decode()
+        found, datum = self.converter(self.inputs[name]["type"]), self.azure.meta.Datum(data, "bytes")
+        return found.decode(datum, trigger_metadata=None) if found else data
+
+    def input(self, told, read=None):
+        """What the trigger gives, of {"input", "metadata", "encoding"}; `read`: what the host read for it."""
         kind, value, datum = self.trigger["type"], told.get("input", ""), self.azure.meta.Datum
         if kind.lower() == "timertrigger" and not isinstance(value, dict):
             value = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": False}
-        if told.get("encoding") == "base64":
+        if read is not None:
+            data = datum(read, "bytes")
+        elif told.get("encoding") == "base64":
             data = datum(base64.b64decode(value), "bytes")
         elif kind.lower() in AS_TEXT:
             data = datum(value if isinstance(value, str) else json.dumps(value), "string")
@@ -81,16 +122,22 @@ class Function:
         return found.decode(data, trigger_metadata=metadata) if found else data.python_value
 
     def output(self, name, value):
-        """As a Datum."""
+        """As a Datum. Of a queue's message its body is what is sent."""
+        message = self.azure.QueueMessage
+        if isinstance(value, message):
+            value = value.get_body()
+        elif isinstance(value, (list, tuple)) and any(isinstance(each, message) for each in value):
+            value = [each.get_body().decode() if isinstance(each, message) else each for each in value]
         if found := self.converter(self.outputs[name]["type"]):
             return found.encode(value, expected_type=type(value))
         if isinstance(value, (str, bytes)):
             return self.azure.meta.Datum(value, "string" if isinstance(value, str) else "bytes")
         return self.azure.meta.Datum(json.dumps(value), "json")
 
-    async def run(self, given, call_id, headers, pool):
-        """What it returned, and its outputs by name, as JSON has them."""
-        arguments = {self.trigger["name"]: given}
+    async def run(self, given, inputs, call_id, headers, pool):
+        """What it returned, and its outputs by name, as Datums."""
+        arguments = {name: self.bound(name, inputs.get(name)) for name in self.inputs}
+        arguments[self.trigger["name"]] = given
         outs = {name: OUT() for name in self.outputs if name != "$return"}
         arguments.update(outs)
         if self.wants_context:
@@ -102,10 +149,10 @@ class Function:
                 THREADS.invocation_id = call_id
                 return self.code(**arguments)
             returned = await asyncio.get_running_loop().run_in_executor(pool, in_thread)
-        outputs = {name: data_of(self.output(name, out.get())) for name, out in outs.items()
+        outputs = {name: self.output(name, out.get()) for name, out in outs.items()
                    if self.outputs[name]["type"].lower() != "http" and out.get() is not None}
         if "$return" in self.outputs and self.outputs["$return"]["type"].lower() != "http" and returned is not None:
-            outputs["$return"] = data_of(self.output("$return", returned))
+            outputs["$return"] = self.output("$return", returned)
         http = next((out.get() for name, out in outs.items() if self.outputs[name]["type"].lower() == "http"), returned)
         return (http if self.is_http else returned), outputs
 
@@ -239,8 +286,10 @@ class Server:
             if self.failed:
                 return http_reply(500, [("Content-Type", "text/plain")], self.failed.encode())
             return json_reply(200, [each.described() for each in self.functions.values()])
-        by_hand = headers.pop("mayfly-azure-by-hand", None)
+        by_hand, wanted = headers.pop("mayfly-azure-by-hand", None), headers.pop("mayfly-azure-outputs", None)
         parameters = dict(parse_qsl(headers.pop("mayfly-azure-parameters", ""), keep_blank_values=True))
+        inputs, body = given_in_front(headers.pop("mayfly-azure-inputs", ""), body)
+        method = headers.pop("mayfly-azure-method", method)
         call_id = headers.get("x-request-id") or str(uuid.uuid4())
         try:
             if function.is_http:
@@ -249,21 +298,29 @@ class Server:
                 given = function.azure.HttpRequest(method=method, url=url, headers=headers, route_params=parameters, body=body,
                                                    params=joined(parse_qsl(query, keep_blank_values=True)))
             else:
-                given = function.input(json.loads(body) if body else {})
-            returned, outputs = await function.run(given, call_id, headers, self.pool)
-            if by_hand:
-                if "$return" in function.outputs or not isinstance(returned, (str, int, float, bool, list, dict)):
-                    returned = outputs.pop("$return", None)
-                return json_reply(202, {"Outputs": outputs, "ReturnValue": returned})
-            for name, value in outputs.items():
+                given = function.input(json.loads(body) if body else {}, inputs.pop(function.trigger["name"], None))
+            returned, outputs = await function.run(given, inputs, call_id, headers, self.pool)
+            answer = self.told(function, returned, outputs) if by_hand else answer_of(returned, method == "HEAD")
+            if wanted:
+                return put_in_front(outputs, answer)
+            for name, datum in ({} if by_hand else outputs).items():
+                value = data_of(datum)
                 text = value if isinstance(value, str) else json.dumps(value)
                 print(f"output {name} ({function.outputs[name]['type']}): {text[:LOG_MAX]}", flush=True)
-            return answer_of(returned, method == "HEAD")
+            return answer
         except Exception as error:
             logging.getLogger("azure.functions").exception("the function %s raised %s", function.name, type(error).__name__)
             if by_hand:
                 return json_reply(500, {"errorType": type(error).__name__, "errorMessage": str(error)})
             return http_reply(500, [], b"")
+
+    @staticmethod
+    def told(function, returned, outputs):
+        """The answer to a call by hand."""
+        values = {name: data_of(datum) for name, datum in outputs.items()}
+        if "$return" in function.outputs or not isinstance(returned, (str, int, float, bool, list, dict)):
+            returned = values.pop("$return", None)
+        return json_reply(202, {"Outputs": values, "ReturnValue": returned})
 
     async def serve(self):
         server = await asyncio.start_server(self.connected, "127.0.0.1", int(os.environ["PORT"]), limit=HEAD_MAX)

@@ -105,7 +105,7 @@ TEST_F(AzureTest, ALanguagesFunctionsAreSentTheRequestByName) {
                             "Host: h\r\nX: y\r\n\r\nbody");
   const auto rest = app.request(head("PUT /api/one/a"), "");
   ASSERT_TRUE(rest);
-  EXPECT_NE(rest->bytes.find("Function: rest\r\nMayfly-Azure-Parameters: all=one%2fa\r\n"), std::string::npos) << rest->bytes;
+  EXPECT_NE(rest->bytes.find("Function: rest\r\nMayfly-Azure-Parameters: all=one%2Fa\r\n"), std::string::npos) << rest->bytes;
   const auto nobody = app.request(head("GET /else"), "");
   EXPECT_EQ(nobody.error().code, Code::not_found);
   EXPECT_NE(nobody.error().message.find("/api/one/{id}, /api/{*all}"), std::string::npos) << nobody.error().message;

@@ -39,6 +39,8 @@ HttpHost::HttpHost(os::Loop loop, FrameLink link, domain::CodeOrder order, HttpH
       bell_port_([this] { take_frames(); }), exit_port_([this] { program_ended(); }) {}
 
 HttpHost::~HttpHost() {
+  for (const auto& [number, visit] : visits_) visit->stop = true;
+  pool_.reset();
   os::end_group(child_);
   os::end(outbound_);
 }
@@ -68,6 +70,11 @@ Result<void> HttpHost::start() {
   if (order_.contract == domain::Contract::azure) {
     const bool outputs_to_log = std::ranges::count(order_.environment, "MAYFLY_AZURE_OUTPUTS=log") > 0;
     TRY(azure_, AzureApp::read(order_.folder, outputs_to_log));
+    AzureSettings settings;
+    for (const std::string& entry : order_.environment)
+      if (const std::size_t equals = entry.find('='); equals != entry.npos) settings[entry.substr(0, equals)] = entry.substr(equals + 1);
+    azure_->use(std::move(settings));
+    reach_ = {.machine_network = order_.machine_network, .outbound = order_.outbound};
     if (!azure_->custom() && order_.arguments.size() < 2)
       return fail(Code::invalid_argument, "this app has no customHandler in host.json, no function_app.py, and no package.json that a "
                                           "Node.js of this machine could run: it is nothing that runs here");
@@ -151,34 +158,31 @@ void HttpHost::begin(FrameLink::Call&& frame) {
   const std::uint64_t ticket = frame.head.ticket;
   if (calls_.contains(ticket)) return end(End::node_gone);
   Call& call = calls_.emplace(ticket, Call{.frame = std::move(frame), .begun = os::monotonic_now()}).first->second;
-  const auto give_back = [&](const Error& error) {
+  const auto refuse_it = [&](const Error& error) {
     refuse(call, error);
     calls_.erase(ticket);
   };
   if (call.frame.head.format != domain::WireFormat::http)
-    return give_back({Code::unimplemented, "this function is a program that serves HTTP: call it at /functions/NAME/…"});
+    return refuse_it({Code::unimplemented, "this function is a program that serves HTTP: call it at /functions/NAME/…"});
   const Instant deadline{Duration(static_cast<Duration::rep>(call.frame.head.deadline_ns))};
-  if (deadline <= call.begun) return give_back({Code::deadline_exceeded, "its time was over before it began"});
-  std::string_view bytes = call.frame.bytes();
-  if (azure_) {
-    auto request = azure_->request(bytes.substr(0, call.frame.head.json_size), bytes.substr(call.frame.head.json_size));
-    if (!request) return give_back(request.error());
-    call.azure = *std::move(request);
-    if (call.azure.form == AzureApp::Form::answered) {
-      reply(call, {.json_size = call.azure.head_size, .rows = 1, .batch_rows = 1}, call.azure.bytes);
-      calls_.erase(ticket);
-      return;
-    }
-    if (!call.azure.bytes.empty()) bytes = call.azure.bytes;
-  }
+  if (deadline <= call.begun) return refuse_it({Code::deadline_exceeded, "its time was over before it began"});
   call.deadline = loop_.at(deadline, [this, ticket] { overdue(ticket); });
+  if (!azure_) return pass(ticket, call.frame.bytes());
+  if (azure_->stores()) return plan_azure(ticket);
+  ask_azure(ticket, {});
+}
+
+// To the program. `bytes` stay where they are as long as the call.
+void HttpHost::pass(std::uint64_t ticket, std::string_view bytes) {
+  Call& call = calls_.at(ticket);
+  call.passed = true;
   if (single()) {
     if (call.frame.head.wants_log) output_->drain();  // what others printed is not its
     const auto [id_high, id_low] = head_id(call.frame.head);
     output_->begin_call(id_high, id_low);
   }
   const bool as_it_comes = call.frame.head.reply_form == domain::ReplyForm::http_parts &&
-                           !(azure_ && call.azure.form == AzureApp::Form::data);
+                           !(azure_ && (call.azure.form == AzureApp::Form::data || !call.plan.writes.empty()));
   forward_->send(ticket, bytes, [this, ticket](Result<Forward::Answer> answer) { answered(ticket, std::move(answer)); },
                  as_it_comes ? parts_of(ticket) : Forward::Parts{});
 }
@@ -188,6 +192,7 @@ void HttpHost::cancel(std::uint64_t ticket) {
   if (at == calls_.end()) return;
   if (Duration(static_cast<Duration::rep>(at->second.frame.head.deadline_ns)) <= os::monotonic_now().since_boot) return overdue(ticket);
   forward_->drop(ticket);
+  leave_store(at->second);
   loop_.cancel(at->second.deadline);
   let_go(at->second);
   refuse(at->second, {Code::cancelled, "stopped while it ran: whoever asked had left"});
@@ -197,6 +202,10 @@ void HttpHost::cancel(std::uint64_t ticket) {
 void HttpHost::overdue(std::uint64_t ticket) {
   const auto at = calls_.find(ticket);
   if (at == calls_.end()) return;
+  if (at->second.visit != 0) {
+    leave_store(at->second);
+    return give_back(ticket, {Code::deadline_exceeded, "what its bindings read or write took longer than the call's time"});
+  }
   forward_->drop(ticket);
   const bool hangs = !at->second.stream || !at->second.stream->full();  // else it waits for its caller, and nobody blames it
   closing_ = closing_ || hangs;
@@ -210,6 +219,7 @@ void HttpHost::overdue(std::uint64_t ticket) {
 // It is answered now: what it printed is read before, where somebody is to see it. With more calls at a time its lines are not known from
 // those of others: then they are for the function's owner alone, who wants to know why a program ended.
 void HttpHost::let_go(Call& call, bool ended) {
+  if (!call.passed && !ended) return;
   if (ended || (single() && call.frame.head.wants_log)) {
     output_->drain();
     call.log = output_->last_lines();
@@ -250,26 +260,16 @@ void HttpHost::answered(std::uint64_t ticket, Result<Forward::Answer> answer) {
     call.ended = true;
     return go_on(ticket);
   }
+  if (azure_ && (call.azure.form == AzureApp::Form::data || !call.plan.writes.empty())) return azure_answered(ticket, *answer);
   loop_.cancel(call.deadline);
   let_go(call);
   ReplyHead head{.run_ns = ns(os::monotonic_now() - call.begun), .rows = 1, .batch_rows = 1};
-  if (azure_ && call.azure.form == AzureApp::Form::data) {
-    const auto translated = azure_->answer(call.azure, answer->head, answer->body);
-    if (translated) {
-      head.json_size = translated->head_size;
-      if (!translated->log.empty()) static_cast<void>(std::fputs(translated->log.c_str(), stderr));
-      reply(call, head, translated->bytes);
-    } else {
-      refuse(call, translated.error());
-    }
-  } else {
-    std::string text;
-    text.reserve(answer->head.size() + 2 + answer->body.size());
-    text.append(answer->head).append("\r\n");
-    head.json_size = text.size();
-    text.append(answer->body);
-    reply(call, head, text);
-  }
+  std::string text;
+  text.reserve(answer->head.size() + 2 + answer->body.size());
+  text.append(answer->head).append("\r\n");
+  head.json_size = text.size();
+  text.append(answer->body);
+  reply(call, head, text);
   calls_.erase(ticket);
   stop_if_idle();
 }
@@ -320,6 +320,7 @@ void HttpHost::program_ended() {
   const std::string text = "the function's program " + os::describe_exit(os::end_group(child_));
   for (auto& [ticket, call] : calls_) {
     forward_->drop(ticket);
+    leave_store(call);
     let_go(call, true);
     refuse(call, {Code::unavailable, text}, true);
   }

@@ -318,7 +318,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["FUNCTIONS_CUSTOMHA
     check(True, "a zip of an app is one, too")
     reply = world.run("custom", "paid", {"input": "order 7", "metadata": {"DequeueCount": 2}})
     receipt = reply.json["Outputs"]["receipt"]
-    check(reply.status == 202 and receipt["Data"] == {"message": "order 7"}, "a queue's function", reply)
+    check(reply.status == 202 and receipt["Data"] == {"message": '"order 7"'}, "a queue's function, whose text is JSON's as Azure's host gives it", reply)
     check(receipt["Metadata"] == {"DequeueCount": 2, "sys": {"MethodName": "paid"}}, "with the metadata of its trigger", receipt)
     reply = world.run("custom", "nightly")
     check(reply.json["Outputs"]["receipt"]["Data"]["timer"]["IsPastDue"] is False, "a timer's function", reply)
