@@ -134,6 +134,8 @@ Result<RegistryClient::Document> RegistryClient::manifest(const std::string& nam
   const auto got = ask_registry({.target = "/v2/" + image_.repository + "/manifests/" + name, .accept = kManifests,
                                  .size_max = {domain::kImageTextMax}},
                                 into(document.text));
+  if (!got && got.error().code == Code::invalid_argument)
+    return fail(got.error().code, "the manifest of the image: " + got.error().message);
   if (!got) return failed(got.error());
   if (got->status != 200) return refused(*got, what);
   document.sha256 = os::sha256_hex(document.text);

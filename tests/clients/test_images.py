@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import http.server
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -60,12 +61,12 @@ def run(*command, **more):
 class Registry:
     """Distribution on a port of its own, over a storage that others may have, too."""
 
-    def __init__(self, place, name, auth=""):
+    def __init__(self, place, name, auth="", tls=""):
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         config = place / f"{name}.yml"
         config.write_text(f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {place}/storage}}}}\n"
-                          f"http: {{addr: '{self.host}', secret: any}}\n{auth}")
+                          f"http: {{addr: '{self.host}', secret: any{tls}}}\n{auth}")
         self.log = open(place / f"{name}.log", "w")
         self.process = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=self.log, stderr=self.log)
         end = time.monotonic() + 60
@@ -157,6 +158,11 @@ class World:
         self.basic = Registry(self.folder, "basic", f"auth: {{htpasswd: {{realm: tests, path: {self.folder}/htpasswd}}}}\n")
         self.token = Registry(self.folder, "token", f"auth: {{token: {{realm: '{self.tokens.server.url}/token', service: tests, issuer: tests, "
                                                     f"rootcertbundle: {self.tokens.certificate}}}}}\n")
+        pem, key = self.folder / "tls.pem", self.folder / "tls.key"
+        run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+            "-keyout", key, "-out", pem)
+        self.tls = Registry(self.folder, "tls", tls=f", tls: {{certificate: {pem}, key: {key}}}")
+        os.environ["SSL_CERT_FILE"] = str(pem)   # of the node, which takes it for an authority
         self.liar, self.store = Answers(), Answers()
         self.login = f"login: '{USER}:{PASSWORD}'"
         self.config = {self.open.host: f"endpoint: 'http://{self.open.host}'",
@@ -168,6 +174,7 @@ class World:
                        "nobodys-token.example": f"endpoint: 'http://{self.token.host}', tokens: '{self.tokens.server.url}'",
                        "elsewhere.example": f"endpoint: 'http://{self.token.host}', {self.login}",
                        "liar.example": f"endpoint: '{self.liar.url}', {self.login}, redirects: '{self.store.url}', size_max: 64MiB",
+                       f"localhost:{self.tls.port}": "", "other-name.example": f"endpoint: 'https://{self.tls.host}'",
                        "gone.example": "endpoint: 'http://127.0.0.1:1'"}
         self.node = self.start("node", "60s")
         self.client = self.client_of(self.node)
@@ -215,7 +222,7 @@ class World:
 
     def close(self):
         self.node.kill()
-        for registry in (self.open, self.basic, self.token):
+        for registry in (self.open, self.basic, self.token, self.tls):
             registry.close()
         for server in (self.liar, self.store, self.tokens.server):
             server.shutdown()
@@ -361,6 +368,13 @@ def test_logins(world):
     assert PASSWORD not in everything and base64.b64encode(PASSWORD.encode()).decode() not in everything, "a login is shown"
 
 
+def test_https(world):
+    world.create("tls", f"localhost:{world.tls.port}/lambda:one")
+    assert world.call("tls")["word"] == "one", "without an endpoint it is HTTPS, with a certificate that is good for the name"
+    said = refusal(lambda: world.create("bad", "other-name.example/lambda:one"), *LOST)
+    assert "TLS" in said and "mismatch" in said.lower(), said
+
+
 def lie(world, layout, name, wrong=None, manifest=None, kind=None):
     """The image as the liar serves it; `wrong`: other answers for blobs, by digest."""
     layout.described()
@@ -417,7 +431,7 @@ def test_a_registry_that_lies(world):
     said = refusal(lambda: world.create("bad", f"liar.example/digest@sha256:{'1' * 64}"), *BAD)
     assert f"has the SHA-256 {other}" in said, said
     for name, manifest, kind, text in (
-            ("text", b"{", None, "not JSON"), ("large", b" " * (5 << 20), None, "at most 4 MiB"), ("html", b"<html>", "text/html", "text/html"),
+            ("text", b"{", None, "not JSON"), ("large", b" " * (5 << 20), None, "at most 4.19 MB"), ("html", b"<html>", "text/html", "text/html"),
             ("old", b'{"schemaVersion": 1}', "application/vnd.docker.distribution.manifest.v1+prettyjws", "not known"),
             ("both", json.dumps({**world.layout.manifest, "manifests": []}).encode(), None, "one or the other"),
             ("none", json.dumps({"manifests": []}).encode(), images.INDEX, "names no image"),
@@ -425,7 +439,7 @@ def test_a_registry_that_lies(world):
                                                "platform": {"os": "linux", "architecture": "arm64"}}]}).encode(), images.INDEX, "linux/arm64"),
             ("path", json.dumps({**world.layout.manifest, "config": {**world.layout.manifest["config"], "digest": "sha256:../../x"}}).encode(), None,
              "no sha256"),
-            ("heavy", json.dumps({**world.layout.manifest, "layers": [{**world.layout.layers[0], "size": (1 << 64) - 1}] * 2}).encode(), None, "64MiB")):
+            ("heavy", json.dumps({**world.layout.manifest, "layers": [{**world.layout.layers[0], "size": (1 << 64) - 1}] * 2}).encode(), None, "67.1 MB")):
         lie(world, world.image(name), name, manifest=manifest, kind=kind)
         refused(name, text)
     refusal(lambda: world.client.get_function(FunctionName="bad"), "ResourceNotFoundException", 404)
