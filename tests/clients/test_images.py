@@ -411,7 +411,7 @@ def test_a_registry_that_lies(world):
         assert all(sha((world.folder / "node/artifacts" / name[:2] / name).read_bytes()) == name for name in gone), "an artifact has another name"
 
     for name, body, text in (("bytes", lambda blob: bytes([blob[0] ^ 1]) + blob[1:], "damaged or changed"), ("short", lambda blob: blob[:-1], "not whole"),
-                             ("long", lambda blob: blob + b"x", "too large")):
+                             ("long", lambda blob: blob + b"x", "at most")):
         layout, digest, blob = fresh(name)
         lie(world, layout, name, {digest: (200, {}, body(blob))})
         refused(name, text)
