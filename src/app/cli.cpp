@@ -113,7 +113,8 @@ class Commands {
     auto& c = add("deploy", "Deploy a model file, a folder with function.yaml or code, or a container's image",
                   "mayfly deploy fraud.onnx --name fraud --max 10",
                   [&o](const Context& context) { return deploy(context, o); });
-    c.add_option("PATH", o.path, "A model file, a folder with function.yaml and the model or the code, a SAM template, or oci:IMAGE")
+    c.add_option("PATH", o.path,
+                 "A model file, a folder with function.yaml and the model or the code, a SAM template, oci:IMAGE, or docker://IMAGE")
         ->required();
     c.add_option("--name", o.name, "The function's name; the manifest's, else the model file's or the code's folder's, if not given");
     c.add_option("--runtime", o.overrides.runtime, "What runs the folder's code, like python3.11");

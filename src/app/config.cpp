@@ -2,6 +2,7 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include <algorithm>
 #include <charconv>
 #include <fstream>
 #include <functional>
@@ -10,6 +11,8 @@
 #include <sstream>
 
 #include "app/client.h"
+#include "base/http.h"
+#include "domain/image_reference.h"
 
 namespace mayfly::app {
 namespace {
@@ -106,6 +109,38 @@ Setter list_of_words(std::vector<std::string>& into) {
   };
 }
 
+Setter login(store::Registry& into) {
+  return [&into](const std::string& text) -> Result<void> {
+    const std::size_t colon = text.find(':');
+    const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+    if (colon == 0 || colon == text.npos || colon + 1 == text.size() || text.size() > 8192 || std::ranges::any_of(text, control))
+      return fail(Code::invalid_argument, "it is no login: write USER:PASSWORD");
+    into.user = text.substr(0, colon);
+    into.password = text.substr(colon + 1);
+    return {};
+  };
+}
+
+Setter endpoints(std::vector<std::string>& into) {
+  return [&into](const std::string& text) -> Result<void> {
+    TRY_VOID(list_of_words(into)(text));
+    for (const std::string& each : into) TRY_VOID(store::parse_endpoint(each));
+    return {};
+  };
+}
+
+// Of one registry, below its name.
+Setters setters(store::Registry& registry) {
+  return {
+      {"endpoint", endpoint(registry.endpoint)},
+      {"login", login(registry)},
+      {"redirects", endpoints(registry.redirects)},
+      {"repositories", list_of_words(registry.repositories)},
+      {"size_max", size(registry.size_max, 1_MiB, 1024_GiB)},
+      {"tokens", endpoint(registry.tokens)},
+  };
+}
+
 // The keys and their limits, as docs/configuration.md has them.
 Setters setters(Config& c) {
   return {
@@ -140,6 +175,7 @@ Setters setters(Config& c) {
       {"objects.path_style", yes_or_no(c.objects.path_style)},
       {"objects.key", one_secret(c.objects)},
       {"objects.buckets", list_of_words(c.objects.buckets)},
+      {"pull.time_max", duration(c.pull_time_max, 1s, 2h)},
       {"objects.size_max", size(c.objects.size_max, 1_MiB, 1024_GiB)},
       {"prices.currency", words(c.currency)},
       {"prices.per_gb_second", number(c.price_per_gb_second, 0.0, kPriceMax)},
@@ -155,13 +191,17 @@ std::string unknown(const std::string& key, const Setters& known) {
     names.push_back(name);
     all += (all.empty() ? "" : ", ") + name;
   }
+  if (known.contains("listen")) names.emplace_back("registries");   // of the file itself
   const auto near = nearest(key, names);
   const std::string hint = near.empty() ? "known are " + all : "did you mean '" + near.front() + "'?";
   return "unknown key '" + key + "': " + hint;
 }
 
+constexpr std::size_t kRegistriesMax = 64;
+
 struct Reading {
   const Setters known;
+  store::Registries* registries;         // of the whole file; null below
   const std::string& file;
   std::set<std::string> seen;
 
@@ -173,8 +213,30 @@ struct Reading {
     return {};
   }
 
+  // By the names that images have them by, which are no keys of ours.
+  Result<void> read_registries(const std::string& where, const YAML::Node& value) {
+    if (value.IsNull()) return {};
+    if (!value.IsMap())
+      return fail(Code::invalid_argument, where + "'registries' holds names of registries: write them below it, indented");
+    for (const auto& pair : value) {
+      const std::string line = file + ", line " + std::to_string(pair.first.Mark().line + 1) + ": ", name = pair.first.as<std::string>();
+      if (!domain::is_registry_host(name))
+        return fail(Code::invalid_argument, line + "'" + name + "' is no registry: write HOST or HOST:PORT, as images are named");
+      if (registries->size() == kRegistriesMax)
+        return fail(Code::invalid_argument, line + "more than " + std::to_string(kRegistriesMax) + " registries");
+      const auto [at, is_new] = registries->try_emplace(lower_case(name));
+      if (!is_new) return fail(Code::invalid_argument, line + "'" + name + "' stands there twice: keep one");
+      if (!pair.second.IsMap() && !pair.second.IsNull())
+        return fail(Code::invalid_argument, line + "'" + name + "' holds further keys: write them below it, indented, or {}");
+      if (pair.second.IsNull()) continue;
+      TRY_VOID((Reading{.known = setters(at->second), .registries = nullptr, .file = file, .seen = {}}.section(pair.second, "")));
+    }
+    return {};
+  }
+
   Result<void> one(const std::string& where, const std::string& key, const YAML::Node& value, bool top) {
     if (!seen.insert(key).second) return fail(Code::invalid_argument, where + "'" + key + "' stands there twice: keep one");
+    if (top && registries && key == "registries") return read_registries(where, value);
     if (top && known.lower_bound(key + ".") != known.lower_bound(key + "/")) {  // a section: '/' follows '.'
       if (value.IsMap()) return section(value, key + ".");
       if (value.IsNull()) return {};
@@ -196,7 +258,7 @@ Result<void> parse_config(const std::string& yaml, const std::string& file, Conf
     const YAML::Node root = YAML::Load(yaml);
     if (!root || root.IsNull()) return {};
     if (!root.IsMap()) return fail(Code::invalid_argument, file + ": a configuration is lines of 'key: value'");
-    return Reading{.known = setters(config), .file = file, .seen = {}}.section(root, "");
+    return Reading{.known = setters(config), .registries = &config.registries, .file = file, .seen = {}}.section(root, "");
   } catch (const YAML::Exception& error) {
     return fail(Code::invalid_argument, file + ", line " + std::to_string(error.mark.line + 1) + ": " + error.msg);
   }

@@ -9,6 +9,7 @@
 #include "gateway/http_server.h"
 #include "gateway/sigv4.h"
 #include "store/objects.h"
+#include "store/registry.h"
 
 namespace mayfly::app {
 
@@ -29,6 +30,8 @@ struct Config {
   bool code_network_host = false, code_network_loopback = false;
   gateway::sigv4::Keys lambda_keys;                          // none: Lambda's API is open, like all others
   store::ObjectStore objects;                                // where S3Bucket and S3Key are fetched from; no endpoint: nowhere
+  store::Registries registries;                              // where images may be pulled from; none: nowhere
+  Duration pull_time_max = std::chrono::minutes(15);         // of one image
   std::string currency = "USD";
   double price_per_gb_second = 0.0000166667, price_per_million_requests = 0.20, price_always_on_per_gb_hour = 0.0126;
 };

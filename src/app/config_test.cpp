@@ -155,6 +155,31 @@ TEST(Config, FilesAreReadOrSaidToBeMissing) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(Config, RegistriesByTheirNames) {
+  Config c;
+  const auto read = parse_config("registries:\n  Registry.Example:5000:\n  \"123.dkr.ecr.eu-central-1.amazonaws.com\":\n"
+                                 "    endpoint: http://127.0.0.1:5000\n    login: \"AWS:se:cret\"\n    repositories: shop/* cart\n"
+                                 "    tokens: https://auth.example\n    redirects: https://a.example http://b.example:9000\n"
+                                 "    size_max: 1GiB\n",
+                                 "f", c);
+  ASSERT_TRUE(read) << read.error().message;
+  ASSERT_EQ(c.registries.size(), 2u);
+  EXPECT_EQ(c.registries.at("registry.example:5000").endpoint, "");
+  const store::Registry& ecr = c.registries.at("123.dkr.ecr.eu-central-1.amazonaws.com");
+  EXPECT_EQ(ecr.endpoint + " " + ecr.user + " " + ecr.password + " " + ecr.tokens,
+            "http://127.0.0.1:5000 AWS se:cret https://auth.example");
+  EXPECT_EQ(ecr.repositories, (std::vector<std::string>{"shop/*", "cart"}));
+  EXPECT_EQ(ecr.redirects, (std::vector<std::string>{"https://a.example", "http://b.example:9000"}));
+  EXPECT_EQ(ecr.size_max, 1_GiB);
+  for (const char* wrong : {"registries: 7\n", "registries: [a.b]\n", "registries: {shop: {}}\n", "registries: {\"http://a.b\": {}}\n",
+                            "registries: {a.b: 7}\n", "registries: {a.b: {endpoint: a.b}}\n", "registries: {a.b: {login: secretword}}\n",
+                            "registries: {a.b: {redirects: \"https://x y\"}}\n", "registries: {a.b: {}, A.B: {}}\n",
+                            "registries: {a.b: {size_max: 1}}\n", "registry: {a.b: {}}\n", "pull: {time_max: 1ms}\n"})
+    EXPECT_NE(error_of(wrong), "") << wrong;
+  EXPECT_EQ(error_of("registries: {a.b: {login: secretword}}\n").find("secretword"), std::string::npos);
+  EXPECT_NE(error_of("registry: {a.b: {}}\n").find("registries"), std::string::npos);
+}
+
 // The page lists every key, and none that is not there.
 TEST(Config, ThePageListsEveryKey) {
   std::ifstream in(MAYFLY_SOURCE_DIR "/docs/configuration.md");
@@ -167,6 +192,9 @@ TEST(Config, ThePageListsEveryKey) {
   std::set<std::string> known;
   std::istringstream names(message.substr(at + 10));
   for (std::string name; std::getline(names >> std::ws, name, ',');) known.insert(name);
+  const std::string of_registries = error_of("registries: {a.b: {zzzzzzzz: 1}}\n");
+  std::istringstream further(of_registries.substr(of_registries.find("known are ") + 10));
+  for (std::string name; std::getline(further >> std::ws, name, ',');) known.insert("registries.HOST." + name);
   EXPECT_EQ(listed, known);
 }
 

@@ -10,6 +10,7 @@
 #include "app/pack.h"
 #include "app/sam.h"
 #include "app/upload.h"
+#include "domain/image_reference.h"
 #include "domain/manifest.h"
 #include "os/clock.h"
 
@@ -67,6 +68,10 @@ constexpr Duration kDeployMax = std::chrono::hours(2);  // builds wait for one a
 std::string name_of(const DeployOptions& options, const std::string& manifest) {
   const auto read = domain::parse_manifest(manifest);
   if (!options.name.empty() || !read || !read->is_code() || !read->name.empty()) return options.name;
+  if (options.path.starts_with(domain::kPullPrefix)) {
+    const auto image = domain::parse_image_reference(options.path);
+    return image ? image->repository.substr(image->repository.rfind('/') + 1) : "";
+  }
   std::error_code error;
   std::string path = options.path;
   if (path.starts_with(kImagePrefix)) path = path.substr(0, path.find(':', kImagePrefix.size())).substr(kImagePrefix.size());
@@ -172,7 +177,7 @@ namespace {
 Result<Package> read_image_of(const DeployOptions& options, const std::string& named, const std::string& manifest, ImagePackage& image) {
   if (!named.starts_with(kImagePrefix))
     return fail(Code::invalid_argument, "image: '" + named.substr(0, 200) +
-                                            "' is no file: write image: oci:PATH; nothing is fetched from registries");
+                                            "' is no image: write image: oci:PATH, or docker://HOST/NAME:TAG");
   const std::filesystem::path path = named.substr(kImagePrefix.size());
   const std::filesystem::path from = manifest.empty() ? "" : options.path;
   TRY(image, read_image((from / path).string(), manifest));
@@ -181,11 +186,21 @@ Result<Package> read_image_of(const DeployOptions& options, const std::string& n
   return package;
 }
 
+// The node pulls it: what is sent is the manifest that names it.
+Result<Package> pulled_image(const DeployOptions& options, const std::string& named, const std::string& manifest) {
+  const auto image = domain::parse_image_reference(named);
+  if (!image) return fail(image.error());
+  Package package;
+  TRY(package.manifest, with_overrides(manifest.empty() ? "image: \"" + named + "\"\n" : manifest, options.overrides));
+  return package;
+}
+
 // Code is sent as one archive, a model file by file: the node shares those among versions. The manifest is what the command line
 // makes of it.
 Result<Package> read_any(const DeployOptions& options, std::optional<Packed>& packed, ImagePackage& image) {
   std::error_code error;
   if (options.path.starts_with(kImagePrefix)) return read_image_of(options, options.path, "", image);
+  if (options.path.starts_with(domain::kPullPrefix)) return pulled_image(options, options.path, "");
   if (is_archive(options.path) && std::filesystem::is_regular_file(options.path, error)) {
     Package package;
     TRY(const std::string manifest, manifest_in(options.path));
@@ -196,7 +211,9 @@ Result<Package> read_any(const DeployOptions& options, std::optional<Packed>& pa
     return package;
   }
   TRY(const std::string manifest, read_manifest_of(options.path));
-  if (const std::string named = image_named_in(manifest); !named.empty()) return read_image_of(options, named, manifest, image);
+  const std::string named = image_named_in(manifest);
+  if (named.starts_with(domain::kPullPrefix)) return pulled_image(options, named, manifest);
+  if (!named.empty()) return read_image_of(options, named, manifest, image);
   TRY(std::string whole, with_overrides(manifest, options.overrides));
   if (const auto read = domain::parse_manifest(whole); read && read->is_code() && std::filesystem::is_directory(options.path, error)) {
     TRY(packed, pack_folder(options.path));

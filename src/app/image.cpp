@@ -4,7 +4,6 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
 #include <filesystem>
 #include <map>
@@ -14,7 +13,7 @@
 
 #include "app/detail/image_source.h"
 #include "base/hex.h"
-#include "domain/manifest.h"
+#include "domain/container_image.h"
 #include "domain/unpacked.h"
 #include "store/artifacts.h"
 #include "worker/archive.h"
@@ -25,22 +24,13 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr std::size_t kLayersMax = 128;
-constexpr int kIndexesMax = 3;                         // that name each other
-#if defined(__aarch64__)
-constexpr std::string_view kArchitecture = "arm64";
-#else
-constexpr std::string_view kArchitecture = "amd64";
-#endif
+using domain::Descriptor;
+using domain::check_digest;
+using domain::check_size;
 
-std::unexpected<Error> wrong(std::string message) { return wrong_image(std::move(message)); }
-std::string in_quotes(std::string_view text) { return quotes_around(text); }
-
-struct Descriptor {
-  std::string type, sha256;
-  std::uint64_t size = 0;
-  std::string path() const { return "blobs/sha256/" + sha256; }
-};
+std::unexpected<Error> wrong(std::string message) { return domain::wrong_image(std::move(message)); }
+std::string in_quotes(std::string_view text) { return domain::quotes_around(text); }
+std::string path_of(const Descriptor& blob) { return "blobs/sha256/" + blob.sha256; }
 
 Result<Json> parse(const std::string& text, const std::string& what) {
   Json json = Json::parse(text, nullptr, false);
@@ -53,40 +43,13 @@ std::string text_in(const Json& json, const char* key) {
   return at != json.end() && at->is_string() ? at->get<std::string>() : std::string();
 }
 
-const Json& list_in(const Json& json, const char* key) {
-  static const Json kNone = Json::array();
-  const auto at = json.is_object() ? json.find(key) : json.end();
-  return at != json.end() && at->is_array() ? *at : kNone;
-}
-
 std::vector<std::string> words_in(const Json& json, const char* key) {
   std::vector<std::string> words;
-  for (const Json& word : list_in(json, key))
+  const auto at = json.is_object() ? json.find(key) : json.end();
+  if (at == json.end() || !at->is_array()) return words;
+  for (const Json& word : *at)
     if (word.is_string()) words.push_back(word.get<std::string>());
   return words;
-}
-
-Result<Descriptor> descriptor_of(const Json& json, const std::string& what) {
-  Descriptor found{.type = text_in(json, "mediaType"), .sha256 = text_in(json, "digest")};
-  constexpr std::string_view kKind = "sha256:";
-  if (!found.sha256.starts_with(kKind) || !is_sha256(std::string_view(found.sha256).substr(kKind.size())))
-    return wrong("the digest " + in_quotes(found.sha256) + " of " + what + " is no sha256: with 64 lower-case hex digits");
-  found.sha256.erase(0, kKind.size());
-  if (!json.contains("size") || !json["size"].is_number_unsigned()) return wrong("the image says no size of " + what);
-  found.size = json["size"].get<std::uint64_t>();
-  return found;
-}
-
-Result<void> check_size(std::uint64_t size, const Descriptor& said, const std::string& what) {
-  if (size == said.size) return {};
-  return wrong(what + " of the image has " + std::to_string(size) + " bytes, and should have " + std::to_string(said.size) +
-               ": it is not whole");
-}
-
-Result<void> check_digest(std::string_view found, std::string_view said, const std::string& what) {
-  if (found == said) return {};
-  return wrong(what + " of the image has the SHA-256 " + std::string(found) + ", and should have " + std::string(said) +
-               ": it was damaged or changed");
 }
 
 std::string hash_text(const std::string& text) {
@@ -95,74 +58,18 @@ std::string hash_text(const std::string& text) {
   return hash.finish();
 }
 
-Result<Json> read_blob(ImageSource& source, const Descriptor& said, const std::string& what) {
-  TRY(const std::string text, source.text(said.path()));
+Result<std::string> read_blob(ImageSource& source, const Descriptor& said, const std::string& what) {
+  TRY(std::string text, source.text(path_of(said)));
   TRY_VOID(check_size(text.size(), said, what));
   TRY_VOID(check_digest(hash_text(text), said.sha256, what));
-  return parse(text, what);
-}
-
-bool is_one_of(std::string_view type, std::initializer_list<std::string_view> types) {
-  return std::ranges::find(types, type) != types.end();
-}
-bool is_index(std::string_view type) {
-  return is_one_of(type, {"application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json"});
-}
-bool is_manifest_type(std::string_view type) {
-  return is_one_of(type, {"application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json"});
-}
-
-std::unexpected<Error> foreign(const std::string& machine) {
-  const std::string here = "linux/" + std::string(kArchitecture);
-  return wrong("the image is for " + machine.substr(0, 200) + ", and this machine is " + here + ": build it with --platform " + here);
-}
-
-// Of an index: the one for this machine, and with this tag, if one is wanted.
-Result<Descriptor> choose(const Json& index, const std::string& tag) {
-  std::vector<Json> fit;
-  std::string others, tags;
-  for (const Json& each : list_in(index, "manifests")) {
-    const Json platform = each.is_object() && each.contains("platform") ? each["platform"] : Json();
-    const std::string os = text_in(platform, "os"), architecture = text_in(platform, "architecture");
-    const std::string name = each.contains("annotations") ? text_in(each["annotations"], "org.opencontainers.image.ref.name") : "";
-    if (architecture == "unknown") continue;                 // what BuildKit attests of the build
-    if (!platform.is_null() && (os != "linux" || architecture != kArchitecture)) {
-      others += (others.empty() ? "" : ", ") + os + "/" + architecture;
-      continue;
-    }
-    if (!tag.empty() && name != tag) {
-      tags += (tags.empty() ? "" : ", ") + (name.empty() ? "one without a tag" : name);
-      continue;
-    }
-    tags += (tags.empty() ? "" : ", ") + (name.empty() ? "one without a tag" : name);
-    fit.push_back(each);
-  }
-  if (fit.size() == 1) return descriptor_of(fit[0], "its manifest");
-  if (fit.size() > 1) return wrong("there are " + std::to_string(fit.size()) + " images: name one, oci:PATH:TAG, of " + tags);
-  if (!tags.empty()) return wrong("there is no image with the tag " + in_quotes(tag) + ": there are " + tags);
-  if (!others.empty()) return foreign(others);
-  return wrong("its index names no image");
+  return text;
 }
 
 struct Read {
-  Json config;
+  std::string config;                    // as it stands there
   std::vector<PackageFile> layers;
   std::vector<os::Fd> held;
 };
-
-bool is_layer(std::string_view type) {
-  constexpr std::string_view kStems[] = {
-      "application/vnd.oci.image.layer.v1.tar", "application/vnd.oci.image.layer.nondistributable.v1.tar",
-      "application/vnd.docker.image.rootfs.diff.tar", "application/vnd.docker.image.rootfs.foreign.diff.tar"};
-  for (const std::string_view stem : kStems)
-    if (type.starts_with(stem) && is_one_of(type.substr(stem.size()), {"", "+gzip", "+zstd", ".gzip", ".zstd"})) return true;
-  return false;
-}
-
-std::string layer_path(std::size_t i) {
-  std::string number = std::to_string(i);
-  return "layer-" + number.insert(0, 3 - std::min<std::size_t>(3, number.size()), '0');
-}
 
 // Each piece of what a layer is without its compression.
 template <class Visit>
@@ -187,7 +94,7 @@ Result<void> unzip(const std::string& location, const std::string& what, const V
 // Hashes each, and has `check` look at it: (number, path, size, SHA-256).
 template <class Check>
 Result<void> take_layers(ImageSource& source, const std::vector<std::string>& paths, Read& into, const Check& check) {
-  if (paths.empty() || paths.size() > kLayersMax)
+  if (paths.empty() || paths.size() > domain::kImageLayersMax)
     return wrong("the image has " + std::to_string(paths.size()) + " layers: 1 to 128 are possible");
   TRY(auto blobs, source.files(paths));
   std::map<std::string, std::string> hashes;
@@ -200,7 +107,7 @@ Result<void> take_layers(ImageSource& source, const std::vector<std::string>& pa
       TRY(sha256, hash_file(file.get(), [](std::uint64_t) {}));
     }
     TRY_VOID(check(i, at->second.size, sha256));
-    into.layers.push_back({.file = {.path = layer_path(i), .sha256 = sha256, .size = {at->second.size}, .archive = true},
+    into.layers.push_back({.file = {.path = domain::layer_path(i), .sha256 = sha256, .size = {at->second.size}, .archive = true},
                            .location = at->second.location});
   }
   for (auto& [path, blob] : blobs) into.held.push_back(std::move(blob.held));
@@ -209,34 +116,23 @@ Result<void> take_layers(ImageSource& source, const std::vector<std::string>& pa
 
 Result<Read> read_oci(ImageSource& source, const std::string& tag) {
   TRY(const std::string top, source.text("index.json"));
-  TRY(const Json index, parse(top, "index.json"));
-  TRY(Descriptor at, choose(index, tag));
-  for (int i = 0; i < kIndexesMax && is_index(at.type); ++i) {
-    TRY(const Json inner, read_blob(source, at, "the index"));
-    TRY(at, choose(inner, ""));
+  TRY(Descriptor at, domain::choose_image(top, {.what = "index.json", .tag = tag}));
+  for (int i = 0; i < domain::kImageIndexesMax && domain::is_image_index(at.type); ++i) {
+    TRY(const std::string inner, read_blob(source, at, "the index"));
+    TRY(at, domain::choose_image(inner, {.what = "the index"}));
   }
-  if (!is_manifest_type(at.type)) return wrong("the media type " + in_quotes(at.type) + " is not known: an image's manifest is wanted");
-  TRY(const Json manifest, read_blob(source, at, "the manifest"));
+  if (!domain::is_image_manifest(at.type))
+    return wrong("the media type " + in_quotes(at.type) + " is not known: an image's manifest is wanted");
+  TRY(const std::string text, read_blob(source, at, "the manifest"));
+  TRY(const domain::ImageManifest manifest, domain::parse_image_manifest(text));
   Read read;
-  const Json config_json = manifest.is_object() && manifest.contains("config") ? manifest["config"] : Json();
-  TRY(const Descriptor config, descriptor_of(config_json, "its configuration"));
-  if (!is_one_of(config.type, {"application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"}))
-    return wrong("the media type " + in_quotes(config.type) + " of the configuration is not known: this is no container's image");
-  TRY(read.config, read_blob(source, config, "the configuration"));
-  std::vector<Descriptor> said;
+  TRY(read.config, read_blob(source, manifest.config, "the configuration"));
   std::vector<std::string> paths;
-  for (const Json& each : list_in(manifest, "layers")) {
-    TRY(Descriptor layer, descriptor_of(each, "layer " + std::to_string(said.size() + 1)));
-    if (!is_layer(layer.type))
-      return wrong("the media type " + in_quotes(layer.type) + " of layer " + std::to_string(said.size() + 1) +
-                   " is not known: tar, tar+gzip and tar+zstd are taken");
-    paths.push_back(layer.path());
-    said.push_back(std::move(layer));
-  }
+  for (const Descriptor& layer : manifest.layers) paths.push_back(path_of(layer));
   const auto sound = [&](std::size_t i, std::uint64_t size, const std::string& sha256) -> Result<void> {
     const std::string what = "layer " + std::to_string(i + 1);
-    TRY_VOID(check_size(size, said[i], what));
-    return check_digest(sha256, said[i].sha256, what);
+    TRY_VOID(check_size(size, manifest.layers[i], what));
+    return check_digest(sha256, manifest.layers[i].sha256, what);
   };
   TRY_VOID(take_layers(source, paths, read, sound));
   return read;
@@ -258,9 +154,8 @@ Result<Read> read_docker(ImageSource& source, const std::string& tag) {
                  ": name one, oci:PATH:TAG, of " + tags);
   Read read;
   const std::string config = text_in(fit[0], "Config"), name = fs::path(config).stem().string();
-  TRY(const std::string text, source.text(config));
-  if (is_sha256(name)) TRY_VOID(check_digest(hash_text(text), name, "the configuration"));
-  TRY(read.config, parse(text, "the configuration"));
+  TRY(read.config, source.text(config));
+  if (is_sha256(name)) TRY_VOID(check_digest(hash_text(read.config), name, "the configuration"));
   const std::vector<std::string> paths = words_in(fit[0], "Layers");
   TRY_VOID(take_layers(source, paths, read, [&](std::size_t i, std::uint64_t, const std::string& sha256) -> Result<void> {
     const std::string blob = fs::path(paths[i]).filename().string();
@@ -294,37 +189,21 @@ Result<void> check_unzipped(const std::vector<PackageFile>& layers, const std::v
   return {};
 }
 
-Result<void> check_config(const Read& read) {
-  const std::string os = text_in(read.config, "os"), architecture = text_in(read.config, "architecture");
-  if (os != "linux" || architecture != kArchitecture) return foreign(os + "/" + architecture);
-  const auto said = read.config.contains("rootfs") ? words_in(read.config["rootfs"], "diff_ids") : std::vector<std::string>{};
-  if (said.size() == read.layers.size()) return check_unzipped(read.layers, said);
-  return wrong("the image has " + std::to_string(read.layers.size()) + " layers, and its configuration " + std::to_string(said.size()) +
-               ": it is not whole");
-}
-
 // The function's manifest, with what the image says.
-Result<std::string> manifest_with(const Read& read, const std::string& manifest) {
-  const Json config = read.config.contains("config") && read.config["config"].is_object() ? read.config["config"] : Json::object();
-  const auto entrypoint = words_in(config, "Entrypoint"), command = words_in(config, "Cmd"), environment = words_in(config, "Env");
-  std::map<std::string, std::string> variables;
-  for (const std::string& each : environment)
-    if (const std::size_t equals = each.find('='); equals != each.npos) variables[each.substr(0, equals)] = each.substr(equals + 1);
+Result<std::string> manifest_with(const domain::ImageConfig& config, const std::string& manifest) {
+  const std::map<std::string, std::string> variables(config.image.environment.begin(), config.image.environment.end());
   try {
     YAML::Node root = manifest.empty() ? YAML::Node(YAML::NodeType::Map) : YAML::Load(manifest);
     if (root.IsNull()) root = YAML::Node(YAML::NodeType::Map);
     if (!root.IsMap()) return wrong("the manifest is not a mapping: write 'key: value' lines");
     YAML::Node image(YAML::NodeType::Map);
-    image["entrypoint"] = entrypoint;
-    image["command"] = command;
+    image["entrypoint"] = config.image.entrypoint;
+    image["command"] = config.image.command;
     image["environment"] = variables;
-    const std::string directory = text_in(config, "WorkingDir");
-    image["directory"] = directory.empty() ? "/" : directory;
-    if (const std::string user = text_in(config, "User"); !user.empty()) image["user"] = user;
+    image["directory"] = config.image.directory;
+    if (!config.image.user.empty()) image["user"] = config.image.user;
     root["image"] = image;
-    std::vector<std::string> words = entrypoint;
-    words.insert(words.end(), command.begin(), command.end());
-    if (!root["runtime"]) root["runtime"] = looks_like_lambda(words, environment) ? "container-lambda" : "container-http";
+    if (!root["runtime"]) root["runtime"] = config.runtime;
     YAML::Emitter out;
     out << root;
     return std::string(out.c_str()) + "\n";
@@ -333,17 +212,6 @@ Result<std::string> manifest_with(const Read& read, const std::string& manifest)
 
 }  // namespace
 
-bool looks_like_lambda(const std::vector<std::string>& words, const std::vector<std::string>& environment) {
-  constexpr std::string_view kClients[] = {"awslambdaric", "aws-lambda-ric", "aws-lambda-runtime", "aws_lambda_ric", "lambda-entrypoint.sh",
-                                           "lambda.runtime.api.client"};
-  const auto speaks = [&](const std::string& word) {
-    const auto names = [&](std::string_view name) { return word.find(name) != word.npos; };
-    return fs::path(word).filename() == "bootstrap" || std::ranges::any_of(kClients, names);
-  };
-  const auto is_base = [](const std::string& variable) { return variable.starts_with("LAMBDA_TASK_ROOT="); };  // AWS's base images
-  return std::ranges::any_of(words, speaks) || std::ranges::any_of(environment, is_base);
-}
-
 std::string image_named_in(const std::string& manifest) {
   try {
     const YAML::Node root = YAML::Load(manifest);
@@ -351,7 +219,9 @@ std::string image_named_in(const std::string& manifest) {
   } catch (const YAML::Exception&) { return {}; }     // whoever parses it says what is wrong
 }
 
-Result<ImagePackage> read_image(const std::string& where, const std::string& manifest) {
+namespace {
+
+Result<ImagePackage> read_it(const std::string& where, const std::string& manifest) {
   std::string path = where, tag;
   std::error_code error;
   if (const std::size_t colon = path.rfind(':'); !fs::exists(path, error) && colon != path.npos && path.find('/', colon) == path.npos) {
@@ -374,12 +244,22 @@ Result<ImagePackage> read_image(const std::string& where, const std::string& man
   if (!source->has("index.json") && !source->has("manifest.json"))
     return wrong(in_quotes(path) + " is no image: it has neither index.json (OCI) nor manifest.json (docker save)");
   TRY(Read read, source->has("index.json") ? read_oci(*source, tag) : read_docker(*source, tag));
-  TRY_VOID(check_config(read));
+  TRY(const domain::ImageConfig config, domain::parse_image_config(read.config, read.layers.size()));
+  TRY_VOID(check_unzipped(read.layers, config.diff_ids));
   ImagePackage made{.package = {}, .held = std::move(read.held)};
-  TRY(made.package.manifest, manifest_with(read, manifest));
+  TRY(made.package.manifest, manifest_with(config, manifest));
   made.package.files = std::move(read.layers);
   for (const PackageFile& layer : made.package.files) made.package.size.count += layer.file.size.count;
   return made;
+}
+
+}  // namespace
+
+// It is no misuse of the command, whatever is wrong with the image.
+Result<ImagePackage> read_image(const std::string& where, const std::string& manifest) {
+  auto read = read_it(where, manifest);
+  if (!read && read.error().code == Code::invalid_argument) return fail(Code::internal, read.error().message);
+  return read;
 }
 
 }  // namespace mayfly::app

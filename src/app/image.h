@@ -27,7 +27,5 @@ struct ImagePackage {
 [[nodiscard]] Result<ImagePackage> read_image(const std::string& where, const std::string& manifest);
 // `image: oci:PATH` of a manifest: "oci:PATH"; "" where there is none, or it is the image's configuration itself.
 [[nodiscard]] std::string image_named_in(const std::string& manifest);
-// Of these words and variables: whether what starts speaks AWS Lambda's Runtime API.
-[[nodiscard]] bool looks_like_lambda(const std::vector<std::string>& words, const std::vector<std::string>& environment);
 
 }  // namespace mayfly::app

@@ -229,15 +229,6 @@ TEST_F(ImageTest, WhatIsWrongIsSaid) {
   EXPECT_NE(refusal(read_image((root / "text").string(), "")).find("no image"), std::string::npos);
 }
 
-TEST(Image, WhatSpeaksLambdasRuntimeApi) {
-  for (const Words& words : {Words{"/usr/bin/python3", "-m", "awslambdaric"}, Words{"/lambda-entrypoint.sh"},
-                             Words{"/var/task/bootstrap", "x"}, Words{"npx", "aws-lambda-ric"}})
-    EXPECT_TRUE(looks_like_lambda(words, {})) << words[0];
-  EXPECT_TRUE(looks_like_lambda({"/x"}, {"LAMBDA_TASK_ROOT=/var/task"}));
-  EXPECT_FALSE(looks_like_lambda({"/bin/server", "--bootstrap=no"}, {"X_LAMBDA_TASK_ROOT=/var/task", "A=LAMBDA_TASK_ROOT="}));
-  EXPECT_FALSE(looks_like_lambda({}, {}));
-}
-
 TEST(Image, WhatAManifestNames) {
   EXPECT_EQ(image_named_in("image: oci:./x.tar\n"), "oci:./x.tar");
   for (const char* none : {"", "image: {entrypoint: [x]}", "[image]", "name: x", "{", "image: [oci:x]"})

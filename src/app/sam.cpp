@@ -12,6 +12,7 @@
 
 #include "app/package.h"
 #include "domain/arn.h"
+#include "domain/image_reference.h"
 
 namespace mayfly::app {
 namespace {
@@ -23,7 +24,7 @@ constexpr const char* kSign = "AWS::Serverless";           // of the transform, 
 constexpr const char* kLayers[] = {"AWS::Serverless::LayerVersion", "AWS::Lambda::LayerVersion"};
 constexpr const char* kFunctions[] = {"AWS::Serverless::Function", "AWS::Lambda::Function"};
 // What changes what a function does, and is not done here.
-constexpr const char* kRefused[] = {"InlineCode", "ImageUri", "ImageConfig", "FileSystemConfigs", "VpcConfig",
+constexpr const char* kRefused[] = {"InlineCode", "ImageConfig", "FileSystemConfigs", "VpcConfig",
                                     "DeadLetterQueue", "CodeSigningConfigArn", "SnapStart", "DurableConfig"};
 
 std::unexpected<Error> wrong(std::string message) { return fail(Code::invalid_argument, std::move(message)); }
@@ -111,13 +112,15 @@ class Template {
                                     std::vector<std::string>& notes) {
     for (const char* key : kRefused)
       if (property(properties, key)) return wrong(id + ": " + key + " is not supported by this release: leave it out");
-    if (text(property(properties, "PackageType")) == "Image")
-      return wrong(id + ": PackageType Image is not taken from a template: deploy the image itself");
     SamFunction function{.resource = id, .name = names_.at(id)};
-    TRY(const std::string code, code_of(id, type, properties));
-    function.path = beside(code);
-    TRY(function.runtime, value_of(property(properties, "Runtime"), id + ".Runtime"));
-    TRY(function.handler, value_of(property(properties, "Handler"), id + ".Handler"));
+    if (text(property(properties, "PackageType")) == "Image") {
+      TRY_VOID(read_image(id, type, properties, function));
+    } else {
+      TRY(const std::string code, code_of(id, type, properties));
+      function.path = beside(code);
+      TRY(function.runtime, value_of(property(properties, "Runtime"), id + ".Runtime"));
+      TRY(function.handler, value_of(property(properties, "Handler"), id + ".Handler"));
+    }
     if (function.runtime.starts_with("provided")) function.handler.clear();
     TRY(const std::string memory, value_of(property(properties, "MemorySize"), id + ".MemorySize"));
     TRY(const std::string timeout, value_of(property(properties, "Timeout"), id + ".Timeout"));
@@ -132,6 +135,18 @@ class Template {
       notes.push_back(id + ".Events." + event + " (" + text(what["Type"]) + ") is not made here: the function is called at /functions/" +
                       function.name);
     return function;
+  }
+
+  // Of a registry; what `sam build` makes of a Dockerfile has no ImageUri before it is packaged.
+  Result<void> read_image(const std::string& id, const std::string& type, const YAML::Node& properties, SamFunction& into) {
+    const bool sam = type == kFunctions[0];
+    const YAML::Node code = sam ? properties : property(properties, "Code");
+    TRY(const std::string uri, value_of(code ? property(code, "ImageUri") : YAML::Node(), id + (sam ? ".ImageUri" : ".Code.ImageUri")));
+    if (uri.empty())
+      return wrong(id + ": PackageType Image without ImageUri: push the image to a registry that the node may pull from, and name it");
+    into.path = std::string(domain::kPullPrefix) + uri;
+    into.runtime = "container-lambda";
+    return {};
   }
 
   Result<SamLayer> read_layer(const std::string& id, const std::string& type, const YAML::Node& properties) {

@@ -25,7 +25,7 @@ struct SamLayerRef {                 // one of the template, by its logical id; 
 struct SamFunction {
   std::string resource;              // its logical id
   std::string name;                  // FunctionName, or of the logical id: HelloWorldFunction is hello-world-function
-  std::string path;                  // of its code: a folder or an archive
+  std::string path;                  // of its code: a folder or an archive; or docker://IMAGE
   std::string runtime, handler;
   std::string memory, timeout;       // as a manifest has them: "128MiB", "3s"
   std::vector<std::pair<std::string, std::string>> environment;

@@ -45,7 +45,9 @@ class Served {
       : config_(config), debug_(std::move(debug)), loop_(std::move(loop)), signals_(std::move(signals)),
         turn_{.now = loop_.now(), .wall = os::wall_now()},
         store_(std::move(store)), catalog_line_(loop_, 1), bulk_line_(loop_, 1), event_line_(loop_, 1), fetch_line_(loop_, 2, 16),
-        node_(turn_, *store_, background(catalog_line_), background(bulk_line_), with_fetch(node_options(config), config.objects)),
+        pull_line_(loop_, 2, 16),
+        node_(turn_, *store_, background(catalog_line_), background(bulk_line_),
+              with_fetch(with_pull(node_options(config), config), config.objects)),
         launcher_(loop_, node_.launcher_events(), {.engine_library = config.engine, .blanks = config.pool,
                    .open_models = [this](const instances::StartOrder& order) { return open_models(order); },
                    .debug = !debug_.empty(), .network = [this] { return network_rules(); }}),
@@ -100,6 +102,16 @@ class Served {
             .node_port = listens ? listens->port : std::uint16_t{0}};
   }
 
+  // Images of the configured registries, likewise.
+  control::NodeOptions with_pull(control::NodeOptions options, const Config& config) {
+    if (config.registries.empty()) return options;
+    options.pull_work = background(pull_line_);
+    options.pull = [this, registries = config.registries, time_max = config.pull_time_max](const std::string& reference) {
+      return store::pull_image(registries, store_->artifacts(), {reference, os::monotonic_now() + time_max, ending_});
+    };
+    return options;
+  }
+
   // Objects of the configured store, on a line of their own: a slow store holds up nothing else.
   control::NodeOptions with_fetch(control::NodeOptions options, const store::ObjectStore& objects) {
     if (objects.endpoint.empty()) return options;
@@ -146,7 +158,7 @@ class Served {
   Turn turn_;
   std::unique_ptr<store::Store> store_;
   std::atomic<bool> ending_ = false;              // what is being fetched is given up
-  os::Pool catalog_line_, bulk_line_, event_line_, fetch_line_;
+  os::Pool catalog_line_, bulk_line_, event_line_, fetch_line_, pull_line_;
   control::Node node_;
   instances::ZygoteLauncher launcher_;
   jobs::EventQueue events_;

@@ -20,6 +20,7 @@
 #include "domain/settings.h"
 #include "instances/fleet.h"
 #include "serve/dispatcher.h"
+#include "store/pull.h"
 #include "store/store.h"
 
 namespace mayfly::control {
@@ -37,6 +38,8 @@ struct BuildLimits {                     // of one installation of dependencies
 
 // Fetches an object, and gives its bytes in pieces; blocks. Runs on a line of its own.
 using TakeBytes = std::function<Result<void>(std::span<const std::byte>)>;
+// The image of a reference, with its layers as artifacts; blocks.
+using PullImage = std::function<Result<store::PulledImage>(const std::string& reference)>;
 using FetchObject = std::function<Result<void>(const ObjectName& object, const TakeBytes& take)>;
 
 struct NodeOptions {
@@ -50,6 +53,8 @@ struct NodeOptions {
   domain::NetworkRules network;          // of code; what is not allowed is refused at deploy
   FetchObject fetch;                     // null: no store is configured
   Background fetch_work;                 // where it runs
+  PullImage pull;                        // null: no registry is configured
+  Background pull_work;                  // where it runs
 };
 
 class Node final : public Control, public serve::DispatcherEvents, public instances::FleetObserver {
@@ -149,6 +154,7 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   void end_start_cache(const std::string& key, Result<Bytes> made);
   std::function<bool(const std::string&)> kept_start_caches() const;
   instances::VersionPlan plan(const std::string& function, const domain::Version& version);
+  void pull(DeployOrder order, domain::Manifest manifest, Done<VersionView> done);  // its image; then the deploy
   void commit_code(DeployOrder order, domain::Version version, Done<VersionView> done);
   void compile(VersionId version);
   void not_compiled(VersionId version, std::string_view level, const std::string& why);

@@ -130,6 +130,34 @@ Result<void> check_code(const Version& version, store::Store& store) {
 
 }  // namespace
 
+// What can be said before it is pulled is said before.
+void Node::pull(DeployOrder order, domain::Manifest manifest, Done<VersionView> done) {
+  const std::string& name = order.name.empty() ? manifest.name : order.name;
+  if (!order.files.empty() || order.archive)
+    return done(fail(Code::invalid_argument, "the image " + manifest.image.reference +
+                                                 " is pulled from its registry: send no files with it"));
+  if (!domain::valid_function_name(name))
+    return done(fail(Code::invalid_argument, "'" + name.substr(0, 80) +
+                                                 "' is not a function name: write name: in function.yaml, or --name"));
+  if (!options_.pull)
+    return done(fail(Code::unimplemented, "the image " + manifest.image.reference +
+                                              " can't be pulled: this node's configuration names no registry (registries: {HOST: {}})"));
+  auto work = [pull = options_.pull, reference = manifest.image.reference] { return pull(reference); };
+  auto then = [this, order = std::move(order), manifest = std::move(manifest),
+               done = std::move(done)](Result<store::PulledImage> pulled) mutable {
+    if (!pulled) return done(fail(pulled.error()));
+    pulled->config.image.reference = std::move(manifest.image.reference);
+    pulled->config.image.instead = std::move(manifest.image.instead);
+    pulled->config.image.digest = std::move(pulled->digest);
+    manifest.image = std::move(pulled->config.image);
+    if (manifest.runtime == domain::kContainerByImage) manifest.runtime = pulled->config.runtime;
+    order.manifest = domain::to_json(manifest);
+    order.files = std::move(pulled->layers);
+    deploy(std::move(order), std::move(done));
+  };
+  behind(options_.pull_work, "too many images are being pulled already: try again", std::move(work), std::move(then));
+}
+
 void Node::commit_code(DeployOrder order, Version version, Done<VersionView> done) {
   const Version wanted = version;
   auto then = [this, order = std::move(order), version = std::move(version), done = std::move(done)](const Result<void>& unpacked) mutable {

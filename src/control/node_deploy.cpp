@@ -45,16 +45,16 @@ bool same_content(const Version& a, const Version& b) {
 }  // namespace
 
 void Node::deploy(DeployOrder order, Done<VersionView> done) {
+  const auto read = order.manifest.empty() ? Result<domain::Manifest>() : domain::parse_manifest(order.manifest);
+  if (!read) return done(fail(read.error()));
+  if (read->image.is_wanted()) return pull(std::move(order), *read, std::move(done));
   const auto prepared = [&]() -> Result<Version> {
     if (order.archive) {
       order.archive->archive = true;
       order.files = {*std::move(order.archive)};
     }
-    Version version{.created = turn_.wall};
-    if (!order.manifest.empty()) {
-      TRY(version.manifest, domain::parse_manifest(order.manifest));
-      TRY_VOID(domain::check_network(version.manifest.network, options_.network));
-    }
+    Version version{.created = turn_.wall, .manifest = *read};
+    TRY_VOID(domain::check_network(version.manifest.network, options_.network));
     const bool container = version.manifest.is_container();
     const std::size_t files_max = container ? kLayersMax : domain::kFilesMax;
     if (order.files.empty() || order.files.size() > files_max)
@@ -68,7 +68,8 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
     }
     std::ranges::sort(order.files, {}, &domain::FileRef::path);
     if (container && !std::ranges::all_of(order.files, &domain::FileRef::archive))
-      return fail(Code::invalid_argument, "a container's files are the layers of its image, each an archive: mayfly deploy oci:IMAGE");
+      return fail(Code::invalid_argument,
+                  "a container's files are the layers of its image, each an archive: mayfly deploy oci:IMAGE, or docker://IMAGE");
     if (!container && order.files.size() > 1 && std::ranges::any_of(order.files, &domain::FileRef::archive))
       return fail(Code::invalid_argument, "an archive stands alone: put the other files into it");
     if (const auto twice = std::ranges::adjacent_find(order.files, {}, &domain::FileRef::path); twice != order.files.end())

@@ -83,7 +83,7 @@ instances::VersionPlan plan_of(const std::string& function_name, const Version& 
     plan.instance.handler = manifest.handler;
     plan.instance.environment = manifest.environment;
     if (!manifest.serves_http()) add_logging(manifest.logging, plan.instance.environment);
-    plan.instance.image = manifest.image;
+    plan.instance.image = manifest.image.as_started();
     plan.instance.models = manifest.models;
     plan.instance.network = manifest.network;
     plan.instance.protocol = manifest.protocol;

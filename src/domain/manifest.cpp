@@ -286,12 +286,20 @@ Result<void> read_freeze_after(const Tree& value, Manifest& into, Lines&) {
   return {};
 }
 
+constexpr Field kInstead[] = {
+    {"entrypoint", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_words(v, m.image.instead.entrypoint); }},
+    {"command", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_words(v, m.image.instead.command); }},
+    {"directory", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_directory(v, m.image.instead.directory); }},
+};
 constexpr Field kImage[] = {
     {"entrypoint", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_words(v, m.image.entrypoint); }},
     {"command", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_words(v, m.image.command); }},
     {"environment", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_image_environment(v, m.image); }},
-    {"directory", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_directory(v, m.image); }},
+    {"directory", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_directory(v, m.image.directory); }},
     {"user", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_user(v, m.image); }},
+    {"reference", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_reference(v, m.image); }},
+    {"digest", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_image_digest(v, m.image); }},
+    {"instead", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "image.instead", kInstead, {}, m, l); }},
 };
 constexpr Field kLogging[] = {
     {"format", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return choose(v, kFormats, m.logging.format); }},
@@ -333,7 +341,9 @@ constexpr Field kTop[] = {
     {"runtime", read_runtime},
     {"handler", read_handler},
     {"environment", read_environment},
-    {"image", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "image", kImage, {}, m, l); }},
+    {"image", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> {
+       return v.kind == Tree::Kind::scalar ? read_reference(v, m.image) : read_section(v, "image", kImage, {}, m, l);
+     }},
     {"models", read_models},
     {"layers", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_layers(v, m.layers); }},
     {"fork", read_fork},
@@ -434,6 +444,7 @@ Result<Manifest> read(const Result<Tree>& tree) {
   Manifest manifest;
   Lines lines;
   TRY_VOID(read_section(*tree, "", kTop, kTopLater, manifest, lines));
+  if (manifest.image.is_wanted() && manifest.runtime.empty()) manifest.runtime = kContainerByImage;
   TRY_VOID(check_together(manifest, lines));
   return manifest;
 }
@@ -461,7 +472,8 @@ std::string to_json(const Manifest& m) {
   nlohmann::ordered_json network = kReaches[static_cast<std::size_t>(m.network.reach)];
   if (m.network.reach == Reach::outbound) network = {{"outbound", m.network.outbound}};
   nlohmann::ordered_json json = {
-      {"name", m.name}, {"model", m.model}, {"runtime", m.runtime}, {"handler", m.handler}, {"environment", environment},
+      {"name", m.name}, {"model", m.model}, {"runtime", m.runtime == kContainerByImage ? "" : m.runtime},
+      {"handler", m.handler}, {"environment", environment},
       {"fork", kForks[static_cast<std::size_t>(m.fork)]}, {"build", kBuilds[static_cast<std::size_t>(m.build)]}, {"models", m.models},
       {"network", network},
       {"task", m.task}, {"labels", m.labels},
@@ -470,13 +482,7 @@ std::string to_json(const Manifest& m) {
       {"batch", {{"rows_max", m.batch.rows_max}, {"wait_max", exact(m.batch.wait_max)}}},
       {"input", {{"bytes_max", exact(m.body_max)}}},
       {"queue", {{"max", m.queue_max}}}};
-  if (m.is_container()) {
-    auto variables = nlohmann::ordered_json::object();
-    for (const auto& [name, value] : m.image.environment) variables[name] = value;
-    json["image"] = {{"entrypoint", m.image.entrypoint}, {"command", m.image.command}, {"environment", variables},
-                     {"directory", m.image.directory}};
-    if (!m.image.user.empty()) json["image"]["user"] = m.image.user;
-  }
+  if (m.is_container()) json["image"] = image_json(m.image);
   if (!m.layers.empty()) json["layers"] = m.layers;
   if (m.protocol != Protocol::http1) json["protocol"] = kProtocols[static_cast<std::size_t>(m.protocol)];
   if (m.logging.format == LogFormat::json) json["logging"]["format"] = "json";

@@ -67,11 +67,21 @@ enum class Protocol : unsigned char {
 };
 
 // Of a function that is a container: what its image's configuration says of the program (docs/containers.md).
+struct ImageInstead {            // what goes over an image's own; empty where its own holds
+  std::vector<std::string> entrypoint, command;
+  std::string directory;
+  friend bool operator==(const ImageInstead&, const ImageInstead&) = default;
+};
 struct Image {
   std::vector<std::string> entrypoint, command;  // together the program and its arguments; a handler replaces the command
   std::vector<std::pair<std::string, std::string>> environment;
   std::string directory = "/";   // where it starts
   std::string user;              // who it is: "1000", "app", "app:staff", by the image's own accounts; "" is the sandbox's own
+  std::string reference;         // where it was pulled from, "HOST/NAME:TAG" (domain/image_reference.h); "": it came as files
+  std::string digest;            // of its manifest there, 64 hex digits; "" with a reference: a deploy is still to pull it
+  ImageInstead instead;
+  bool is_wanted() const { return !reference.empty() && digest.empty(); }
+  Image as_started() const;      // with `instead` put in
   friend bool operator==(const Image&, const Image&) = default;
 };
 
@@ -83,6 +93,8 @@ struct Logging {
   Level system_level = Level::none;  // of json: kept and told; the node's own lines go by no level
   friend bool operator==(const Logging&, const Logging&) = default;
 };
+
+constexpr const char* kContainerByImage = "container-by-image";  // runtime of a manifest that names none, until its image is pulled
 
 struct Manifest {
   std::string name;              // see valid_function_name(); "" until a deploy names it

@@ -18,6 +18,14 @@ Result<void> check_path(std::string_view path) {
   return {};
 }
 
+Image Image::as_started() const {
+  Image image = *this;
+  if (!instead.entrypoint.empty()) image.entrypoint = instead.entrypoint;
+  if (!instead.command.empty()) image.command = instead.command;
+  if (!instead.directory.empty()) image.directory = instead.directory;
+  return image;
+}
+
 bool Manifest::serves_http() const {
   return runtime == "http" || runtime == "container-http" || runtime.starts_with("azure") || runtime.starts_with("functions-framework-");
 }

@@ -156,6 +156,32 @@ TEST(Manifest, Containers) {
   EXPECT_NE(refusal("image: oci:./x.tar"), "");
 }
 
+TEST(Manifest, AnImageThatIsToBePulled) {
+  const auto wanted = parse_manifest("image: docker://a.b:5000/shop/cart:1\nhandler: x y\n");
+  ASSERT_TRUE(wanted) << wanted.error().message;
+  EXPECT_EQ(wanted->image, (Image{.reference = "a.b:5000/shop/cart:1"}));
+  EXPECT_TRUE(wanted->image.is_wanted() && wanted->is_container() && wanted->runtime == kContainerByImage);
+  const auto again = parse_manifest(to_json(*wanted));
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(*again, *wanted);
+  const std::string digest(64, 'a');
+  const auto pulled = parse_manifest("runtime: container-lambda\nimage: {reference: \"docker://a.b/c\", digest: " + digest +
+                                     ", entrypoint: [e], command: [c], instead: {command: [d, f], directory: /x}}");
+  ASSERT_TRUE(pulled) << pulled.error().message;
+  EXPECT_FALSE(pulled->image.is_wanted());
+  EXPECT_EQ(pulled->image.as_started().command, (std::vector<std::string>{"d", "f"}));
+  EXPECT_EQ(pulled->image.as_started().entrypoint, (std::vector<std::string>{"e"}));
+  EXPECT_EQ(pulled->image.as_started().directory + pulled->image.directory, "/x/");
+  EXPECT_EQ(*parse_manifest(to_json(*pulled)), *pulled);
+  EXPECT_NE(refusal("image: docker://cart:1").find("names no registry"), std::string::npos);
+  EXPECT_NE(refusal("image: {reference: a.b/c}").find("docker://"), std::string::npos);
+  EXPECT_NE(refusal("image: {reference: docker://a.b/c, command: [x]}").find("instead"), std::string::npos);
+  EXPECT_NE(refusal("runtime: container-http\nimage: {command: [x], digest: " + digest + "}").find("reference"), std::string::npos);
+  EXPECT_NE(refusal("runtime: container-http\nimage: {command: [x], digest: abc}").find("SHA-256"), std::string::npos);
+  EXPECT_NE(refusal("runtime: python3.11\nhandler: a.b\nimage: docker://a.b/c").find("image is for containers"), std::string::npos);
+  EXPECT_NE(refusal("runtime: container-by-image\nimage: docker://a.b/c").find("not a runtime"), std::string::npos);
+}
+
 TEST(Manifest, AContainersUser) {
   for (const char* user : {"1000", "app", "app:staff", "1000:50", "a.b-c_d"}) {
     const auto read = parse_manifest("runtime: container-http\nhandler: x\nimage: {user: \"" + std::string(user) + "\"}");

@@ -98,8 +98,12 @@ Result<control::DeployOrder> parse_deploy(std::string_view body) {
     TRY(order.alias, text_at(json, "alias", "live"));
   }
   const auto files = json.find("files");
-  if (files == json.end() || !files->is_array() || files->empty())
+  if (files == json.end() || !files->is_array() || files->empty()) {
+    const auto manifest = order.manifest.empty() ? Result<domain::Manifest>() : domain::parse_manifest(order.manifest);
+    if (!manifest) return fail(manifest.error());
+    if (manifest->image.is_wanted()) return order;           // the deploy pulls it
     return wrong("'files' is missing or empty: upload the model with PUT /api/artifacts and name it here with path, sha256 and size");
+  }
   for (std::size_t i = 0; i < files->size(); ++i) {
     TRY(domain::FileRef file, parse_file((*files)[i], i));
     order.files.push_back(std::move(file));

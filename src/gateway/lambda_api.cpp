@@ -6,6 +6,7 @@
 
 #include "domain/settings.h"
 #include "gateway/control_json.h"
+#include "gateway/lambda_images.h"
 #include "gateway/lambda_request.h"
 
 namespace mayfly::gateway {
@@ -32,7 +33,7 @@ void LambdaApi::add_functions(Router& router) {
     const auto found = find(control_, request);
     if (!found) return refuse(to, found.error());
     const domain::Function& function = found->view.function;
-    Json json{{"Configuration", configuration_of(function, *found->version, found->qualifier)}, {"Code", {{"RepositoryType", "Mayfly"}}}};
+    Json json{{"Configuration", configuration_of(function, *found->version, found->qualifier)}, {"Code", lambda::code_of(*found->version)}};
     if (Json tags = lambda::tags_of(function); !tags.empty()) json["Tags"] = std::move(tags);
     if (const auto most = domain::calls_max(function)) json["Concurrency"] = {{"ReservedConcurrentExecutions", *most}};
     answer(to, json);

@@ -5,6 +5,7 @@
 
 #include "domain/settings.h"
 #include "gateway/control_json.h"
+#include "gateway/lambda_images.h"
 #include "gateway/lambda_layers.h"
 
 namespace mayfly::gateway {
@@ -23,9 +24,6 @@ Error being_changed(const std::string& function) {
 Result<void> check_supported(const Json& body) {
   struct Only { const char* pointer; const char* value; const char* instead; };
   static constexpr Only kOnly[] = {
-      {"/PackageType", "Zip", "send Code.ZipFile; images are deployed with 'mayfly deploy oci:IMAGE'"},
-      {"/Code/ImageUri", "", "nothing is pulled from a registry: 'mayfly deploy oci:IMAGE' deploys an image"},
-      {"/ImageUri", "", "nothing is pulled from a registry: 'mayfly deploy oci:IMAGE' deploys an image"},
       {"/Architectures/0", "x86_64", "write x86_64"},
       {"/FileSystemConfigs/0", "", "there are no shared file systems"},
       {"/VpcConfig/SubnetIds/0", "", "code has no network in this release"},
@@ -35,7 +33,6 @@ Result<void> check_supported(const Json& body) {
       {"/CodeSigningConfigArn", "", "signatures of code are not checked"},
       {"/TracingConfig/Mode", "PassThrough", "write PassThrough"},
       {"/SnapStart/ApplyOn", "None", "write None"},
-      {"/ImageConfig", "", "images are not run"},
       {"/TenancyConfig", "", "leave it out"},
       {"/CapacityProviderConfig", "", "leave it out"},
       {"/DurableConfig", "", "leave it out"},
@@ -109,11 +106,13 @@ Result<domain::Logging> logging_in(const Json& config, domain::Logging logging) 
 
 Result<domain::Manifest> lambda::manifest_in(const Json& body, domain::Manifest manifest) {
   TRY_VOID(check_supported(body));
+  TRY_VOID(set_image_config(body, manifest));
+  const bool image = manifest.is_container();             // what is of a zip alone says nothing then
   const auto said = [&](const char* key) { return body.contains(key) && !body[key].is_null(); };
-  if (said("Runtime")) {
+  if (said("Runtime") && !image) {
     TRY(manifest.runtime, text_in(body, "Runtime"));
   }
-  if (said("Handler")) {
+  if (said("Handler") && !image) {
     TRY(manifest.handler, text_in(body, "Handler"));
   }
   if (said("Timeout")) {
@@ -182,7 +181,7 @@ void LambdaCode::create(HttpRequest& request, const Responder& to) {
   std::string cut = lambda::cut_zip(request.body);
   const auto body = parse_object(request.body);
   if (!body) return refuse(to, body.error());
-  const auto begun = [&]() -> Result<std::pair<Change, lambda::ZipSource>> {
+  const auto begun = [&]() -> Result<std::pair<Change, std::optional<lambda::ZipSource>>> {
     TRY(const std::string named, lambda::text_in(*body, "FunctionName"));
     if (named.empty()) return fail(Code::invalid_argument, "FunctionName is missing: name the function");
     TRY(const lambda::Target target, lambda::parse_target(named, ""));
@@ -193,13 +192,20 @@ void LambdaCode::create(HttpRequest& request, const Responder& to) {
     if (role.empty()) return fail(Code::invalid_argument, "Role is missing: any ARN of a role, which is kept and gives nothing here");
     domain::Manifest defaults{.name = target.function, .build = domain::Build::never};  // a zip is whole, as there
     defaults.resources = {.memory = 128_MiB, .timeout = std::chrono::seconds(3)};
+    const Json code = body->contains("Code") && (*body)["Code"].is_object() ? (*body)["Code"] : Json::object();
+    TRY(const bool image, lambda::is_image(*body));
+    TRY_VOID(lambda::check_package(code, image));
+    if (image) {                                             // by Lambda's contract, whatever it starts
+      defaults.runtime = "container-lambda";
+      TRY_VOID(lambda::set_image(code, defaults));
+    }
     TRY(const domain::Manifest manifest, lambda::manifest_in(*body, std::move(defaults)));
     change.order = {.name = target.function, .manifest = domain::to_json(manifest), .force = true};
     TRY(change.said, said_in(*body, {{"Description", ""}}));
     if (body->contains("Tags") && !(*body)["Tags"].empty()) {
       TRY(change.settings, lambda::tags_in(*body, {}));
     }
-    const Json code = body->contains("Code") && (*body)["Code"].is_object() ? (*body)["Code"] : Json::object();
+    if (image) return std::pair(std::move(change), std::nullopt);
     TRY(lambda::ZipSource zip, lambda::zip_in(code, std::move(cut)));
     return std::pair(std::move(change), std::move(zip));
   }();
@@ -219,7 +225,7 @@ void LambdaCode::update_code(HttpRequest& request, const Responder& to) {
   if (!revision) return refuse(to, revision.error());
   if (!lambda::same_revision(to, *revision, is["RevisionId"].get_ref<const std::string&>())) return;
   bool dry = false;
-  const auto begun = [&]() -> Result<std::pair<Change, lambda::ZipSource>> {
+  const auto begun = [&]() -> Result<std::pair<Change, std::optional<lambda::ZipSource>>> {
     if (!function.versions.back().manifest.is_code())
       return fail(Code::invalid_argument, "function '" + function.name + "' is a model: deploy it with 'mayfly deploy'");
     Change change{.to = to, .function = function.name};
@@ -227,8 +233,11 @@ void LambdaCode::update_code(HttpRequest& request, const Responder& to) {
     TRY(dry, flag_in(*body, "DryRun"));
     TRY_VOID(check_supported(*body));
     domain::Manifest manifest = function.versions.back().manifest;
-    manifest.build = domain::Build::never;
+    TRY_VOID(lambda::check_package(*body, manifest.is_container()));
+    if (manifest.is_container()) TRY_VOID(lambda::set_image(*body, manifest));
+    else manifest.build = domain::Build::never;
     change.order = {.name = function.name, .manifest = domain::to_json(manifest)};
+    if (manifest.is_container()) return std::pair(std::move(change), std::nullopt);
     TRY(lambda::ZipSource zip, lambda::zip_in(*body, std::move(cut)));
     return std::pair(std::move(change), std::move(zip));
   }();
@@ -262,10 +271,11 @@ void LambdaCode::update_configuration(HttpRequest& request, const Responder& to)
   deploy(*begun);
 }
 
-// The zip as an artifact; then the deploy of it.
-void LambdaCode::upload(Change change, lambda::ZipSource zip) {
+// The zip as an artifact; then the deploy of it. An image's deploy pulls it.
+void LambdaCode::upload(Change change, std::optional<lambda::ZipSource> zip) {
   if (!changing_.insert(change.function).second) return refuse(change.to, being_changed(change.function));
-  lambda::upload_zip(control_, std::move(zip), "function.zip", [this, change = std::move(change)](const Result<domain::FileRef>& file) {
+  if (!zip) return deploy(std::move(change));
+  lambda::upload_zip(control_, *std::move(zip), "function.zip", [this, change = std::move(change)](const Result<domain::FileRef>& file) {
     if (!file) {
       changing_.erase(change.function);
       return refuse(change.to, file.error());

@@ -1,7 +1,9 @@
 // AWS Lambda's CreateFunction, UpdateFunctionCode and UpdateFunctionConfiguration: a zip in a request's body, or in a store of objects
-// (lambda_zip.h), and what is said of it become an artifact and a manifest, and these a deploy. Each makes a version, to which "live"
-// moves; what can't be done here is refused by the name of its field. A request is held in memory, at most kRequestMax of it.
+// (lambda_zip.h), and what is said of it become an artifact and a manifest, and these a deploy; an image (lambda_images.h) a manifest
+// alone. Each makes a version, to which "live" moves; what can't be done here is refused by the name of its field. A request is held in
+// memory, at most kRequestMax of it.
 #pragma once
+#include <optional>
 #include <set>
 #include <string>
 
@@ -28,7 +30,7 @@ class LambdaCode {
   void create(HttpRequest& request, const Responder& to);
   void update_code(HttpRequest& request, const Responder& to);
   void update_configuration(HttpRequest& request, const Responder& to);
-  void upload(Change change, lambda::ZipSource zip);
+  void upload(Change change, std::optional<lambda::ZipSource> zip);
   void deploy(Change change);
   void deployed(const Change& change, const Result<control::VersionView>& view);
   void tell(const Change& change, int version);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "gateway/lambda_images.h"
+
 namespace mayfly::gateway::lambda {
 namespace {
 
@@ -43,11 +45,32 @@ TEST(LambdaCode, WhatIsSaidBecomesAManifest) {
   EXPECT_EQ(later->handler, "app.main") << "what is not said stays";
 }
 
+TEST(LambdaCode, AnImageIsNamedAndConfigured) {
+  domain::Manifest manifest{.name = "f", .runtime = "container-lambda"};
+  ASSERT_TRUE(set_image(Json::parse(R"({"ImageUri": "123.dkr.ecr.eu-central-1.amazonaws.com/shop/cart:1"})"), manifest));
+  const auto made = manifest_in(Json::parse(R"({"Timeout": 7, "Layers": [], "Handler": null, "Runtime": "",
+      "ImageConfig": {"EntryPoint": ["/x", ""], "Command": ["y"], "WorkingDirectory": "/srv"}})"), manifest);
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_TRUE(made->image.is_wanted());
+  EXPECT_EQ(made->image.instead, (domain::ImageInstead{{"/x", ""}, {"y"}, "/srv"}));
+  EXPECT_EQ(manifest_in(Json::parse(R"({"ImageConfig": null})"), *made)->image.instead, made->image.instead) << "it stays";
+  EXPECT_EQ(manifest_in(Json::parse(R"({"ImageConfig": {}})"), *made)->image.instead, domain::ImageInstead{}) << "it goes";
+  for (const char* bad : {R"({"Runtime": "python3.11"})", R"({"Handler": "a.b"})", R"({"Layers": ["x:1"]})", R"({"ImageConfig": 7})",
+                          R"({"ImageConfig": {"Command": "x"}})", R"({"ImageConfig": {"EntryPoint": [7]}})",
+                          R"({"ImageConfig": {"WorkingDirectory": "srv"}})"})
+    EXPECT_FALSE(manifest_in(Json::parse(bad), *made)) << bad;
+  EXPECT_FALSE(set_image(Json::parse(R"({"ImageUri": "cart:1"})"), manifest));
+  EXPECT_FALSE(set_image(Json::parse("{}"), manifest));
+  EXPECT_TRUE(*is_image(Json::parse(R"({"PackageType": "Image"})")) && !*is_image(Json::parse("{}")));
+  EXPECT_FALSE(is_image(Json::parse(R"({"PackageType": "image"})")));
+  EXPECT_FALSE(check_package(Json::parse(R"({"ImageUri": "a.b/c"})"), false));
+  EXPECT_FALSE(check_package(Json::parse(R"({"S3Bucket": "bucket"})"), true));
+}
+
 TEST(LambdaCode, WhatIsNotDoneIsRefusedByItsName) {
   EXPECT_EQ(refusal("{}"), "Runtime is missing: name what runs the code, like python3.11");
   EXPECT_NE(refusal(R"({"Runtime": "python3.1", "Handler": "a.b"})").find("python3.1"), std::string::npos);
-  EXPECT_TRUE(refusal(R"({"Code": {"ImageUri": "reg/x:1"}})").starts_with("Code.ImageUri \"reg/x:1\" is not supported"));
-  EXPECT_TRUE(refusal(R"({"PackageType": "Image"})").starts_with("PackageType \"Image\" is not supported"));
+  EXPECT_TRUE(refusal(R"({"Runtime": "python3.11", "Handler": "a.b", "ImageConfig": {"Command": ["x"]}})").starts_with("ImageConfig"));
   EXPECT_TRUE(refusal(R"({"Architectures": ["arm64"]})").starts_with("Architectures.0 \"arm64\" is not supported"));
   EXPECT_TRUE(refusal(R"({"EphemeralStorage": {"Size": 1024}})").starts_with("EphemeralStorage.Size 1024"));
   EXPECT_TRUE(refusal(R"({"Runtime": "python3.11", "Handler": "a.b", "Timeout": "3"})").starts_with("Timeout is \"3\""));

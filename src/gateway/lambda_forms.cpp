@@ -12,6 +12,7 @@
 #include "domain/manifest.h"
 #include "domain/printed.h"
 #include "domain/settings.h"
+#include "gateway/lambda_images.h"
 #include "os/digest.h"
 
 namespace mayfly::gateway::lambda {
@@ -30,8 +31,9 @@ std::vector<std::string_view> split(std::string_view text, char by) {
 // Of a model its file's, of an archive its own; of code that came as files that of their names and hashes, in order.
 std::string code_hash(const domain::Version& version) {
   std::string all;
+  const bool image = version.manifest.is_container();
   for (const domain::FileRef& file : version.files) {
-    if (file.archive || (!version.manifest.is_code() && file.path == version.manifest.model)) return bytes_of_hex(file.sha256);
+    if ((file.archive && !image) || (!version.manifest.is_code() && file.path == version.manifest.model)) return bytes_of_hex(file.sha256);
     all += file.path + '\0' + file.sha256 + '\n';
   }
   return os::sha256(all);
@@ -153,6 +155,7 @@ Json configuration_of(const domain::Function& function, const domain::Version& v
   for (const domain::FileRef& file : version.files) size += file.size.count;
   const domain::Manifest& manifest = version.manifest;
   const bool latest = qualifier.empty() || qualifier == "$LATEST";
+  const bool image = manifest.is_container();
   Json said = configured_of(function, version.number);
   if (const domain::Setting* published = domain::find_setting(function, kPublished, std::to_string(version.number)); published && !latest)
     if (const Json text = Json::parse(published->document, nullptr, false); text.is_object()) said.update(text);
@@ -160,9 +163,9 @@ Json configuration_of(const domain::Function& function, const domain::Version& v
             {"FunctionArn", arn_of(function.name, latest ? "" : qualifier)},
             {"Role", said["Role"]},
             {"Handler", manifest.is_code() ? manifest.handler : manifest.model},
-            {"PackageType", "Zip"},
+            {"PackageType", image ? "Image" : "Zip"},
             {"CodeSize", size},
-            {"CodeSha256", os::to_base64(code_hash(version))},
+            {"CodeSha256", manifest.image.digest.empty() ? os::to_base64(code_hash(version)) : manifest.image.digest},
             {"Description", said["Description"]},
             {"Timeout", static_cast<std::int64_t>(std::max(1.0, std::ceil(to_seconds(manifest.resources.timeout))))},
             {"MemorySize", std::max<std::uint64_t>(128, manifest.resources.memory.count >> 20)},
@@ -177,7 +180,10 @@ Json configuration_of(const domain::Function& function, const domain::Version& v
             {"SnapStart", {{"ApplyOn", "None"}, {"OptimizationStatus", "Off"}}},
             {"LoggingConfig", logging_of(function.name, manifest.logging)},
             {"EphemeralStorage", {{"Size", 512}}}};
-  if (manifest.is_code()) json["Runtime"] = manifest.runtime;
+  if (image) json.erase("Handler");
+  else if (manifest.is_code()) json["Runtime"] = manifest.runtime;
+  if (Json config = image_config_of(manifest.image.instead); !config.is_null())
+    json["ImageConfigResponse"] = {{"ImageConfig", std::move(config)}};
   if (!manifest.environment.empty()) json["Environment"] = {{"Variables", environment_of(manifest)}};
   // By the version's own number: what is not said of it (files of a folder) has changed too where that has.
   json["RevisionId"] = revision_of(std::to_string(version.id.number) + dump(json));

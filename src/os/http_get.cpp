@@ -14,6 +14,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/http.h"
 #include "base/http_reader.h"
 #include "base/units.h"
 #include "os/clock.h"
@@ -81,7 +82,7 @@ class Exchange {
   // `since`: of a silence.
   Result<void> go_on(Instant now, Instant since) const {
     if (get_.stop && get_.stop->load()) return fail(Code::cancelled, "the node ends");
-    if (now - begun_ > get_.time_max || now - since > get_.stall_max) return unavailable("it takes too long to answer");
+    if (now > get_.until || now - begun_ > get_.time_max || now - since > get_.stall_max) return unavailable("it takes too long to answer");
     return {};
   }
 
@@ -163,6 +164,26 @@ class Exchange {
 
 }  // namespace
 
+std::vector<std::string> HttpGot::headers(std::string_view name) const {
+  std::vector<std::string> found;
+  std::string_view rest = head;
+  for (std::size_t end = rest.find('\n'); end != rest.npos; end = rest.find('\n')) {
+    rest.remove_prefix(end + 1);
+    const std::string_view line = rest.substr(0, rest.find('\n'));
+    const std::size_t colon = line.find(':');
+    if (colon == line.npos || !same_word(line.substr(0, colon), name)) continue;
+    const std::string_view value = line.substr(colon + 1);
+    const std::size_t begin = value.find_first_not_of(" \t\r"), last = value.find_last_not_of(" \t\r");
+    found.emplace_back(begin == value.npos ? std::string_view() : value.substr(begin, last - begin + 1));
+  }
+  return found;
+}
+
+std::string HttpGot::header(std::string_view name) const {
+  const std::vector<std::string> all = headers(name);
+  return all.empty() ? std::string() : all.front();
+}
+
 Result<HttpGot> http_get(const HttpGet& get, const std::function<Result<void>(std::span<const std::byte>)>& take) {
   Exchange exchange(get);
   TRY_VOID(exchange.connect());
@@ -186,7 +207,7 @@ Result<HttpGot> http_get(const HttpGet& get, const std::function<Result<void>(st
     else if (auto taken = take(std::as_bytes(std::span(bytes))); !taken) wrong = taken.error();
   };
   std::vector<char> piece(kPiece);
-  while (!reader.done() && !wrong) {
+  while (!reader.done() && !wrong && got.refusal.size() < kRefusalMax) {
     const auto read = exchange.read(piece);
     if (!read) return fail(written ? read.error() : written.error());
     const std::size_t some = *read;

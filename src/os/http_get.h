@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "base/time.h"
@@ -27,13 +28,17 @@ struct HttpGet {
   std::string_view body;                    // its length is told with it
   Bytes size_max = 1_GiB;
   Duration stall_max = std::chrono::seconds(30), time_max = std::chrono::minutes(10);
+  Instant until = Instant::never();         // it ends by then, too: one end of several
   const std::atomic<bool>* stop = nullptr;  // null: nobody stops it
 };
 
 struct HttpGot {
   int status = 0;
-  std::string refusal;                      // the body where the status is not 200: its first 4 KiB
-  std::string head;                         // status line and headers, without the empty line
+  std::string refusal;                      // the body where the status is not 200: its first 4 KiB, no more of it is read
+  std::string head;                         // the status line and the headers as they came, at most 64 KiB
+  // Of each such header, in any case and in their order; without blanks around them.
+  [[nodiscard]] std::vector<std::string> headers(std::string_view name) const;
+  [[nodiscard]] std::string header(std::string_view name) const;  // the first; "" where there is none
 };
 
 // unavailable: not reached, cut off, too slow; invalid_argument: too large; else what `take` said.

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <thread>
 
+#include "os/clock.h"
 #include "os/fd.h"
 
 namespace mayfly::os {
@@ -103,6 +104,30 @@ TEST(HttpGet, FollowsNoRedirection) {
   const Outcome outcome = fetch(server);
   ASSERT_TRUE(outcome.got) << outcome.got.error().message;
   EXPECT_EQ(std::to_string(outcome.got->status) + outcome.got->refusal + outcome.body, "302move");
+}
+
+TEST(HttpGet, TellsItsHeaders) {
+  const Server server("HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\nwww-authenticate:\tBearer realm=\"y\" \r\n"
+                      "X-WWW-Authenticate: no\r\nEmpty:\r\nContent-Length: 0\r\n\r\n");
+  const Outcome outcome = fetch(server);
+  ASSERT_TRUE(outcome.got) << outcome.got.error().message;
+  EXPECT_EQ(outcome.got->headers("WWW-Authenticate"), (std::vector<std::string>{"Basic realm=\"x\"", "Bearer realm=\"y\""}));
+  EXPECT_EQ(outcome.got->header("content-length") + outcome.got->header("empty") + outcome.got->header("none"), "0");
+}
+
+TEST(HttpGet, OfARefusalItReadsItsBeginning) {
+  const Server endless("HTTP/1.1 404 Not Found\r\n\r\n", std::string(4000, 'a'));
+  const Outcome outcome = fetch(endless);
+  ASSERT_TRUE(outcome.got) << outcome.got.error().message;
+  EXPECT_EQ(outcome.got->refusal.size(), 4096u);
+  EXPECT_EQ(outcome.body, "");
+}
+
+TEST(HttpGet, SeveralHaveOneEnd) {
+  const Server silent("");
+  const Outcome outcome = fetch(silent, {.until = monotonic_now() + std::chrono::milliseconds(300)});
+  ASSERT_FALSE(outcome.got);
+  EXPECT_EQ(outcome.got.error().code, Code::unavailable);
 }
 
 TEST(HttpGet, WhatNeverAnswersIsLeft) {

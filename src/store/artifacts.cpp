@@ -58,10 +58,13 @@ Result<void> Upload::append(std::span<const std::byte> bytes) {
   return {};
 }
 
-Result<domain::FileRef> Upload::finish() {
+Result<domain::FileRef> Upload::finish(std::string_view expected) {
   ASSERT(!path_.empty(), "this upload was finished");
   if (error_) return fail(*error_);
   domain::FileRef file{.sha256 = hash_.finish(), .size = {size_}};
+  if (!expected.empty() && file.sha256 != expected)
+    return fail(Code::invalid_argument, "it has the SHA-256 " + file.sha256 + ", and should have " + std::string(expected) +
+                                            ": it was damaged or changed");
   TRY_VOID(artifacts_.place(path_, fd_.get(), file.sha256));
   path_.clear();
   fd_.reset();

@@ -46,8 +46,8 @@ class Upload {
 
   // After an error (a full disk) every later call fails with it too.
   [[nodiscard]] Result<void> append(std::span<const std::byte> bytes);
-  // On disk under its name; `path` of the FileRef is "". The last call.
-  [[nodiscard]] Result<domain::FileRef> finish();
+  // On disk under its name; `path` of the FileRef is "". The last call. Where another SHA-256 was expected, it is not kept.
+  [[nodiscard]] Result<domain::FileRef> finish(std::string_view expected = {});
   Bytes size() const { return {size_}; }
 
  private:

@@ -453,7 +453,7 @@ def test_code_that_is_not_taken(world):
     for change, words in (({"Runtime": "python3.1"}, "python3.1"), ({"Code": {"ZipFile": b"no zip at all"}}, "Could not unzip"),
                           ({"Code": {"ZipFile": b"PK" + bytes(100)}}, "zip"), ({"Handler": "other.handler"}, "other.py"),
                           ({"Code": {"S3Bucket": "bucket", "S3Key": "key"}}, "S3Bucket"), ({"Layers": ["arn:aws:lambda:x"]}, "layers"),
-                          ({"PackageType": "Image", "Code": {"ImageUri": "registry/x:1"}}, "PackageType"), ({"FunctionName": "Bad"}, "'Bad'"),
+                          ({"PackageType": "Image", "Code": {"ImageUri": "registry/x:1"}}, "ImageUri"), ({"FunctionName": "Bad"}, "'Bad'"),
                           ({"Architectures": ["arm64"]}, "arm64"), ({"Environment": {"Variables": {"LAMBDA_X": ""}}}, "LAMBDA_X"),
                           ({"Code": {}}, "ZipFile is missing")):
         message = refusal(lambda: world.client.create_function(**{**good, **change}), "InvalidParameterValueException", 400)

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "app/pack.h"
+#include "domain/container_image.h"
 #include "os/disk.h"
 #include "worker/archive.h"
 
@@ -13,8 +14,9 @@ namespace mayfly::app {
 namespace {
 
 namespace fs = std::filesystem;
+using domain::quotes_around;
+using domain::wrong_image;
 
-constexpr std::uint64_t kTextMax = 4 << 20;            // of an index, a manifest, a configuration
 constexpr std::size_t kEntriesMax = 100'000;
 
 std::unexpected<Error> too_large(const std::string& path) {
@@ -31,8 +33,8 @@ class FolderSource final : public ImageSource {
   Result<std::string> text(const std::string& path) override {
     if (!has(path)) return missing_in_image(path);
     std::error_code error;
-    if (fs::file_size(root_ / path, error) > kTextMax) return too_large(path);
-    return os::read_file((root_ / path).string(), Bytes{kTextMax});
+    if (fs::file_size(root_ / path, error) > domain::kImageTextMax) return too_large(path);
+    return os::read_file((root_ / path).string(), Bytes{domain::kImageTextMax});
   }
   Result<std::map<std::string, Blob>> files(const std::vector<std::string>& paths) override {
     std::map<std::string, Blob> found;
@@ -69,13 +71,13 @@ class ArchiveSource final : public ImageSource {
     TRY(const std::string real, real_name(path));
     TRY_VOID(each([&](const std::string& name, archive* in, archive_entry*) -> Result<bool> {
       if (name != real) return true;
-      text.resize(kTextMax + 1);
+      text.resize(domain::kImageTextMax + 1);
       const la_ssize_t got = archive_read_data(in, text.data(), text.size());
       if (got < 0) return damaged(in);
       text.resize(static_cast<std::size_t>(got));
       return false;
     }));
-    if (text.size() > kTextMax) return too_large(path);
+    if (text.size() > domain::kImageTextMax) return too_large(path);
     return text;
   }
   Result<std::map<std::string, Blob>> files(const std::vector<std::string>& paths) override {
@@ -142,11 +144,9 @@ class ArchiveSource final : public ImageSource {
 
 }  // namespace
 
-std::unexpected<Error> wrong_image(std::string message) { return fail(Code::internal, std::move(message)); }
 std::unexpected<Error> missing_in_image(const std::string& path) {
   return wrong_image("the image has no " + quotes_around(path) + ", which it names: it is not whole");
 }
-std::string quotes_around(std::string_view text) { return "'" + std::string(text.substr(0, 200)) + "'"; }
 
 Result<std::unique_ptr<ImageSource>> open_image_folder(const std::string& path) { return std::make_unique<FolderSource>(path); }
 Result<std::unique_ptr<ImageSource>> open_image_archive(const std::string& path) { return ArchiveSource::open(path); }

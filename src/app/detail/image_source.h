@@ -31,9 +31,6 @@ class ImageSource {
 [[nodiscard]] Result<std::unique_ptr<ImageSource>> open_image_folder(const std::string& path);
 [[nodiscard]] Result<std::unique_ptr<ImageSource>> open_image_archive(const std::string& path);
 
-// Of everything that is wrong with an image.
-[[nodiscard]] std::unexpected<Error> wrong_image(std::string message);
 [[nodiscard]] std::unexpected<Error> missing_in_image(const std::string& path);
-[[nodiscard]] std::string quotes_around(std::string_view text);   // at most 200 bytes of it
 
 }  // namespace mayfly::app

@@ -1,9 +1,12 @@
 #include "domain/detail/image.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
+#include "base/hex.h"
 #include "domain/code_order.h"
 #include "domain/detail/text.h"
+#include "domain/image_reference.h"
 
 namespace mayfly::domain {
 
@@ -40,11 +43,26 @@ Result<void> read_image_environment(const Tree& value, Image& into) {
   return size ? Result<void>() : fail(size.error());
 }
 
-Result<void> read_directory(const Tree& value, Image& into) {
+Result<void> read_directory(const Tree& value, std::string& into) {
   if (value.kind != Tree::Kind::scalar) return fail(Code::invalid_argument, "a single path is wanted");
-  into.directory = value.text;
-  if (into.directory.starts_with('/') && into.directory.size() < 4096 && is_printable_utf8(into.directory)) return {};
-  return fail(Code::invalid_argument, in_quotes(into.directory) + " is no folder of the image: write its absolute path");
+  into = value.text;
+  if (into.starts_with('/') && into.size() < 4096 && is_printable_utf8(into)) return {};
+  return fail(Code::invalid_argument, in_quotes(into) + " is no folder of the image: write its absolute path");
+}
+
+Result<void> read_reference(const Tree& value, Image& into) {
+  if (value.kind != Tree::Kind::scalar || !value.text.starts_with(kPullPrefix))
+    return fail(Code::invalid_argument,
+                "an image in a registry is wanted: docker://HOST/NAME:TAG (files, oci:PATH, are read by 'mayfly deploy')");
+  into.reference = value.text.substr(kPullPrefix.size());
+  const auto parsed = parse_image_reference(into.reference);
+  return parsed ? Result<void>() : fail(parsed.error());
+}
+
+Result<void> read_image_digest(const Tree& value, Image& into) {
+  into.digest = value.text;
+  if (value.kind == Tree::Kind::scalar && is_sha256(into.digest)) return {};
+  return fail(Code::invalid_argument, in_quotes(into.digest) + " is not a SHA-256 in lower-case hex");
 }
 
 Result<void> read_user(const Tree& value, Image& into) {
@@ -56,13 +74,38 @@ Result<void> read_user(const Tree& value, Image& into) {
               in_quotes(into.user) + " is no user of an image: write a name or a number, with a group behind ':' or not");
 }
 
+nlohmann::ordered_json image_json(const Image& image) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  if (!image.is_wanted()) {
+    auto variables = nlohmann::ordered_json::object();
+    for (const auto& [name, value] : image.environment) variables[name] = value;
+    json = {{"entrypoint", image.entrypoint}, {"command", image.command}, {"environment", variables}, {"directory", image.directory}};
+    if (!image.user.empty()) json["user"] = image.user;
+  }
+  if (!image.reference.empty()) json["reference"] = std::string(kPullPrefix) + image.reference;
+  if (!image.digest.empty()) json["digest"] = image.digest;
+  if (!image.instead.entrypoint.empty()) json["instead"]["entrypoint"] = image.instead.entrypoint;
+  if (!image.instead.command.empty()) json["instead"]["command"] = image.instead.command;
+  if (!image.instead.directory.empty()) json["instead"]["directory"] = image.instead.directory;
+  return json;
+}
+
 Result<void> check_container(const Manifest& m, int line) {
   constexpr std::size_t kWordsMax = 64, kVariablesMax = 200, kSizeMax = 32 * 1024;
-  const std::size_t words = m.image.entrypoint.size() + m.image.command.size();
-  if (words == 0 && m.handler.find_first_not_of(' ') == m.handler.npos)
+  if (m.image.is_wanted() && m.image != Image{.reference = m.image.reference, .instead = m.image.instead})
+    return refuse(line, "an image that is to be pulled says itself what it starts: leave entrypoint, command, environment, directory and "
+                        "user out, or write what goes over them below 'instead'");
+  if (!m.image.digest.empty() && m.image.reference.empty())
+    return refuse(line, "image.digest is of an image in a registry: write its reference, docker://HOST/NAME:TAG");
+  std::size_t words = 0;
+  const Image& i = m.image;
+  const auto lists = {&i.entrypoint, &i.command, &i.instead.entrypoint, &i.instead.command};
+  for (const auto* list : lists) words += list->size();
+  if (words == 0 && !m.image.is_wanted() && m.handler.find_first_not_of(' ') == m.handler.npos)
     return refuse(line, "the image names no program, neither as ENTRYPOINT nor as CMD: write its command as handler");
-  std::size_t size = m.image.directory.size();
-  for (const auto* list : {&m.image.entrypoint, &m.image.command}) for (const std::string& word : *list) size += word.size() + 1;
+  std::size_t size = m.image.directory.size() + m.image.instead.directory.size();
+  for (const auto* list : lists)
+    for (const std::string& word : *list) size += word.size() + 1;
   for (const auto& [name, value] : m.image.environment) size += name.size() + value.size() + 2;
   if (words > kWordsMax || m.image.environment.size() > kVariablesMax || size > kSizeMax)
     return refuse(line, "the image's configuration has " + std::to_string(words) + " words and " +
