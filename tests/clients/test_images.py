@@ -4,7 +4,7 @@
     build/venv/bin/python tests/clients/test_images.py --mayfly build/mayfly
 
 The registry is Distribution (Debian's docker-registry), three times over one storage: open, with a login (htpasswd), and with tokens that
-a few lines here make. skopeo pushes to it. A registry that lies is a few lines, too. tools/setup.sh installs both where they are missing.
+a few lines here make. skopeo, which tools/setup.sh installs, pushes to it. A registry that lies is a few lines, too.
 """
 import base64
 import contextlib
@@ -58,6 +58,21 @@ def run(*command, **more):
     return done.stdout
 
 
+def distribution():
+    """The program out of Debian's package, in build/: to install it would start a service."""
+    place = ROOT / "build/docker-registry"
+    program = place / "usr/bin/docker-registry"
+    if not program.is_file():
+        place.mkdir(parents=True, exist_ok=True)
+        try:
+            run("apt-get", "download", "-qq", "docker-registry", cwd=place)
+        except AssertionError:
+            run("apt-get", "update", "-qq")
+            run("apt-get", "download", "-qq", "docker-registry", cwd=place)
+        run("dpkg-deb", "-x", next(place.glob("docker-registry_*.deb")), place)
+    return str(program)
+
+
 class Registry:
     """Distribution on a port of its own, over a storage that others may have, too."""
 
@@ -68,7 +83,7 @@ class Registry:
         config.write_text(f"version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {place}/storage}}}}\n"
                           f"http: {{addr: '{self.host}', secret: any{tls}}}\n{auth}")
         self.log = open(place / f"{name}.log", "w")
-        self.process = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen([distribution(), "serve", str(config)], stdout=self.log, stderr=self.log)
         end = time.monotonic() + 60
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
@@ -149,8 +164,8 @@ class Tokens:
 class World:
     def __init__(self, binary):
         self.binary, self.folder = binary, Path(tempfile.mkdtemp(prefix="mayfly-images-"))
-        if not (shutil.which("docker-registry") and shutil.which("skopeo")):
-            run(ROOT / "tools/setup.sh", "docker-registry", "skopeo")
+        if not (shutil.which("skopeo") and shutil.which("openssl")):
+            run(ROOT / "tools/setup.sh", "skopeo", "openssl")
         self.tokens = Tokens(self.folder)
         # bcrypt, the only hash that it takes; by OpenSSL's neighbour in the C library.
         (self.folder / "htpasswd").write_text(f"{USER}:{bcrypt(PASSWORD)}\n")

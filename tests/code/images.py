@@ -1,5 +1,6 @@
 """Images for tests/code/containers.py, written by hand: as an OCI layout, as an archive of one, or as `docker save` wrote them. Each is
 a list of layers, which are lists of (tarfile.TarInfo, bytes), and a configuration."""
+import functools
 import gzip
 import hashlib
 import io
@@ -46,6 +47,12 @@ def zstd_of(data):
     return bytes(frame)
 
 
+@functools.lru_cache(maxsize=4)
+def zipped_once(data):
+    """Of a base that many images stand on it takes its time."""
+    return gzip.compress(data, 1, mtime=0)
+
+
 def sha(data):
     return hashlib.sha256(data).hexdigest()
 
@@ -60,7 +67,7 @@ class Layout:
 
     def __init__(self, layers, config, zipped=True, compressed=None):
         self.blobs = {}
-        blobs = compressed or [gzip.compress(layer, 1, mtime=0) if zipped else layer for layer in layers]
+        blobs = compressed or [zipped_once(layer) if zipped else layer for layer in layers]
         kind = LAYER + ("+zstd" if compressed else "+gzip" if zipped else "")
         self.layers = [self.add(blob, kind) for blob in blobs]
         self.manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": self.add(json.dumps(config).encode(), CONFIG), "layers": self.layers}
