@@ -34,6 +34,9 @@ constexpr const char* kOwn[] = {"CodeUri",
                                 "Tracing",
                                 "PropagateTags"};
 
+// Foreign texts may be no UTF-8.
+std::string bytes_of(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
 Json ref(const std::string& id) { return {{"Ref", id}}; }
 
 // A short name of a text, for logical ids: FNV-1a, 64 bits.
@@ -104,8 +107,8 @@ class Expansion {
       properties["Role"] = {{"Fn::GetAtt", {id + "Role", "Arn"}}};
       add(id + "Role", "AWS::IAM::Role", {{"ManagedPolicyArns", Json::array()}}, resource);
     }
-    const std::string digest = digest_of(text_of(member(given, "AutoPublishCodeSha256")) + properties["Code"].dump() +
-                                         (text_of(member(given, "AutoPublishAliasAllProperties")) == "true" ? properties.dump() : ""));
+    const std::string digest = digest_of(text_of(member(given, "AutoPublishCodeSha256")) + bytes_of(properties["Code"]) +
+                                         (text_of(member(given, "AutoPublishAliasAllProperties")) == "true" ? bytes_of(properties) : ""));
     Json& made = add(id, "AWS::Lambda::Function", std::move(properties), resource);
     for (const char* key : {"DependsOn", "DeletionPolicy", "UpdateReplacePolicy", "Metadata"})
       if (resource.contains(key)) made[key] = resource[key];
