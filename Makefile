@@ -56,6 +56,8 @@ test: all venv
 	@$(PYTHON) tests/clients/test_layers.py --mayfly build/mayfly
 	@echo "make: images of a registry by boto3 and by the command line, against the release build"
 	@$(PYTHON) tests/clients/test_images.py --mayfly build/mayfly
+	@echo "make: sam deploy, sam delete and aws cloudformation deploy, against the release build"
+	@$(PYTHON) tests/clients/test_sam.py --mayfly build/mayfly
 
 # What `make test` runs with sanitizers as the test `faults`, and a model whose check ends at its limit; four minutes.
 faults: all venv

@@ -6,6 +6,7 @@
 #include "base/result.h"
 #include "base/time.h"
 #include "base/units.h"
+#include "control/deploys.h"
 #include "gateway/http_server.h"
 #include "gateway/sigv4.h"
 #include "store/objects.h"
@@ -32,6 +33,8 @@ struct Config {
   store::ObjectStore objects;                                // where S3Bucket and S3Key are fetched from; no endpoint: nowhere
   store::Registries registries;                              // where images may be pulled from; none: nowhere
   Duration pull_time_max = std::chrono::minutes(15);         // of one image
+  bool deploy_bucket_on = true;                              // S3's requests, and CloudFormation's
+  control::DeployLimits deploy_bucket;
   std::string currency = "USD";
   double price_per_gb_second = 0.0000166667, price_per_million_requests = 0.20, price_always_on_per_gb_hour = 0.0126;
 };

@@ -6,6 +6,7 @@
 #include "app/config.h"
 #include "app/debug_door.h"
 #include "app/version.h"
+#include "control/deploys.h"
 #include "control/node.h"
 #include "domain/compile_key.h"
 #include "gateway/gateway.h"
@@ -48,6 +49,7 @@ class Served {
         pull_line_(loop_, 2, 16),
         node_(turn_, *store_, background(catalog_line_), background(bulk_line_),
               with_fetch(with_pull(node_options(config), config), config.objects)),
+        deploys_(turn_, *store_, background(catalog_line_), background(bulk_line_), config.deploy_bucket),
         launcher_(loop_, node_.launcher_events(), {.engine_library = config.engine, .blanks = config.pool,
                    .open_models = [this](const instances::StartOrder& order) { return open_models(order); },
                    .debug = !debug_.empty(), .network = [this] { return network_rules(); }}),
@@ -56,7 +58,7 @@ class Served {
                 {.retry_wait = config.event_retry_wait}),
         gateway_(loop_, turn_, node_.invoker(), node_,
                  {.listen = config.listen, .limits = config.http, .doors = config.data + "/doors", .events = &events_,
-                  .keys = config.lambda_keys}) {
+                  .deploys = config.deploy_bucket_on ? &deploys_ : nullptr, .keys = config.lambda_keys}) {
     node_.attach(launcher_);
   }
 
@@ -65,6 +67,8 @@ class Served {
   Result<void> start() {
     TRY_VOID(node_.open());
     TRY_VOID(events_.open());
+    TRY_VOID(deploys_.open());
+    deploys_.on_trouble([this](std::string text) { node_.note(std::move(text)); });
     if (!launcher_.note().empty()) node_.note(launcher_.note());
     loop_.before_turn([this] { turn_ = {.now = loop_.now(), .wall = os::wall_now()}; });
     loop_.before_sleep([this] { end_turn(); });
@@ -114,6 +118,7 @@ class Served {
 
   // Objects of the configured store, on a line of their own: a slow store holds up nothing else.
   control::NodeOptions with_fetch(control::NodeOptions options, const store::ObjectStore& objects) {
+    options.find_object = [this](const control::ObjectName& object) { return deploys_.file_of(object.bucket, object.key); };
     if (objects.endpoint.empty()) return options;
     options.fetch_work = background(fetch_line_);
     options.fetch = [this, objects](const control::ObjectName& object, const control::TakeBytes& take) {
@@ -160,6 +165,7 @@ class Served {
   std::atomic<bool> ending_ = false;              // what is being fetched is given up
   os::Pool catalog_line_, bulk_line_, event_line_, fetch_line_, pull_line_;
   control::Node node_;
+  control::Deploys deploys_;
   instances::ZygoteLauncher launcher_;
   jobs::EventQueue events_;
   gateway::Gateway gateway_;

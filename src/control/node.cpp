@@ -166,9 +166,12 @@ void Node::append_made(std::uint64_t upload, std::function<Result<std::string>()
 }
 
 void Node::fetch_object(ObjectName object, Done<domain::FileRef> done) {
+  if (options_.find_object)
+    if (auto file = options_.find_object(object)) return done(*std::move(file));
   if (!options_.fetch)
-    return done(fail(Code::unimplemented, "S3Bucket '" + object.bucket.substr(0, 63) + "' is not supported: this node's configuration "
-                                              "names no store of objects (objects: {endpoint: …}); send the zip itself"));
+    return done(fail(Code::unimplemented, "S3Key '" + object.key.substr(0, 200) + "' is not in the deploy bucket '" +
+                                              object.bucket.substr(0, 63) + "', and this node's configuration names no store of objects "
+                                              "(objects: {endpoint: …}): upload it, or send the zip itself"));
   const auto upload = begin_upload();
   if (!upload) return done(fail(upload.error()));
   auto work = [fetch = options_.fetch, file = uploads_.at(*upload), object]() -> Result<domain::FileRef> {

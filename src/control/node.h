@@ -52,6 +52,7 @@ struct NodeOptions {
   std::uint64_t seed = 1;                // of alias choices
   domain::NetworkRules network;          // of code; what is not allowed is refused at deploy
   FetchObject fetch;                     // null: no store is configured
+  std::function<std::optional<domain::FileRef>(const ObjectName&)> find_object;  // of the deploy bucket, which is asked first; null: none
   Background fetch_work;                 // where it runs
   PullImage pull;                        // null: no registry is configured
   Background pull_work;                  // where it runs

@@ -2,7 +2,9 @@
 
 #include <utility>
 
+#include "gateway/cloudformation.h"
 #include "gateway/control_api.h"
+#include "gateway/deploy_bucket.h"
 #include "gateway/function_url.h"
 #include "gateway/function_url_forms.h"
 #include "gateway/inference.h"
@@ -74,6 +76,7 @@ struct Gateway::Inside {
     lambda_code.add_routes(router);
     lambda_layers.add_routes(router);
     api.add_routes(router);
+    if (options.deploys) add_deploys(loop, turn, control);
     router.add(Method::get, "/metrics", [this, &control](HttpRequest&, Responder to) {
       std::string text = control.metrics() + metrics_of(server);
       if (options.events) text += metrics_of(*options.events);
@@ -84,9 +87,17 @@ struct Gateway::Inside {
     });
   }
 
+  void add_deploys(os::Loop& loop, const Turn& turn, control::Control& control) {
+    bucket = std::make_unique<DeployBucket>(control, *options.deploys, loop, turn, options.keys);
+    stacks = std::make_unique<Stacks>(InnerCalls(router), control, *options.deploys, turn);
+    cloudformation = std::make_unique<CloudFormation>(*stacks, *options.deploys, turn, options.keys);
+    bucket->add_routes(router);
+    cloudformation->add_routes(router);
+  }
+
   // Lambda's paths want a signature where there are keys.
   bool let_in(const HttpRequest& request, const Responder& to, WallTime now) const {
-    if (!lambda::is_path(request.path)) return true;
+    if (request.of_node || !lambda::is_path(request.path)) return true;
     const auto refusal = sigv4::check(request, options.keys, now);
     if (refusal) to.send(lambda::error_reply(403, refusal->type, refusal->message));
     return !refusal;
@@ -102,6 +113,9 @@ struct Gateway::Inside {
   LambdaCode lambda_code;
   LambdaLayers lambda_layers;
   ControlApi api;
+  std::unique_ptr<DeployBucket> bucket;
+  std::unique_ptr<Stacks> stacks;
+  std::unique_ptr<CloudFormation> cloudformation;
   ModelDoors doors;
   HttpServer server;                             // last: it dies first, and tells the others who was waiting
 };
@@ -112,7 +126,11 @@ Gateway::~Gateway() = default;
 
 Result<OpenDoor> Gateway::open_door(const DoorTo& door) { return inside_->doors.open(door); }
 
-Result<void> Gateway::start() { return inside_->server.listen(inside_->options.listen); }
+Result<void> Gateway::start() {
+  TRY_VOID(inside_->server.listen(inside_->options.listen));
+  if (inside_->stacks) inside_->stacks->open();
+  return {};
+}
 std::string Gateway::address() const { return inside_->server.address(); }
 void Gateway::drain(Duration at_most, std::function<void()> done) {
   inside_->api.drain();  // answers that are kept open for followers end now: the server would wait for them

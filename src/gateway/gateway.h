@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "base/turn.h"
 #include "control/control.h"
+#include "control/deploys.h"
 #include "gateway/http_server.h"
 #include "gateway/model_door.h"
 #include "gateway/sigv4.h"
@@ -23,6 +24,7 @@ struct GatewayOptions {
   HttpLimits limits = {};
   std::string doors;                      // the folder where doors for code get their sockets; "": there are none
   jobs::EventQueue* events = nullptr;     // for calls that nobody waits for; null: they are refused
+  control::Deploys* deploys = nullptr;    // the deploy bucket and stacks; null: S3's and CloudFormation's requests are unknown
   sigv4::Keys keys = {};                  // that Lambda's requests must be signed with; none: they need no signature
 };
 

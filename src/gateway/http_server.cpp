@@ -168,11 +168,12 @@ void HttpServer::end_drain() {
 }
 
 void Responder::send(HttpReply reply) const {
+  if (told_) return told_(std::move(reply));
   if (detail::Connection* connection = server_ ? server_->find(*this) : nullptr) connection->answer(reply);
 }
 
-void Responder::begin(HttpReply head, std::function<void()> gone) const {
-  if (detail::Connection* connection = server_ ? server_->find(*this) : nullptr) connection->begin_stream(head, std::move(gone));
+void Responder::begin(HttpReply head, std::function<void()> gone, std::optional<std::uint64_t> length) const {
+  if (detail::Connection* connection = server_ ? server_->find(*this) : nullptr) connection->begin_stream(head, std::move(gone), length);
 }
 
 void Responder::write(std::string_view bytes) const {
@@ -192,6 +193,6 @@ void Responder::taken(std::uint64_t bytes) const {
   if (detail::Connection* connection = server_ ? server_->find(*this) : nullptr) connection->taken(bytes);
 }
 
-bool Responder::alive() const { return server_ && server_->find(*this); }
+bool Responder::alive() const { return told_ || (server_ && server_->find(*this)); }
 
 }  // namespace mayfly::gateway

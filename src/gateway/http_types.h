@@ -42,6 +42,7 @@ struct HttpRequest {
   os::Fd body_memfd;        // sealed, of body_size bytes
   std::uint64_t body_size = 0;  // of whichever it is
   Instant arrived;          // first byte of the request
+  bool of_node = false;     // made by the node itself, for somebody who was let in
 
   // Value of the first header of this name; "" where there is none.
   [[nodiscard]] std::string_view header(std::string_view name) const;
@@ -68,6 +69,8 @@ struct ExchangeOwner;  // gateway/http_server.h: for handlers that must know whe
 class Responder {
  public:
   Responder() = default;  // answers nobody
+  // Tells an answer that is sent whole to the node itself, which asked (gateway/inner_calls.h).
+  explicit Responder(std::function<void(HttpReply)> told) : told_(std::move(told)) {}
 
   // The whole answer.
   void send(HttpReply reply) const;
@@ -76,7 +79,8 @@ class Responder {
   // Or an answer in pieces: begin once, write any number of times, end. `gone` is called (once, not from inside
   // these) if the client leaves before end(). A client that doesn't read makes unsent() grow: stop writing while
   // it is over a limit of yours; over 8 MiB the server gives up on the client.
-  void begin(HttpReply head, std::function<void()> gone = {}) const;
+  // Of `length` bytes in all, where that is known.
+  void begin(HttpReply head, std::function<void()> gone = {}, std::optional<std::uint64_t> length = std::nullopt) const;
   void write(std::string_view bytes) const;
   void end() const;
   [[nodiscard]] std::uint64_t unsent() const;
@@ -94,6 +98,7 @@ class Responder {
   HttpServer* server_ = nullptr;
   std::uint32_t slot_ = 0;
   std::uint64_t serial_ = 0;  // of the request: unique within the server's life
+  std::function<void(HttpReply)> told_;
 };
 
 // Takes the body of a streamed upload. The server owns it, from the handler's return until just after on_end() or

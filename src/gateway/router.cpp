@@ -122,6 +122,11 @@ void Router::add_of_host(Route route) {
   of_hosts_.push_back(routes_of_hosts_.back().get());
 }
 
+void Router::add_of_service(Route route) {
+  routes_of_hosts_.push_back(std::make_unique<Route>(std::move(route)));
+  of_service_.push_back(routes_of_hosts_.back().get());
+}
+
 RouteMatch Router::match(HttpRequest& request, std::string& decoded) const {
   const Node* node = root_.get();
   std::size_t parameters = 0;
@@ -131,6 +136,7 @@ RouteMatch Router::match(HttpRequest& request, std::string& decoded) const {
     request.parameters[0] = hosts_(request.header("host"));
     if (!request.parameters[0].empty()) return of_method(of_hosts_, request.method);
   }
+  if (service_ && service_(request)) return of_method(of_service_, request.method);
   const std::vector<const Route*>* routes = nullptr;  // of the last {name*} on the way
   std::size_t rest_at = 0;
   std::string_view whole_rest;

@@ -71,6 +71,11 @@ class Router {
   void use_hosts(Hosts which) { hosts_ = which; }
   void add_of_host(Route route);
 
+  // Requests that this is true of go to the routes that are added for them, likewise.
+  using Which = bool (*)(const HttpRequest& request);
+  void use_service(Which which) { service_ = which; }
+  void add_of_service(Route route);
+
   // Sets request.parameters; `decoded` keeps those that had to be decoded. HEAD finds GET's handler where it has none of
   // its own; the server then drops the body.
   [[nodiscard]] RouteMatch match(HttpRequest& request, std::string& decoded) const;
@@ -84,8 +89,9 @@ class Router {
   std::unique_ptr<Node> root_;
   Gate gate_;
   std::vector<std::unique_ptr<Route>> routes_, routes_of_hosts_;
-  std::vector<const Route*> of_hosts_;
+  std::vector<const Route*> of_hosts_, of_service_;
   Hosts hosts_ = nullptr;
+  Which service_ = nullptr;
   Guard guard_;
   Refusal refusal_;
 };

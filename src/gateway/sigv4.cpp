@@ -193,7 +193,9 @@ std::optional<Refusal> check_signed_headers(const HttpRequest& request, const Cl
 std::string signature_of(const HttpRequest& request, const Query& query, const Claim& claim, const std::string& payload,
                          const std::string& secret) {
   std::string canonical(name(request.method));
-  canonical += "\n" + canonical_path(request.path) + "\n" + canonical_query(query) + "\n";
+  const bool s3 = claim.service == "s3";                      // which encodes a path once, and leaves "//" and ".." as they are
+  canonical += "\n" + (s3 ? percent_encoded(percent_decoded(request.path).value_or(""), "/") : canonical_path(request.path)) + "\n" +
+               canonical_query(query) + "\n";
   for (const std::string_view header : split(claim.signed_headers, ';'))
     canonical.append(header).append(":").append(canonical_value(request, header)).append("\n");
   canonical += "\n" + claim.signed_headers + "\n" + payload;
@@ -235,7 +237,8 @@ std::optional<Refusal> check(const HttpRequest& request, const Keys& keys, WallT
     return Refusal{"InvalidSignatureException", "Credential should be scoped to correct service: '" + std::string(service) + "'."};
   if (auto refusal = check_time(*claim, now)) return refusal;
   if (auto refusal = check_signed_headers(request, *claim)) return refusal;
-  const std::string payload = payload_hash(request);
+  std::string payload = claim->service != "s3" ? payload_hash(request) : std::string(request.header("x-amz-content-sha256"));
+  if (claim->service == "s3" && payload.empty()) payload = presigned ? "UNSIGNED-PAYLOAD" : "";
   const Refusal bad{"InvalidSignatureException",
                     "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and "
                     "signing method."};

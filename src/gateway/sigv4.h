@@ -1,6 +1,7 @@
 // AWS Signature Version 4 of a request, as its SDKs make it: in the Authorization header, or in the query of a presigned URL.
 // Pure: told the keys and the time. The signature holds for method, path, query, signed headers and the body's hash; Host and every
 // X-Amz-… header must be signed. Signatures are compared in constant time. The body is hashed once, on the caller's thread.
+// Of the service s3 the path is taken as sent and the body's hash as the request says it: whoever reads the body compares.
 // Keys of a session (X-Amz-Security-Token) are not known here. The algorithm: "Signature Version 4 signing process", AWS's IAM guide.
 #pragma once
 #include <map>

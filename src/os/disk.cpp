@@ -60,6 +60,21 @@ Result<void> write_all(int fd, std::span<const std::byte> bytes, const std::stri
   return {};
 }
 
+Result<std::string> read_at(const std::string& path, std::uint64_t offset, std::size_t size_max) {
+  TRY(const Fd file, open_file(path, OpenMode::read));
+  std::string bytes(size_max, '\0');
+  std::size_t size = 0;
+  while (size < bytes.size()) {
+    const ssize_t got = ::pread(file.get(), bytes.data() + size, bytes.size() - size, static_cast<off_t>(offset + size));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail(os_error("pread", path));
+    if (got == 0) break;
+    size += static_cast<std::size_t>(got);
+  }
+  bytes.resize(size);
+  return bytes;
+}
+
 Result<std::string> read_file(const std::string& path, Bytes size_max) {
   TRY(const Fd fd, open_file(path, OpenMode::read));
   return read_all(fd, path, size_max);

@@ -28,6 +28,7 @@ struct FileStatus {
 [[nodiscard]] Result<Fd> open_file(const std::string& path, OpenMode mode);
 [[nodiscard]] Result<void> write_all(int fd, std::span<const std::byte> bytes, const std::string& path);
 [[nodiscard]] Result<std::string> read_file(const std::string& path, Bytes size_max);
+[[nodiscard]] Result<std::string> read_at(const std::string& path, std::uint64_t offset, std::size_t size_max);  // "" behind its end
 // Asks the kernel to begin writing this part to the disk, without waiting: a later sync is short.
 void start_writeback(int fd, std::uint64_t offset, std::uint64_t size);
 [[nodiscard]] Result<void> sync_file(int fd, const std::string& path);

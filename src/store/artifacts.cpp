@@ -93,6 +93,10 @@ Result<std::unique_ptr<Upload>> Artifacts::begin() {
 
 Result<std::string> Artifacts::read(std::string_view sha256, Bytes size_max) const { return os::read_file(path_of(sha256), size_max); }
 
+Result<std::string> Artifacts::read_piece(std::string_view sha256, std::uint64_t offset, std::size_t size_max) const {
+  return os::read_at(path_of(sha256), offset, size_max);
+}
+
 std::string Artifacts::path_of(std::string_view sha256) const {
   ASSERT(is_sha256(sha256), "an artifact's name is a SHA-256 in lower-case hex");
   return folder_ + "/artifacts/" + std::string(sha256.substr(0, 2)) + "/" + std::string(sha256);

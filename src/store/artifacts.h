@@ -76,6 +76,7 @@ class Artifacts {
   [[nodiscard]] Result<Bytes> size(std::string_view sha256) const;
   [[nodiscard]] Result<std::string> read(std::string_view sha256, Bytes size_max) const;
   [[nodiscard]] std::string path_of(std::string_view sha256) const;
+  [[nodiscard]] Result<std::string> read_piece(std::string_view sha256, std::uint64_t offset, std::size_t size_max) const;  // "": its end
 
   // A path in uploads/ for what another process writes (a compile); then adopt() it, or drop it.
   [[nodiscard]] Result<std::string> new_file();

@@ -41,8 +41,7 @@ Result<Registry> find_registry(const Registries& registries, const domain::Image
       std::ranges::none_of(registry.repositories, [&](const std::string& pattern) { return fits(pattern, image.repository); }))
     return fail(Code::permission_denied, "'" + image.repository + "' is not among what this node may pull from '" + image.registry +
                                              "' (registries: repositories)");
-  if (registry.endpoint.empty())
-    registry.endpoint = "https://" + (image.registry == "docker.io" ? "registry-1.docker.io" : image.registry);
+  if (registry.endpoint.empty()) registry.endpoint = "https://" + image.registry;
   return registry;
 }
 

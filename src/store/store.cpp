@@ -15,13 +15,15 @@ Result<std::unique_ptr<Store>> Store::open(StoreOptions options) {
   TRY(auto start_caches, Packages::open(folder + "/start-caches"));
   TRY(auto usage, UsageLog::open(folder + "/usage", folder + "/usage.db", options.usage));
   TRY(Events events, Events::open(folder + "/events.db"));
+  TRY(Deploys deploys, Deploys::open(folder + "/deploys.db"));
   TRY_VOID(os::sync_folder(folder));
   return std::make_unique<Store>(std::move(options), std::move(lock), std::move(catalog), std::move(artifacts), std::move(packages),
-                                 std::move(dependencies), std::move(start_caches), std::move(usage), std::move(events));
+                                 std::move(dependencies), std::move(start_caches), std::move(usage), std::move(events), std::move(deploys));
 }
 
 Store::Store(StoreOptions options, os::Fd lock, Catalog catalog, std::unique_ptr<Artifacts> artifacts, std::unique_ptr<Packages> packages,
-             std::unique_ptr<Packages> dependencies, std::unique_ptr<Packages> start_caches, std::unique_ptr<UsageLog> usage, Events events)
+             std::unique_ptr<Packages> dependencies, std::unique_ptr<Packages> start_caches, std::unique_ptr<UsageLog> usage, Events events,
+             Deploys deploys)
     : options_(std::move(options)),
       lock_(std::move(lock)),
       catalog_(std::move(catalog)),
@@ -30,7 +32,8 @@ Store::Store(StoreOptions options, os::Fd lock, Catalog catalog, std::unique_ptr
       dependencies_(std::move(dependencies)),
       start_caches_(std::move(start_caches)),
       usage_(std::move(usage)),
-      events_(std::move(events)) {}
+      events_(std::move(events)),
+      deploys_(std::move(deploys)) {}
 
 Result<Collected> Store::collect_garbage() {
   // A file's time is compared with a file's time: the lock's, touched now. What is committed after the names
@@ -38,7 +41,8 @@ Result<Collected> Store::collect_garbage() {
   const std::string lock = options_.folder + "/lock";
   os::touch_file(lock);
   TRY(const auto now, os::file_status(lock));
-  TRY(const auto referenced, referenced_artifacts(options_.folder + "/catalog.db"));
+  TRY(auto referenced, referenced_artifacts(options_.folder + "/catalog.db"));
+  TRY_VOID(add_object_artifacts(options_.folder + "/deploys.db", referenced));
   auto collected = artifacts_->collect(referenced, now.changed, options_.artifact_grace);
   dependencies_->collect([&](const std::string& key) {
     if (referenced.contains(key)) return true;

@@ -3,6 +3,7 @@
 //   lock           held while the node runs, with its process id
 //   catalog.db     functions, versions, aliases (store/catalog.h)
 //   events.db      calls that nobody waits for, until they are done (store/events.h)
+//   deploys.db     names of uploaded objects, and stacks (store/deploys.h)
 //   artifacts/     bytes by their SHA-256 (store/artifacts.h); uploads/: what is on its way there
 //   packages/      archives of code, unpacked (store/packages.h)
 //   dependencies/  what was installed for code, likewise
@@ -18,6 +19,7 @@
 #include "os/fd.h"
 #include "store/artifacts.h"
 #include "store/catalog.h"
+#include "store/deploys.h"
 #include "store/events.h"
 #include "store/packages.h"
 #include "store/usage_log.h"
@@ -41,13 +43,15 @@ class Store {
   Packages& start_caches() { return *start_caches_; }   // who makes them collects them: they are no part of the catalog
   UsageLog& usage() { return *usage_; }
   Events& events() { return events_; }
+  Deploys& deploys() { return deploys_; }
 
   // Removes artifacts that no version names, what was unpacked of them, and dependencies that none has. Blocks; on any background
   // line, beside everything else.
   Result<Collected> collect_garbage();
 
   Store(StoreOptions options, os::Fd lock, Catalog catalog, std::unique_ptr<Artifacts> artifacts, std::unique_ptr<Packages> packages,
-        std::unique_ptr<Packages> dependencies, std::unique_ptr<Packages> start_caches, std::unique_ptr<UsageLog> usage, Events events);
+        std::unique_ptr<Packages> dependencies, std::unique_ptr<Packages> start_caches, std::unique_ptr<UsageLog> usage, Events events,
+        Deploys deploys);
 
  private:
   const StoreOptions options_;
@@ -57,6 +61,7 @@ class Store {
   const std::unique_ptr<Packages> packages_, dependencies_, start_caches_;
   const std::unique_ptr<UsageLog> usage_;
   Events events_;
+  Deploys deploys_;
 };
 
 }  // namespace mayfly::store

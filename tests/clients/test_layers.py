@@ -471,7 +471,7 @@ def test_without_a_store_it_is_refused_by_name(world):
     node = Node(world.binary)
     try:
         reply = node.send("POST", "/2018-10-31/layers/x/versions", json.dumps({"Content": {"S3Bucket": "code", "S3Key": "k"}}))
-        assert reply.status == 400 and "S3Bucket" in reply.json["Message"] and "objects" in reply.json["Message"], reply
+        assert reply.status == 400 and "S3Key" in reply.json["Message"] and "deploy bucket" in reply.json["Message"] and "objects" in reply.json["Message"], reply
     finally:
         node.kill()
 

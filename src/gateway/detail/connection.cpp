@@ -266,10 +266,10 @@ void Connection::linger() {
   if (!reading_ && readable_) server_.run_soon(*this);
 }
 
-void Connection::begin_stream(const HttpReply& reply, std::function<void()> gone) {
+void Connection::begin_stream(const HttpReply& reply, std::function<void()> gone, std::optional<std::uint64_t> length) {
   if (state_ == State::streaming) return;
   const std::string lines = header_lines(reply);
-  begin_stream({.status = reply.status, .content_type = reply.content_type, .headers = lines, .body = reply.body}, std::nullopt);
+  begin_stream({.status = reply.status, .content_type = reply.content_type, .headers = lines, .body = reply.body}, length);
   if (state_ == State::streaming) pending().gone = std::move(gone);
 }
 

@@ -72,7 +72,7 @@ class Connection final : public os::Watcher {
   // Of the Responder and of HttpServer::reply().
   void answer(RawReply&& reply);
   void answer(const HttpReply& reply);
-  void begin_stream(const HttpReply& head, std::function<void()> gone);
+  void begin_stream(const HttpReply& head, std::function<void()> gone, std::optional<std::uint64_t> length);
   void begin_stream(const RawReply& reply, std::optional<std::uint64_t> length);
   void give_up();                                       // the client can't be written to, or must see no end: close soon
   void write_stream(std::string_view bytes);
