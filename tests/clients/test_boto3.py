@@ -452,7 +452,7 @@ def test_code_that_is_not_taken(world):
     good = {"FunctionName": "bad", "Runtime": "python3.11", "Role": ROLE, "Handler": "app.handler", "Code": {"ZipFile": zipped(HELLO % 1)}}
     for change, words in (({"Runtime": "python3.1"}, "python3.1"), ({"Code": {"ZipFile": b"no zip at all"}}, "Could not unzip"),
                           ({"Code": {"ZipFile": b"PK" + bytes(100)}}, "zip"), ({"Handler": "other.handler"}, "other.py"),
-                          ({"Code": {"S3Bucket": "bucket", "S3Key": "key"}}, "S3Bucket"), ({"Layers": ["arn:aws:lambda:x"]}, "layers"),
+                          ({"Code": {"S3Bucket": "bucket", "S3Key": "key"}}, "S3Key 'key' is not in the deploy bucket"), ({"Layers": ["arn:aws:lambda:x"]}, "layers"),
                           ({"PackageType": "Image", "Code": {"ImageUri": "registry/x:1"}}, "ImageUri"), ({"FunctionName": "Bad"}, "'Bad'"),
                           ({"Architectures": ["arm64"]}, "arm64"), ({"Environment": {"Variables": {"LAMBDA_X": ""}}}, "LAMBDA_X"),
                           ({"Code": {}}, "ZipFile is missing")):
