@@ -161,12 +161,12 @@ Result<OptimizeRecipe> read_recipe(const std::string& text) {
 }
 
 std::vector<std::string> recipes_for(const std::string& goal) {
-  // int8 first, which halves or quarters most; then what takes more off; then what takes less and keeps more. `compile` alone is always there:
-  // it changes no answer, and is what a node does at deploy.
-  std::vector<std::string> wanted = {"int8-dynamic,compile", "int8-weights,compile", "fp16,compile", "compile"};
-  if (goal == "size") wanted = {"int4-weights,compile", "int8-dynamic,prune:0.3,compile", "int8-dynamic,compile", "int8-weights,compile", "fp16,compile", "compile"};
-  std::erase_if(wanted, [](const std::string& text) { return !read_recipe(text); });
-  return wanted;
+  // First what gains most: 4 and 8 bits of the weights, then what takes less off and keeps more. `compile` alone is always there: it
+  // changes no answer, and is what a node does at deploy.
+  if (goal == "size")
+    return {"int4-weights,int8-dynamic,compile", "int8-dynamic,compile", "int4-weights,int8-weights,compile", "int8-weights,compile", "fp16,compile",
+            "compile"};
+  return {"int8-dynamic,compile", "compile", "int4-weights,int8-dynamic,compile", "int8-weights,compile", "fp16,compile"};
 }
 
 Result<void> search(worker::Engine& engine, const SearchPlan& plan, const gate::Samples& samples, OptimizeWork& work, OptimizeReport& report) {
