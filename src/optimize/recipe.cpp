@@ -85,6 +85,16 @@ Result<Step> parse_word(std::string_view word, std::size_t place) {
 
 Result<void> run(Work& work, const std::string& name) {
   if (name == "fold") return fold(work);
+  if (name == "int8-dynamic") return int8_dynamic(work);
+  if (name == "int8-weights") return int8_weights(work);
+  if (name == "int4-weights") return int4_weights(work);
+  if (name == "fp16") return half_weights(work, onnx::TensorProto::FLOAT16);
+  if (name == "bf16") return half_weights(work, onnx::TensorProto::BFLOAT16);
+  if (name == "prune") return prune(work);
+  if (name == "prune-neurons") return prune_neurons(work);
+  if (name == "prune-channels") return prune_channels(work);
+  if (name == "low-rank") return low_rank(work);
+  if (name.starts_with(kShape)) return specialise(work, std::string_view(name).substr(kShape.size()));
   return fail(Code::internal, "the step '" + name + "' is listed and not made");
 }
 
@@ -93,6 +103,22 @@ Result<void> run(Work& work, const std::string& name) {
 std::vector<StepInfo> all_steps() {
   return {
       {.name = "fold", .does = "computes what only depends on constants, and removes what nobody uses and what is there twice"},
+      {.name = "int8-dynamic", .does = "8-bit products (MatMul, Gemm) and tables (Gather); the ranges of activations are measured at each run"},
+      {.name = "int8-weights", .does = "weights stored in 8 bits, a scale for each column, computed with in 32"},
+      {.name = "int4-weights", .does = "weights of MatMul in 4 bits, a scale for each block (MatMulNBits)", .amount = "numbers in a block",
+       .least = 16, .most = 256, .otherwise = 32},
+      {.name = "fp16", .does = "weights stored as 16-bit floats, computed with in 32; those beyond 65504 stay"},
+      {.name = "bf16", .does = "weights stored as bfloat16, computed with in 32"},
+      {.name = "prune", .does = "the smallest weights of each layer become zero; no smaller and no faster by itself",
+       .amount = "share of the weights", .least = 0.01, .most = 0.99},
+      {.name = "prune-neurons", .does = "the least neurons between two products leave, with their weights", .amount = "share of the neurons",
+       .least = 0.01, .most = 0.95},
+      {.name = "prune-channels", .does = "the least channels between convolutions leave, with their weights", .amount = "share of the channels",
+       .least = 0.01, .most = 0.95},
+      {.name = "low-rank", .does = "each product (MatMul) becomes two thinner ones", .amount = "share of the weights that is left", .least = 0.01,
+       .most = 0.99},
+      {.name = "shape:NAME", .does = "the free dimension NAME of the inputs becomes a fixed one", .amount = "its size, written shape:NAME=N",
+       .least = 1, .most = 1 << 20},
   };
 }
 

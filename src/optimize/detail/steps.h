@@ -10,9 +10,8 @@ namespace mayfly::optimize {
 [[nodiscard]] Result<void> int8_weights(Work& work);
 [[nodiscard]] Result<void> int4_weights(Work& work);
 [[nodiscard]] Result<void> prune(Work& work);          // prune.cpp
-[[nodiscard]] Result<void> prune_neurons(Work& work);  // prune_neurons.cpp
-[[nodiscard]] Result<void> prune_channels(Work& work); // prune_channels.cpp
-[[nodiscard]] Result<void> prune_heads(Work& work);    // prune_heads.cpp
+[[nodiscard]] Result<void> prune_neurons(Work& work);  // prune_units.cpp
+[[nodiscard]] Result<void> prune_channels(Work& work); 
 [[nodiscard]] Result<void> low_rank(Work& work);       // low_rank.cpp
 [[nodiscard]] Result<void> specialise(Work& work, std::string_view dimension);  // shape.cpp
 
