@@ -50,7 +50,8 @@ Result<gate::Limits> limits_of(const OptimizeOptions& options) {
 
 Result<std::string> output_of(const OptimizeOptions& options) {
   const fs::path model(options.model);
-  const fs::path output = options.output.empty() ? model.parent_path() / (model.stem().string() + ".optimized.onnx") : fs::path(options.output);
+  const fs::path output =
+      options.output.empty() ? model.parent_path() / (model.stem().string() + ".optimized.onnx") : fs::path(options.output);
   std::error_code error;
   if (fs::is_directory(output, error) || output.filename().empty())
     return fail(Code::invalid_argument, "-o '" + output.string() + "' is a folder: name a file in it");
@@ -127,7 +128,7 @@ Result<gate::Samples> samples_of(worker::Engine& engine, const OptimizeOptions& 
 Result<void> finish(const Context& context, const OptimizeOptions& options, OptimizeWork& work, OptimizeReport& report) {
   OptimizeRow* best = best_of(report.rows, options.goal);
   if (best) {
-    TRY_VOID(work.take(best->recipe));
+    TRY_VOID(work.take(best->recipe, options.model));
     best->chosen = true;
   }
   if (!options.svg.empty()) TRY_VOID(write_text(options.svg, picture_of(report)));

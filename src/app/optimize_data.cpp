@@ -44,7 +44,8 @@ Result<std::vector<gate::Array>> read_npz(const std::string& path) {
   for (; got == ARCHIVE_OK; got = archive_read_next_header(opened->get(), &entry)) {
     const char* text = archive_entry_pathname(entry);
     std::string name = text ? text : "";
-    if (!name.ends_with(".npy")) return fail(Code::invalid_argument, "'" + path + "' holds '" + name.substr(0, 200) + "', which is no array of numpy");
+    if (!name.ends_with(".npy"))
+      return fail(Code::invalid_argument, "'" + path + "' holds '" + name.substr(0, 200) + "', which is no array of numpy");
     name.resize(name.size() - 4);
     if (arrays.size() == kArraysMax) return fail(Code::invalid_argument, "'" + path + "' holds more than 1,024 arrays");
     TRY(const std::string bytes, read_entry(opened->get(), path, left));
@@ -58,7 +59,8 @@ Result<std::vector<gate::Array>> read_npz(const std::string& path) {
 Result<std::string> read_whole(const std::string& path) {
   TRY(const os::FileStatus status, os::file_status(path));
   if (status.size > kDataMax)
-    return fail(Code::exhausted, "'" + path + "' has " + to_text(status.size) + ", at most " + to_text(kDataMax) + " is read: take fewer samples");
+    return fail(Code::exhausted,
+                "'" + path + "' has " + to_text(status.size) + ", at most " + to_text(kDataMax) + " is read: take fewer samples");
   return os::read_file(path, kDataMax);
 }
 
@@ -68,8 +70,9 @@ Result<gate::Samples> read_samples(const std::string& path, const domain::Signat
   std::error_code error;
   if (!fs::exists(path, error)) return fail(Code::not_found, "'" + path + "' is not there: --data names an .npz, an .npy or a .csv");
   if (fs::is_directory(path, error))
-    return fail(Code::invalid_argument, "'" + path + "' is a folder; pictures are not read, since how they become numbers is the model's own "
-                                        "matter: write the prepared arrays into an .npz (docs/optimize.md shows how)");
+    return fail(Code::invalid_argument, "'" + path +
+                                            "' is a folder; pictures are not read, since how they become numbers is the model's own "
+                                            "matter: write the prepared arrays into an .npz (docs/optimize.md shows how)");
   const auto named = [&](const char* ending) { return fs::path(path).extension() == ending; };
   if (named(".csv")) {
     TRY(const std::string text, read_whole(path));

@@ -44,18 +44,24 @@ bool on_front(const Point& point, const std::vector<Point>& points) {
 }
 
 std::string circle(const Point& at) {
-  const char* color = at.row->gate == "original" ? "#4a6fa5" : at.row->passed() ? "#2e8b57" : at.row->gate == "unsure" ? "#c98a1b" : "#b23b3b";
-  return "<circle cx=\"" + form("%.1f", at.x) + "\" cy=\"" + form("%.1f", at.y) + "\" r=\"" + (at.row->chosen ? "8" : "5") + "\" fill=\"" + color +
-         "\"/>\n<text x=\"" + form("%.1f", at.x + 11) + "\" y=\"" + form("%.1f", at.y - 7) + "\">" + escaped(at.row->recipe) + "</text>\n";
+  const char* color = at.row->gate == "original" ? "#4a6fa5"
+                      : at.row->passed()         ? "#2e8b57"
+                      : at.row->gate == "unsure" ? "#c98a1b"
+                                                 : "#b23b3b";
+  return "<circle cx=\"" + form("%.1f", at.x) + "\" cy=\"" + form("%.1f", at.y) + "\" r=\"" + (at.row->chosen ? "8" : "5") + "\" fill=\"" +
+         color + "\"/>\n<text x=\"" + form("%.1f", at.x + 11) + "\" y=\"" + form("%.1f", at.y - 7) + "\">" + escaped(at.row->recipe) +
+         "</text>\n";
 }
 
 std::string axis_marks(const Frame& frame, double low, double high, double worst, double best, bool time) {
   std::string text;
   for (int i = 0; i <= 4; ++i) {
-    const double share = i / 4.0, x = frame.left + share * (frame.right - frame.left), y = frame.bottom - share * (frame.bottom - frame.top);
+    const double share = i / 4.0, x = frame.left + share * (frame.right - frame.left),
+                 y = frame.bottom - share * (frame.bottom - frame.top);
     const double value = std::exp(std::log(low) + share * (std::log(high) - std::log(low)));
     const std::string name = time ? to_text(from_seconds(value)) : to_text(Bytes{static_cast<std::uint64_t>(value)});
-    text += "<text x=\"" + form("%.0f", x) + "\" y=\"" + form("%.0f", frame.bottom + 20) + "\" text-anchor=\"middle\">" + name + "</text>\n";
+    text +=
+        "<text x=\"" + form("%.0f", x) + "\" y=\"" + form("%.0f", frame.bottom + 20) + "\" text-anchor=\"middle\">" + name + "</text>\n";
     text += "<text x=\"" + form("%.0f", frame.left - 8) + "\" y=\"" + form("%.0f", y + 4) + "\" text-anchor=\"end\">" +
             form("%.2f", 100 * (worst + share * (best - worst))) + " %</text>\n";
     text += "<line x1=\"" + form("%.0f", frame.left) + "\" x2=\"" + form("%.0f", frame.right) + "\" y1=\"" + form("%.1f", y) + "\" y2=\"" +
@@ -64,7 +70,9 @@ std::string axis_marks(const Frame& frame, double low, double high, double worst
   return text;
 }
 
-std::string cell(const std::string& text, const char* tag = "td") { return std::string("<") + tag + ">" + escaped(text) + "</" + tag + ">"; }
+std::string cell(const std::string& text, const char* tag = "td") {
+  return std::string("<") + tag + ">" + escaped(text) + "</" + tag + ">";
+}
 
 }  // namespace
 
@@ -77,7 +85,8 @@ std::string picture_of(const OptimizeReport& report) {
     if (quality && x > 0) points.push_back({x, *quality, &row});
   }
   const std::string head =
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"860\" height=\"400\" viewBox=\"0 0 860 400\" font-family=\"sans-serif\" font-size=\"12\">\n"
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"860\" height=\"400\" viewBox=\"0 0 860 400\" "
+      "font-family=\"sans-serif\" font-size=\"12\">\n"
       "<rect width=\"860\" height=\"400\" fill=\"white\"/>\n";
   if (points.empty()) return head + "<text x=\"20\" y=\"40\">nothing was measured</text>\n</svg>\n";
   const auto [smallest, largest] = std::ranges::minmax(points, {}, &Point::x);
@@ -94,8 +103,9 @@ std::string picture_of(const OptimizeReport& report) {
   }
   std::ranges::sort(front, {}, &Point::x);
   std::string text = head + axis_marks(frame, low, high, bottom, top, time);
-  text += "<text x=\"90\" y=\"22\" font-size=\"14\">" + escaped(report.model) + ": " + (report.labelled ? "accuracy" : "sameness") + " against " +
-          (time ? "p50 of one call" : "size") + " (up and to the left is better)</text>\n<polyline fill=\"none\" stroke=\"#999\" points=\"";
+  text += "<text x=\"90\" y=\"22\" font-size=\"14\">" + escaped(report.model) + ": " + (report.labelled ? "accuracy" : "sameness") +
+          " against " + (time ? "p50 of one call" : "size") +
+          " (up and to the left is better)</text>\n<polyline fill=\"none\" stroke=\"#999\" points=\"";
   for (const Point& point : front) text += form("%.1f", point.x) + "," + form("%.1f", point.y) + " ";
   text += "\"/>\n";
   for (const Point& point : placed) text += circle(point);
@@ -106,18 +116,21 @@ std::string page_of(const OptimizeReport& report) {
   std::string page =
       "<!doctype html>\n<meta charset=\"utf-8\"><title>mayfly optimize</title>\n<style>body{font:14px sans-serif;margin:2em}"
       "table{border-collapse:collapse}td,th{padding:.3em .8em;border-bottom:1px solid #ccc;text-align:right}"
-      "td:first-child,th:first-child{text-align:left}.passed{color:#2e8b57}.failed,.error{color:#b23b3b}.unsure{color:#c98a1b}</style>\n<h1>" +
-      escaped(report.model) + "</h1>\n<p>Compared on " + std::to_string(report.samples) + " samples (" + escaped(report.data) + "), goal: " +
-      escaped(report.goal) + ".</p>\n" + picture_of(report) + "<table><tr>";
-  for (const char* name : {"recipe", "size", "compiled", "load", "first answer", "p50", "p99", "rows/s", "memory"}) page += cell(name, "th");
-  page += cell(report.currency + " a million calls", "th") + cell(report.labelled ? "accuracy" : "same", "th") + cell("gate", "th") + "</tr>\n";
+      "td:first-child,th:first-child{text-align:left}.passed{color:#2e8b57}.failed,.error{color:#b23b3b}.unsure{color:#c98a1b}"
+      "</style>\n<h1>" +
+      escaped(report.model) + "</h1>\n<p>Compared on " + std::to_string(report.samples) + " samples (" + escaped(report.data) +
+      "), goal: " + escaped(report.goal) + ".</p>\n" + picture_of(report) + "<table><tr>";
+  for (const char* name : {"recipe", "size", "compiled", "load", "first answer", "p50", "p99", "rows/s", "memory"})
+    page += cell(name, "th");
+  page +=
+      cell(report.currency + " a million calls", "th") + cell(report.labelled ? "accuracy" : "same", "th") + cell("gate", "th") + "</tr>\n";
   for (const OptimizeRow& row : report.rows) {
     const auto quality = quality_of(row, report.labelled);
     page += "<tr>" + cell(row.recipe) + cell(to_text(Bytes{row.size})) + cell(row.artifact ? to_text(Bytes{row.artifact}) : "") +
-            cell(to_text(row.trial.load)) + cell(to_text(row.trial.first)) + cell(to_text(row.trial.one.p50)) + cell(to_text(row.trial.one.p99)) +
-            cell(form("%.0f", row.trial.best.per_second)) + cell(to_text(Bytes{row.trial.memory})) + cell(form("%.3g", row.cost)) +
-            cell(quality ? form("%.3f %%", 100 * *quality) : "") + "<td class=\"" + escaped(row.gate) + "\">" + escaped(row.gate) +
-            (row.chosen ? ", taken" : "") + "</td></tr>\n";
+            cell(to_text(row.trial.load)) + cell(to_text(row.trial.first)) + cell(to_text(row.trial.one.p50)) +
+            cell(to_text(row.trial.one.p99)) + cell(form("%.0f", row.trial.best.per_second)) + cell(to_text(Bytes{row.trial.memory})) +
+            cell(form("%.3g", row.cost)) + cell(quality ? form("%.3f %%", 100 * *quality) : "") + "<td class=\"" + escaped(row.gate) +
+            "\">" + escaped(row.gate) + (row.chosen ? ", taken" : "") + "</td></tr>\n";
   }
   page += "</table>\n<ul>\n";
   for (const OptimizeRow& row : report.rows)

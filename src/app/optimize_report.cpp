@@ -44,8 +44,13 @@ Json comparison_json(const gate::Comparison& c) {
 }
 
 gate::Comparison comparison_from(const Json& json) {
-  gate::Comparison c{.output = json.at("output"), .rows = json.at("rows"), .original = json.at("original"), .candidate = json.at("candidate"),
-                     .value = json.at("value"), .limit = json.at("limit"), .why = json.at("why")};
+  gate::Comparison c{.output = json.at("output"),
+                     .rows = json.at("rows"),
+                     .original = json.at("original"),
+                     .candidate = json.at("candidate"),
+                     .value = json.at("value"),
+                     .limit = json.at("limit"),
+                     .why = json.at("why")};
   for (const auto measure : {gate::Measure::accuracy, gate::Measure::agreement, gate::Measure::cosine, gate::Measure::closeness})
     if (json.at("measure") == gate::name(measure)) c.measure = measure;
   for (const auto verdict : {gate::Verdict::passed, gate::Verdict::failed, gate::Verdict::unsure})
@@ -70,7 +75,8 @@ std::string quality_text(const OptimizeRow& row) {
   const gate::Comparison* c = deciding(row);
   if (!c) return "-";
   if (c->measure == gate::Measure::accuracy)
-    return form("%.2f %%", 100 * c->candidate) + " (" + form("%+.2f", -100 * c->value) + ", down to " + form("%+.2f", -100 * c->interval.high) + ")";
+    return form("%.2f %%", 100 * c->candidate) + " (" + form("%+.2f", -100 * c->value) + ", down to " +
+           form("%+.2f", -100 * c->interval.high) + ")";
   const bool counted = c->measure == gate::Measure::agreement;
   return std::string(name(c->measure)) + " " + (counted ? form("%.2f %%", 100 * c->value) : form("%.4f", c->value)) + " (down to " +
          (counted ? form("%.2f", 100 * c->interval.low) : form("%.4f", c->interval.low)) + ")";
@@ -87,7 +93,11 @@ std::string ratio(double original, double candidate) {
 
 std::string gate_text(const OptimizeRow& row, const Terminal& terminal) {
   const std::string word = row.chosen ? row.gate + ", taken" : row.gate;
-  return terminal.paint(row.gate == "original" ? Tone::plain : row.passed() ? Tone::good : row.gate == "unsure" ? Tone::warn : Tone::bad, word);
+  return terminal.paint(row.gate == "original" ? Tone::plain
+                        : row.passed()         ? Tone::good
+                        : row.gate == "unsure" ? Tone::warn
+                                               : Tone::bad,
+                        word);
 }
 
 }  // namespace
@@ -95,10 +105,22 @@ std::string gate_text(const OptimizeRow& row, const Terminal& terminal) {
 Json to_json(const OptimizeRow& row) {
   Json comparisons = Json::array();
   for (const auto& c : row.comparisons) comparisons.push_back(comparison_json(c));
-  return {{"recipe", row.recipe}, {"gate", row.gate}, {"why", row.why}, {"chosen", row.chosen}, {"size", row.size}, {"artifact", row.artifact},
-          {"parameters", row.parameters}, {"changed", row.changed}, {"left", row.left}, {"load_ns", row.trial.load.count()},
-          {"first_ns", row.trial.first.count()}, {"one", latency_json(row.trial.one)}, {"best", latency_json(row.trial.best)},
-          {"memory", row.trial.memory}, {"comparisons", std::move(comparisons)}, {"cost_per_million", row.cost}};
+  return {{"recipe", row.recipe},
+          {"gate", row.gate},
+          {"why", row.why},
+          {"chosen", row.chosen},
+          {"size", row.size},
+          {"artifact", row.artifact},
+          {"parameters", row.parameters},
+          {"changed", row.changed},
+          {"left", row.left},
+          {"load_ns", row.trial.load.count()},
+          {"first_ns", row.trial.first.count()},
+          {"one", latency_json(row.trial.one)},
+          {"best", latency_json(row.trial.best)},
+          {"memory", row.trial.memory},
+          {"comparisons", std::move(comparisons)},
+          {"cost_per_million", row.cost}};
 }
 
 std::optional<OptimizeRow> row_from_json(const Json& json) {
@@ -158,8 +180,8 @@ std::string remarks_of(const OptimizeReport& report, const Terminal& terminal) {
     if (row.chosen)
       text += terminal.paint(Tone::strong, report.output) + ": " + row.recipe + ", size " +
               ratio(static_cast<double>(original.size), static_cast<double>(row.size)) + ", first answer " +
-              ratio(to_ms(original.trial.first), to_ms(row.trial.first)) + ", p50 " + ratio(to_ms(original.trial.one.p50), to_ms(row.trial.one.p50)) +
-              "\n";
+              ratio(to_ms(original.trial.first), to_ms(row.trial.first)) + ", p50 " +
+              ratio(to_ms(original.trial.one.p50), to_ms(row.trial.one.p50)) + "\n";
   return text;
 }
 

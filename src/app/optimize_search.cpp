@@ -22,7 +22,8 @@ worker::ChildLimits limits_of(const SearchPlan& plan) {
 
 worker::TrialOptions trial_options(const SearchPlan& plan, bool compiled) {
   const Duration left = plan.end - os::monotonic_now();
-  return {.compiled = compiled, .answers_max = std::clamp(left / 6, Duration(std::chrono::seconds(1)), kAnswersMax), .limits = limits_of(plan)};
+  return {
+      .compiled = compiled, .answers_max = std::clamp(left / 6, Duration(std::chrono::seconds(1)), kAnswersMax), .limits = limits_of(plan)};
 }
 
 std::uint64_t file_size(const std::string& path) {
@@ -48,8 +49,9 @@ Result<std::string> make_candidate(const std::string& from, const std::string& s
       for (const optimize::Left& place : applied->left)
         if (left.size() < kLeftMax) left.push_back(step.name + " at '" + place.node + "': " + place.why);
       if (applied->changed == 0 && steps.size() == 1) {
-        return fail(Code::unimplemented, step.name + " changes nothing in this model" +
-                                             (applied->left.empty() ? "" : ": at '" + applied->left[0].node + "', " + applied->left[0].why));
+        return fail(Code::unimplemented,
+                    step.name + " changes nothing in this model" +
+                        (applied->left.empty() ? "" : ": at '" + applied->left[0].node + "', " + applied->left[0].why));
       }
       changed += applied->changed;
       model = std::move(applied->model);
@@ -153,7 +155,8 @@ Result<OptimizeRecipe> read_recipe(const std::string& text) {
     recipe.steps = rest == kCompile ? "" : std::string(rest.substr(0, rest.size() - kCompile.size() - 1));
   }
   if (("," + recipe.steps + ",").find("," + std::string(kCompile) + ",") != std::string::npos)
-    return fail(Code::invalid_argument, "'" + printable(text.substr(0, 100)) + "': 'compile' comes last, as what it makes is not changed any more");
+    return fail(Code::invalid_argument,
+                "'" + printable(text.substr(0, 100)) + "': 'compile' comes last, as what it makes is not changed any more");
   if (recipe.steps.empty() && recipe.compile) return recipe;
   const auto steps = optimize::parse_recipe(recipe.steps);
   if (!steps) return fail(steps.error().code, steps.error().message + "; and 'compile', as the last");
@@ -164,12 +167,17 @@ std::vector<std::string> recipes_for(const std::string& goal) {
   // First what gains most: 4 and 8 bits of the weights, then what takes less off and keeps more. `compile` alone is always there: it
   // changes no answer, and is what a node does at deploy.
   if (goal == "size")
-    return {"int4-weights,int8-dynamic,compile", "int8-dynamic,compile", "int4-weights,int8-weights,compile", "int8-weights,compile", "fp16,compile",
+    return {"int4-weights,int8-dynamic,compile",
+            "int8-dynamic,compile",
+            "int4-weights,int8-weights,compile",
+            "int8-weights,compile",
+            "fp16,compile",
             "compile"};
   return {"int8-dynamic,compile", "compile", "int4-weights,int8-dynamic,compile", "int8-weights,compile", "fp16,compile"};
 }
 
-Result<void> search(worker::Engine& engine, const SearchPlan& plan, const gate::Samples& samples, OptimizeWork& work, OptimizeReport& report) {
+Result<void> search(worker::Engine& engine, const SearchPlan& plan, const gate::Samples& samples, OptimizeWork& work,
+                    OptimizeReport& report) {
   Search search(engine, plan, samples, work, report);
   TRY_VOID(search.original());
   for (const OptimizeRecipe& recipe : plan.recipes) {

@@ -83,8 +83,13 @@ std::string OptimizeWork::compiled_of(const std::string& recipe) const {
   return fs::path(model_of(recipe)).replace_extension(kCompiledEnding).string();
 }
 
-Result<void> OptimizeWork::take(const std::string& recipe) {
+Result<void> OptimizeWork::take(const std::string& recipe, const std::string& original) {
   const std::string model = model_of(recipe), data = model + ".data", compiled = compiled_of(recipe);
+  std::error_code error;
+  const fs::perms as_original = fs::status(original, error).permissions();
+  for (const std::string& path : {model, data, compiled})
+    if (!error && os::is_there(path)) fs::permissions(path, as_original, error);
+  if (error) return fail(Code::internal, "'" + model + "' can't get the permissions of the original: " + error.message());
   TRY_VOID(os::remove_file(output_ + ".data"));  // of an older model by this name, which is replaced
   if (os::is_there(data)) TRY_VOID(os::rename_file(data, output_ + ".data"));
   TRY_VOID(os::rename_file(model, output_));

@@ -24,8 +24,9 @@ class OptimizeWork {
   [[nodiscard]] Result<std::string> folder_of(const std::string& recipe) const;  // made where it is not there
   std::string model_of(const std::string& recipe) const;          // a path; it has the output's name, which external data are named after
   std::string compiled_of(const std::string& recipe) const;
-  // Moves a candidate's files to the output: its weights, then the model, then what was compiled of it.
-  [[nodiscard]] Result<void> take(const std::string& recipe);
+  // Moves a candidate's files to the output: its weights, then the model, then what was compiled of it. Who may read the original may
+  // read them.
+  [[nodiscard]] Result<void> take(const std::string& recipe, const std::string& original);
   void forget_files(const std::string& recipe) const;
   void stay() { stays_ = true; }                                  // the next run goes on
 

@@ -132,7 +132,8 @@ void put_number(Array& array, std::uint64_t index, double value) {
 Result<Array> as_type(Array array, Datatype type) {
   if (array.datatype == type) return array;
   if (array.datatype == Datatype::bytes || type == Datatype::bytes)
-    return fail(Code::invalid_argument, "'" + array.name + "' holds " + std::string(array.datatype == Datatype::bytes ? "texts" : "numbers") +
+    return fail(Code::invalid_argument, "'" + array.name + "' holds " +
+                                            std::string(array.datatype == Datatype::bytes ? "texts" : "numbers") +
                                             ", and the model's input of this name takes " + std::string(domain::name(type)));
   Array made{.name = array.name, .datatype = type, .shape = array.shape};
   const std::uint64_t count = count_of(array.shape);

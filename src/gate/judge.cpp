@@ -77,7 +77,8 @@ void decide(Comparison& c) {
     c.why = "accuracy" + on + " " + percent(c.original) + " -> " + percent(c.candidate) + ": " + points(c.value) +
             " points less, with 95 % not more than " + points(c.interval.high) + "; allowed are " + points(c.limit);
   } else if (c.measure == Measure::agreement) {
-    c.why = "agreement" + on + " " + percent(c.value) + ", with 95 % at least " + percent(c.interval.low) + "; it must be " + percent(c.limit);
+    c.why =
+        "agreement" + on + " " + percent(c.value) + ", with 95 % at least " + percent(c.interval.low) + "; it must be " + percent(c.limit);
   } else {
     c.why = std::string(name(c.measure)) + on + " " + number("%.5f", c.value) + " in the mean, with 95 % at least " +
             number("%.5f", c.interval.low) + "; it must be " + number("%.4g", c.limit);
@@ -86,7 +87,8 @@ void decide(Comparison& c) {
   c.why += "; too few samples to tell";
   const bool counted = drop || c.measure == Measure::agreement;
   if (const auto needed = samples_needed(drop ? c.limit : 1 - c.limit); counted && needed < 1'000'000'000)
-    c.why += ": it takes " + std::to_string(needed) + (c.rows >= needed ? " without a difference, and more where there are some" : " or more");
+    c.why +=
+        ": it takes " + std::to_string(needed) + (c.rows >= needed ? " without a difference, and more where there are some" : " or more");
 }
 
 using Classes = std::vector<std::vector<std::string>>;  // of each sample, of each row
@@ -132,9 +134,10 @@ Result<std::size_t> labelled_output(const Outputs& outputs) {
   for (const bool floats : {false, true})
     for (std::size_t i = 0; i < outputs.specs.size(); ++i)
       if (has_classes(outputs, i) && is_float(outputs.samples[0][i].datatype) == floats) return i;
-  return fail(Code::invalid_argument,
-              "there are labels, and no output has classes: that takes whole numbers or texts [samples], or [samples, classes]; leave 'label' "
-              "out, and outputs are compared");
+  return fail(
+      Code::invalid_argument,
+      "there are labels, and no output has classes: that takes whole numbers or texts [samples], or [samples, classes]; leave 'label' "
+      "out, and outputs are compared");
 }
 
 // Labels in another order, or of another model, would make any candidate look as good as the original.
@@ -145,8 +148,8 @@ Result<void> check_labels(const Array& output, const std::vector<std::string>& l
     for (std::size_t i = 0; i < labels.size(); ++i) {
       const bool number = !labels[i].empty() && labels[i].size() < 16 && labels[i].find_first_not_of("0123456789") == std::string::npos;
       if (!number || std::stoll(labels[i]) >= classes)
-        return fail(Code::invalid_argument, "label " + std::to_string(i) + " is '" + labels[i].substr(0, 40) + "', and output '" + name + "' has " +
-                                                std::to_string(classes) + " classes: 0 to " + std::to_string(classes - 1));
+        return fail(Code::invalid_argument, "label " + std::to_string(i) + " is '" + labels[i].substr(0, 40) + "', and output '" + name +
+                                                "' has " + std::to_string(classes) + " classes: 0 to " + std::to_string(classes - 1));
     }
   }
   std::map<std::string, std::uint64_t> counts;
@@ -155,7 +158,8 @@ Result<void> check_labels(const Array& output, const std::vector<std::string>& l
   if (counts.size() > 1 && share_interval(right, rows).high < static_cast<double>(most->second) / static_cast<double>(rows))
     return fail(Code::invalid_argument, "the original gets " + std::to_string(right) + " of " + std::to_string(rows) +
                                             " labels right, fewer than to say '" + most->first.substr(0, 40) + "' always (" +
-                                            std::to_string(most->second) + "): are these labels the model's classes, each beside its sample?");
+                                            std::to_string(most->second) +
+                                            "): are these labels the model's classes, each beside its sample?");
   return {};
 }
 
@@ -277,7 +281,8 @@ Result<Judgement> judge(const Outputs& original, const Outputs& candidate, const
       const bool values = is_float(original.samples[0][i].datatype) &&
                           (limits.compare == Compare::values || !has_classes(original, i) ||
                            (limits.compare == Compare::automatic && !class_like(original, i)));
-      judgement.comparisons.push_back(values ? compare_values(original, candidate, i, limits) : compare_classes(original, candidate, i, limits));
+      judgement.comparisons.push_back(values ? compare_values(original, candidate, i, limits)
+                                             : compare_classes(original, candidate, i, limits));
     }
   }
   for (Comparison& c : judgement.comparisons) {

@@ -46,13 +46,16 @@ TEST(Judge, AccuracyTable) {
     double drop_max;
     Verdict verdict;
   };
-  for (const Case& c : {Case{400, 0, 0, 0.01, Verdict::passed}, Case{400, 20, 20, 0.01, Verdict::passed}, Case{400, 20, 0, 0.01, Verdict::passed},
-                        Case{20, 0, 0, 0.01, Verdict::unsure}, Case{267, 0, 0, 0.01, Verdict::unsure}, Case{268, 0, 0, 0.01, Verdict::passed},
-                        Case{400, 0, 3, 0.01, Verdict::unsure}, Case{400, 0, 5, 0.01, Verdict::failed}, Case{400, 0, 40, 0.01, Verdict::failed},
-                        Case{400, 0, 5, 0.03, Verdict::passed}, Case{20, 0, 10, 0.01, Verdict::failed}, Case{20, 0, 0, 0.2, Verdict::passed}}) {
-    const auto judged = judge(classes(c.count, c.wrong_before), classes(c.count, c.wrong_after), labels_of(c.count), {.drop_max = c.drop_max});
+  for (const Case& c :
+       {Case{400, 0, 0, 0.01, Verdict::passed}, Case{400, 20, 20, 0.01, Verdict::passed}, Case{400, 20, 0, 0.01, Verdict::passed},
+        Case{20, 0, 0, 0.01, Verdict::unsure}, Case{267, 0, 0, 0.01, Verdict::unsure}, Case{268, 0, 0, 0.01, Verdict::passed},
+        Case{400, 0, 3, 0.01, Verdict::unsure}, Case{400, 0, 5, 0.01, Verdict::failed}, Case{400, 0, 40, 0.01, Verdict::failed},
+        Case{400, 0, 5, 0.03, Verdict::passed}, Case{20, 0, 10, 0.01, Verdict::failed}, Case{20, 0, 0, 0.2, Verdict::passed}}) {
+    const auto judged =
+        judge(classes(c.count, c.wrong_before), classes(c.count, c.wrong_after), labels_of(c.count), {.drop_max = c.drop_max});
     ASSERT_TRUE(judged) << judged.error().message;
-    EXPECT_EQ(judged->verdict, c.verdict) << c.count << " samples, wrong " << c.wrong_before << " and " << c.wrong_after << ": " << judged->why;
+    EXPECT_EQ(judged->verdict, c.verdict) << c.count << " samples, wrong " << c.wrong_before << " and " << c.wrong_after << ": "
+                                          << judged->why;
     EXPECT_EQ(judged->comparisons[0].measure, Measure::accuracy);
   }
 }
@@ -68,8 +71,8 @@ TEST(Judge, AgreementTable) {
     int count, other;
     Verdict verdict;
   };
-  for (const Case& c : {Case{400, 0, Verdict::passed}, Case{100, 0, Verdict::unsure}, Case{400, 3, Verdict::unsure}, Case{400, 8, Verdict::failed},
-                        Case{5000, 20, Verdict::passed}}) {
+  for (const Case& c : {Case{400, 0, Verdict::passed}, Case{100, 0, Verdict::unsure}, Case{400, 3, Verdict::unsure},
+                        Case{400, 8, Verdict::failed}, Case{5000, 20, Verdict::passed}}) {
     const auto judged = judge(classes(c.count, 0), classes(c.count, c.other), {}, {});
     ASSERT_TRUE(judged);
     EXPECT_EQ(judged->comparisons[0].measure, Measure::agreement);
@@ -83,7 +86,8 @@ TEST(Judge, CosineTable) {
     double turn;  // what is put beside each vector of length 1, at a right angle
     Verdict verdict;
   };
-  for (const Case& c : {Case{50, 0, Verdict::passed}, Case{50, 0.1, Verdict::passed}, Case{50, 0.5, Verdict::failed}, Case{4, 0, Verdict::unsure}}) {
+  for (const Case& c :
+       {Case{50, 0, Verdict::passed}, Case{50, 0.1, Verdict::passed}, Case{50, 0.5, Verdict::failed}, Case{4, 0, Verdict::unsure}}) {
     std::vector<Array> before, after;
     for (int i = 0; i < c.count; ++i) {
       before.push_back(row({1, -1, 1, -1}));

@@ -129,7 +129,8 @@ Result<Array> parse_npy(std::string_view bytes, const std::string& name) {
   TRY(const Header header, parse_header(bytes, name));
   std::string_view descr = header.descr;
   if (descr.starts_with('>'))
-    return fail(Code::invalid_argument, "array '" + name + "' is big-endian (" + header.descr + "): save it as '<" + header.descr.substr(1) + "'");
+    return fail(Code::invalid_argument,
+                "array '" + name + "' is big-endian (" + header.descr + "): save it as '<" + header.descr.substr(1) + "'");
   if (descr.starts_with('<') || descr.starts_with('|') || descr.starts_with('=')) descr.remove_prefix(1);
   const std::uint64_t count = count_of(header.shape);
   Array array{.name = name, .shape = header.shape};
@@ -150,8 +151,8 @@ Result<Array> parse_npy(std::string_view bytes, const std::string& name) {
   const std::string_view data = bytes.substr(header.data_at);
   const bool empty_texts = element == 0;
   if ((!empty_texts && count > data.size() / element) || (empty_texts && count > (1 << 20)))
-    return fail(Code::invalid_argument, "array '" + name + "' is cut short: its shape " + shape_text(header.shape) + " asks for more than its " +
-                                            std::to_string(data.size()) + " bytes");
+    return fail(Code::invalid_argument, "array '" + name + "' is cut short: its shape " + shape_text(header.shape) +
+                                            " asks for more than its " + std::to_string(data.size()) + " bytes");
   if (!text) array.data.resize(count * element);
   for (std::uint64_t i = 0; i < count && (text || header.fortran); ++i) {
     const std::string_view from = data.substr((header.fortran ? fortran_place(i, header.shape) : i) * element, element);

@@ -27,10 +27,11 @@ TEST(Npy, NumbersOfEveryType) {
     domain::Datatype type;
   };
   using domain::Datatype;
-  for (const Case& c : {Case{"<f4", bytes<float>({1, 2}), Datatype::fp32}, Case{"<f8", bytes<double>({1, 2}), Datatype::fp64},
-                        Case{"<f2", bytes<std::uint16_t>({0x3c00, 0x4000}), Datatype::fp16}, Case{"<i8", bytes<std::int64_t>({1, 2}), Datatype::int64},
-                        Case{"<i4", bytes<std::int32_t>({1, 2}), Datatype::int32}, Case{"|u1", bytes<std::uint8_t>({1, 2}), Datatype::uint8},
-                        Case{"<u8", bytes<std::uint64_t>({1, 2}), Datatype::uint64}}) {
+  for (const Case& c :
+       {Case{"<f4", bytes<float>({1, 2}), Datatype::fp32}, Case{"<f8", bytes<double>({1, 2}), Datatype::fp64},
+        Case{"<f2", bytes<std::uint16_t>({0x3c00, 0x4000}), Datatype::fp16}, Case{"<i8", bytes<std::int64_t>({1, 2}), Datatype::int64},
+        Case{"<i4", bytes<std::int32_t>({1, 2}), Datatype::int32}, Case{"|u1", bytes<std::uint8_t>({1, 2}), Datatype::uint8},
+        Case{"<u8", bytes<std::uint64_t>({1, 2}), Datatype::uint64}}) {
     const auto array = parse_npy(npy(c.descr, "False", "(2,)", c.data), "x");
     ASSERT_TRUE(array) << c.descr << ": " << array.error().message;
     EXPECT_EQ(array->datatype, c.type) << c.descr;
@@ -63,11 +64,12 @@ TEST(Npy, WhatIsWrongIsSaid) {
   struct Case {
     std::string bytes, says;
   };
-  for (const Case& c : {Case{"", "first bytes"}, Case{"PK..", "first bytes"}, Case{npy("<f4", "False", "(3,)", bytes<float>({1, 2})), "cut short"},
-                        Case{npy("<f4", "False", "(99999999999,99999999999)", "x"), "cut short"}, Case{npy(">f4", "False", "(1,)", "0000"), "big-endian"},
-                        Case{npy("|O", "False", "(1,)", "0000"), "astype"}, Case{npy("<c8", "False", "(1,)", "00000000"), "astype"},
-                        Case{npy("<f4", "False", "(a,)", "0000"), "shape"}, Case{npy("<f4", "False", "(-1,)", "0000"), "shape"},
-                        Case{std::string("\x93NUMPY\x09\x00\x00\x00", 10), "version"}}) {
+  for (const Case& c :
+       {Case{"", "first bytes"}, Case{"PK..", "first bytes"}, Case{npy("<f4", "False", "(3,)", bytes<float>({1, 2})), "cut short"},
+        Case{npy("<f4", "False", "(99999999999,99999999999)", "x"), "cut short"}, Case{npy(">f4", "False", "(1,)", "0000"), "big-endian"},
+        Case{npy("|O", "False", "(1,)", "0000"), "astype"}, Case{npy("<c8", "False", "(1,)", "00000000"), "astype"},
+        Case{npy("<f4", "False", "(a,)", "0000"), "shape"}, Case{npy("<f4", "False", "(-1,)", "0000"), "shape"},
+        Case{std::string("\x93NUMPY\x09\x00\x00\x00", 10), "version"}}) {
     const auto array = parse_npy(c.bytes, "x");
     ASSERT_FALSE(array) << c.says;
     EXPECT_NE(array.error().message.find(c.says), std::string::npos) << array.error().message;

@@ -27,7 +27,8 @@ std::string names_of(const std::vector<TensorSpec>& specs) {
 
 Result<std::vector<std::string>> labels_of(const Array& array) {
   if (array.shape.empty() || array.shape.size() > 2 || (array.shape.size() == 2 && array.shape[1] != 1))
-    return wrong("'label' has shape " + shape_text(array.shape) + ": one label a sample is [samples]; a class is its number, not a row of 0 and 1");
+    return wrong("'label' has shape " + shape_text(array.shape) +
+                 ": one label a sample is [samples]; a class is its number, not a row of 0 and 1");
   if (array.datatype == Datatype::bytes) return array.strings;
   std::vector<std::string> labels;
   for (std::uint64_t i = 0; i < count_of(array.shape); ++i) {
@@ -44,7 +45,8 @@ Result<std::int64_t> rows_of(const domain::Signature& signature) {
   std::int64_t rows = 1;
   for (const TensorSpec& spec : signature.inputs) {
     if (spec.shape.empty())
-      return wrong("input '" + spec.name + "' is a single value, without a dimension for samples: sample sets are for models whose inputs have one");
+      return wrong("input '" + spec.name +
+                   "' is a single value, without a dimension for samples: sample sets are for models whose inputs have one");
     if (spec.shape[0] > 0) rows = std::max(rows, spec.shape[0]);
   }
   for (const TensorSpec& spec : signature.inputs)
@@ -71,7 +73,8 @@ Result<Samples> finish(std::vector<Array> inputs, std::vector<std::string> label
     if (input.shape[0] != length)
       return wrong("'" + input.name + "' holds " + std::to_string(input.shape[0]) + " samples and '" + samples.inputs[0].name + "' " +
                    std::to_string(length) + ": as many of each");
-  if (length == 0) return wrong("the sample set is empty: '" + samples.inputs[0].name + "' has shape " + shape_text(samples.inputs[0].shape));
+  if (length == 0)
+    return wrong("the sample set is empty: '" + samples.inputs[0].name + "' has shape " + shape_text(samples.inputs[0].shape));
   if (labelled && samples.labels.size() != static_cast<std::size_t>(length))
     return wrong("there are " + std::to_string(samples.labels.size()) + " labels for " + std::to_string(length) + " samples: one each");
   if (length % samples.rows != 0)
@@ -98,7 +101,8 @@ Result<Samples> fit_arrays(std::vector<Array> arrays, const domain::Signature& s
     if (found == arrays.end() && arrays.size() == 1 && signature.inputs.size() == 1) found = arrays.begin();
     if (found == arrays.end())
       return wrong("the sample set has no array for input '" + spec.name + "': the model takes " + names_of(signature.inputs) +
-                   (arrays.empty() ? ", and there is none" : ", and there is '" + arrays[0].name + "'" + (arrays.size() > 1 ? " among others" : "")));
+                   (arrays.empty() ? ", and there is none"
+                                   : ", and there is '" + arrays[0].name + "'" + (arrays.size() > 1 ? " among others" : "")));
     TRY_VOID(check_shape(*found, spec));
     TRY(Array input, as_type(std::move(*found), spec.datatype));
     input.name = spec.name;
@@ -130,7 +134,8 @@ Result<Samples> fit_columns(std::vector<Array> columns, const domain::Signature&
   if (shape.size() == 2 && shape[1] < 0) shape[1] = static_cast<std::int64_t>(width);
   shape[0] = 1;
   if (columns.empty() || count_of(shape) != width)
-    return wrong("the table has " + std::to_string(width) + " columns beside 'label', and input '" + spec.name + "' " + shape_text(spec.shape) +
+    return wrong("the table has " + std::to_string(width) + " columns beside 'label', and input '" + spec.name + "' " +
+                 shape_text(spec.shape) +
                  (count_of(shape) == UINT64_MAX ? " has free dimensions, which a table can't give: take a .npz"
                                                 : " takes " + std::to_string(count_of(shape)) + " values a sample"));
   const std::int64_t lines = columns[0].shape[0];

@@ -1,4 +1,5 @@
-// Any bytes as a .npy ('N' in front) or a .csv ('C'), and what is read as samples of a model: whole, within its bounds, or an error that says why.
+// Any bytes as a .npy ('N' in front) or a .csv ('C'), and what is read as samples of a model: whole, within its bounds, or an error that
+// says why.
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -32,7 +33,8 @@ void check(const mayfly::Result<Samples>& samples) {
 
 extern "C" const char* const* mayfly_fuzz_seeds() {
   static constexpr const char* kSeeds[] = {
-      "N\x93NUMPY\x01\x01v\x01{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }                                                         \n12345678",
+      "N\x93NUMPY\x01\x01v\x01{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }"
+      "                                                          \n12345678",
       "Ca,b,label\n1,2,0\n3,\"4\",1\n", "Ca,b\r\nx,\"y\"\"z\"\r\n", "Cx\n1e3\n", nullptr};
   return kSeeds;
 }

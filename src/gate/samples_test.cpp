@@ -44,7 +44,8 @@ TEST(Csv, WhatIsWrongIsSaidWithItsLine) {
 }
 
 TEST(Samples, ArraysByName) {
-  const auto samples = fit_arrays({numbers("mask", {4, 5}, Datatype::int32), numbers("label", {4, 1}, Datatype::fp64), numbers("ids", {4, 5})}, kTwo);
+  const auto samples =
+      fit_arrays({numbers("mask", {4, 5}, Datatype::int32), numbers("label", {4, 1}, Datatype::fp64), numbers("ids", {4, 5})}, kTwo);
   ASSERT_TRUE(samples) << samples.error().message;
   EXPECT_EQ(samples->count, 4U);
   EXPECT_EQ(samples->inputs[0].name, "ids");
@@ -77,14 +78,15 @@ TEST(Samples, WhatIsWrongIsSaid) {
   Array texts{.name = "x", .datatype = Datatype::bytes, .shape = {1, 3}, .strings = {"a", "b", "c"}};
   Array halves = numbers("label", {2}, Datatype::fp64);
   put_number(halves, 1, 0.5);
-  for (const Case& c : {Case{{numbers("image", {6, 3, 2, 2})}, kImages, "[6,3,2,2], and the model takes [?,1,2,2]"},
-                        Case{{numbers("image", {4})}, kImages, "[4], and the model takes"}, Case{{numbers("image", {0, 1, 2, 2})}, kImages, "is empty"},
-                        Case{{numbers("ids", {4, 5})}, kTwo, "no array for input 'mask'"}, Case{{}, kRow, "no array for input 'x'"},
-                        Case{{numbers("ids", {4, 5}), numbers("mask", {3, 5})}, kTwo, "3 samples and 'ids' 4"},
-                        Case{{numbers("x", {4, 3}), numbers("label", {3})}, kRow, "3 labels for 4 samples"},
-                        Case{{numbers("x", {4, 3}), numbers("label", {4, 10})}, kRow, "one label a sample"},
-                        Case{{numbers("x", {2, 3}), halves}, kRow, "label 1 is 0.5"}, Case{{texts}, kRow, "holds texts"},
-                        Case{{numbers("x", {1})}, {.inputs = {{"x", Datatype::fp32, {}}}}, "a single value"}}) {
+  for (const Case& c :
+       {Case{{numbers("image", {6, 3, 2, 2})}, kImages, "[6,3,2,2], and the model takes [?,1,2,2]"},
+        Case{{numbers("image", {4})}, kImages, "[4], and the model takes"}, Case{{numbers("image", {0, 1, 2, 2})}, kImages, "is empty"},
+        Case{{numbers("ids", {4, 5})}, kTwo, "no array for input 'mask'"}, Case{{}, kRow, "no array for input 'x'"},
+        Case{{numbers("ids", {4, 5}), numbers("mask", {3, 5})}, kTwo, "3 samples and 'ids' 4"},
+        Case{{numbers("x", {4, 3}), numbers("label", {3})}, kRow, "3 labels for 4 samples"},
+        Case{{numbers("x", {4, 3}), numbers("label", {4, 10})}, kRow, "one label a sample"},
+        Case{{numbers("x", {2, 3}), halves}, kRow, "label 1 is 0.5"}, Case{{texts}, kRow, "holds texts"},
+        Case{{numbers("x", {1})}, {.inputs = {{"x", Datatype::fp32, {}}}}, "a single value"}}) {
     const auto samples = fit_arrays(c.arrays, c.signature);
     ASSERT_FALSE(samples) << c.says;
     EXPECT_NE(samples.error().message.find(c.says), std::string::npos) << samples.error().message;

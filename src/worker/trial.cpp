@@ -174,7 +174,8 @@ Result<Trial> try_model(Engine& engine, const std::string& path, const gate::Sam
   std::vector<Duration> loads, firsts;
   for (int i = 0; i < kStarts; ++i) {
     const Instant begun = os::monotonic_now();
-    TRY(const std::string bytes, in_a_process([&] { return measure_start(engine, path, samples, options.compiled, begun); }, options.limits));
+    TRY(const std::string bytes,
+        in_a_process([&] { return measure_start(engine, path, samples, options.compiled, begun); }, options.limits));
     wire::Reader reader(bytes);
     loads.push_back(reader.duration());
     firsts.push_back(reader.duration());

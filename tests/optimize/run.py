@@ -122,6 +122,7 @@ def test_a_recipe_with_labels(world):
         check(row[key] > 0 and original[key] > 0, f"{key} was measured: {original[key]} -> {row[key]}")
     check(row["one"]["p50_ns"] <= row["one"]["p99_ns"] and row["best"]["rows_per_second"] >= 1e9 / row["one"]["p50_ns"] * 0.5, "latencies are sane", row)
     onnx.checker.check_model(onnx.load(output))
+    check(output.stat().st_mode == world.digits.stat().st_mode, "who may read the original may read it")
 
 
 def predictions(world):
