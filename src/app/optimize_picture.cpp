@@ -43,14 +43,29 @@ bool on_front(const Point& point, const std::vector<Point>& points) {
   });
 }
 
-std::string circle(const Point& at) {
-  const char* color = at.row->gate == "original" ? "#4a6fa5"
-                      : at.row->passed()         ? "#2e8b57"
-                      : at.row->gate == "unsure" ? "#c98a1b"
-                                                 : "#b23b3b";
+// `label_y` is where there is room for its name.
+std::string circle(const Point& at, double label_y) {
+  const std::string& gate = at.row->gate;
+  const char* color = gate == "original" ? "#4a6fa5" : at.row->passed() ? "#2e8b57" : gate == "unsure" ? "#c98a1b" : "#b23b3b";
   return "<circle cx=\"" + form("%.1f", at.x) + "\" cy=\"" + form("%.1f", at.y) + "\" r=\"" + (at.row->chosen ? "8" : "5") + "\" fill=\"" +
-         color + "\"/>\n<text x=\"" + form("%.1f", at.x + 11) + "\" y=\"" + form("%.1f", at.y - 7) + "\">" + escaped(at.row->recipe) +
-         "</text>\n";
+         color + "\"/>\n<text x=\"" + form("%.1f", at.x + 11) + "\" y=\"" + form("%.1f", label_y) + "\" fill=\"" + color + "\">" +
+         escaped(at.row->recipe) + "</text>\n";
+}
+
+// Names of points that are near one another stand below one another.
+std::string circles(std::vector<Point> points) {
+  constexpr double kLine = 15, kWide = 220;
+  std::ranges::sort(points, {}, &Point::y);
+  std::string text;
+  std::vector<Point> labels;
+  for (const Point& point : points) {
+    double y = point.y + 4;
+    for (const Point& label : labels)
+      if (std::fabs(label.x - point.x) < kWide && std::fabs(label.y - y) < kLine) y = label.y + kLine;
+    labels.push_back({point.x, y, point.row});
+    text += circle(point, y);
+  }
+  return text;
 }
 
 std::string axis_marks(const Frame& frame, double low, double high, double worst, double best, bool time) {
@@ -92,7 +107,7 @@ std::string picture_of(const OptimizeReport& report) {
   const auto [smallest, largest] = std::ranges::minmax(points, {}, &Point::x);
   const auto [worst, best] = std::ranges::minmax(points, {}, &Point::y);
   const double low = smallest.x / 1.2, high = largest.x * 1.2, margin = std::max((best.y - worst.y) * 0.1, 1e-4);
-  const double bottom = worst.y - margin, top = best.y + margin;
+  const double bottom = worst.y - margin, top = std::min(best.y + margin, 1.0);
   const Frame frame;
   std::vector<Point> front, placed;
   for (const Point& point : points) {
@@ -103,13 +118,12 @@ std::string picture_of(const OptimizeReport& report) {
   }
   std::ranges::sort(front, {}, &Point::x);
   std::string text = head + axis_marks(frame, low, high, bottom, top, time);
-  text += "<text x=\"90\" y=\"22\" font-size=\"14\">" + escaped(report.model) + ": " + (report.labelled ? "accuracy" : "sameness") +
-          " against " + (time ? "p50 of one call" : "size") +
+  text += "<text x=\"90\" y=\"22\" font-size=\"14\">" + escaped(report.model.substr(report.model.find_last_of('/') + 1)) + ": " +
+          (report.labelled ? "accuracy" : "sameness") + " against " + (time ? "p50 of one call" : "size") +
           " (up and to the left is better)</text>\n<polyline fill=\"none\" stroke=\"#999\" points=\"";
   for (const Point& point : front) text += form("%.1f", point.x) + "," + form("%.1f", point.y) + " ";
   text += "\"/>\n";
-  for (const Point& point : placed) text += circle(point);
-  return text + "</svg>\n";
+  return text + circles(std::move(placed)) + "</svg>\n";
 }
 
 std::string page_of(const OptimizeReport& report) {

@@ -170,9 +170,11 @@ std::string remarks_of(const OptimizeReport& report, const Terminal& terminal) {
   for (const OptimizeRow& row : report.rows) {
     if (row.gate == "original") continue;
     text += terminal.paint(row.passed() ? Tone::good : Tone::bad, row.gate) + "  " + row.recipe + ": " + printable(row.why) + "\n";
+    if (!row.chosen) continue;
     constexpr std::size_t kShown = 3;
     for (std::size_t i = 0; i < std::min(kShown, row.left.size()); ++i) text += "        left as it was: " + printable(row.left[i]) + "\n";
-    if (row.left.size() > kShown) text += "        and " + std::to_string(row.left.size() - kShown) + " more places (--json tells all)\n";
+    if (row.left.size() > kShown)
+      text += "        and " + std::to_string(row.left.size() - kShown) + " more places (--json tells all, of every candidate)\n";
   }
   for (const std::string& recipe : report.not_tried) text += "not tried, the time was over: " + recipe + "\n";
   const OptimizeRow& original = report.rows[0];

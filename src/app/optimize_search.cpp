@@ -1,6 +1,7 @@
 #include "app/optimize_search.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "control/price.h"
 #include "optimize/model.h"
@@ -188,13 +189,18 @@ Result<void> search(worker::Engine& engine, const SearchPlan& plan, const gate::
 }
 
 OptimizeRow* best_of(std::vector<OptimizeRow>& rows, const std::string& goal) {
-  const auto worth = [&](const OptimizeRow& row) {
-    const double size = static_cast<double>(row.size), cost = row.cost, time = to_ms(row.trial.one.p50);
-    return goal == "size" ? std::pair(size, time) : goal == "cost" ? std::pair(cost, size) : std::pair(time, size);
-  };
+  const auto size = [](const OptimizeRow& row) { return static_cast<double>(row.size); };
+  const auto time = [](const OptimizeRow& row) { return to_ms(row.trial.one.p50); };
+  const auto worth = [&](const OptimizeRow& row) { return goal == "size" ? size(row) : goal == "cost" ? row.cost : time(row); };
+  const auto next = [&](const OptimizeRow& row) { return goal == "size" ? time(row) : size(row); };
+  double least = std::numeric_limits<double>::infinity();
+  for (const OptimizeRow& row : rows)
+    if (row.passed()) least = std::min(least, worth(row));
+  // A few bytes, or what is noise in a measurement, is no reason to take what is worse otherwise.
+  constexpr double kEqual = 1.03;
   OptimizeRow* best = nullptr;
   for (OptimizeRow& row : rows)
-    if (row.passed() && (!best || worth(row) < worth(*best))) best = &row;
+    if (row.passed() && worth(row) <= least * kEqual && (!best || next(row) < next(*best))) best = &row;
   return best;
 }
 
