@@ -72,7 +72,10 @@ class Search {
     OptimizeRow row{.recipe = "original", .gate = "original"};
     TRY(const auto data, worker::map_model(plan_.model));
     for (const auto& file : data.files) row.size += file.bytes.size();
-    TRY(row.trial, worker::try_model(engine_, plan_.model, samples_, trial_options(plan_, false)));
+    auto trial = worker::try_model(engine_, plan_.model, samples_, trial_options(plan_, false));
+    if (!trial && trial.error().code == Code::deadline_exceeded)
+      return fail(Code::deadline_exceeded, "measuring the original: " + trial.error().message + ": give more by --time-max");
+    TRY(row.trial, std::move(trial));
     answers_ = std::move(row.trial.outputs);
     row.trial.outputs = {};
     row.cost = cost_of_million(row.trial);
