@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""The whole story on real input: deploy three real models, call them, watch them sleep and wake, read the bill; then run one function
-of each of four other platforms as it is; stop.
+"""The whole story on real input: deploy three real models, call them, watch them sleep and wake, read the bill; make one smaller; then run one
+function of each of four other platforms as it is; stop.
 
     build/venv/bin/python examples/demo.py --mayfly build/mayfly        (make demo builds all that it needs)
 
@@ -220,6 +220,27 @@ class Demo:
             raise Failed(f"{method} {path}: {reply!r}")
         return reply
 
+    def smaller(self):
+        chapter("optimize: the sentence model made smaller and faster, and only taken where it still says the same")
+        folder = Path(self.node.data) / "optimize"
+        folder.mkdir()
+        vocabulary = (MODELS / "samples" / "sentences" / "vocab.txt").read_text().split("\n")
+        texts = [text for pair in sum((samples("sentences")[key] for key in ("similar", "different")), []) for text in pair]
+        np.savez(folder / "sentences.npz", **{key: np.array(value) for key, value in WordPiece(vocabulary).batch(texts).items()})
+        original, small = MODELS / "sentences" / "model.onnx", folder / "small.onnx"
+        took, done = elapsed(lambda: subprocess.run(
+            [self.node.binary, "optimize", original, "--recipe", "int8-dynamic,compile", "--data", folder / "sentences.npz", "--same-min", "98%",
+             "-o", small], capture_output=True, text=True))
+        print("\n".join("   " + line for line in done.stdout.strip().splitlines()))
+        check(done.returncode == 0 and small.exists(), f"a candidate passed the gate in {took:.0f} s" if done.returncode == 0 else done.stderr)
+        check(small.stat().st_size < 0.3 * original.stat().st_size,
+              f"{original.stat().st_size / 1e6:.1f} MB became {small.stat().st_size / 1e6:.1f} MB")
+        self.node.command("deploy", str(small), "--name", "sentences-small")
+        inputs = json.dumps(self.one["sentences"])
+        vectors = [np.array(self.node.post(f"/functions/{name}", inputs).json["sentence_embedding"][0]) for name in ("sentences", "sentences-small")]
+        cosine = float(vectors[0] @ vectors[1] / np.linalg.norm(vectors[0]) / np.linalg.norm(vectors[1]))
+        check(cosine > 0.95, f"deployed, it says of a sentence what the original says: cosine {cosine:.4f}")
+
     def clouds(self):
         chapter("code: one function of each of four other platforms, unchanged")
         python = f"python3.{sys.version_info.minor}"
@@ -252,7 +273,7 @@ def tell(binary):
         chapter("start")
         check(True, f"a node at {node.url}, up in {node.start_seconds * 1e3:.0f} ms")
         for part in (demo.deploy, demo.tables, demo.pictures, demo.sentences, demo.cold_and_warm, demo.burst, demo.to_zero, demo.bill,
-                     demo.clouds):
+                     demo.smaller, demo.clouds):
             part()
         chapter("stop")
         took, status = elapsed(node.stop)

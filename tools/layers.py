@@ -11,6 +11,7 @@ import pathlib, re, sys
 ONLY_IN = {  # a prefix of a system include -> the modules that may name it
     "onnxruntime": {"worker"}, "boost/asio": {"os"}, "grpcpp/": {"gateway"}, "nghttp2/": {"worker"},
     "sqlite3.h": {"store"}, "sys/": {"os", "worker"}, "linux/": {"os", "worker"}, "thread": {"os"},
+    "google/protobuf": {"optimize"}, "onnx-ml.pb.h": {"optimize"}, "Eigen/": {"optimize"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the build needs and is missing: Debian packages, ONNX Runtime (the makers' own build, from Maven) and its
-# headers (from Debian 13; only headers are taken). Everything that is not a Debian package of this system goes to
+# headers (from Debian 13; only headers are taken), and ONNX's schema (from its makers' Python package). Everything that is not a Debian package of this system goes to
 # build/deps. Quick when nothing is missing. Run as root, or with the packages already there. Arguments: further Debian packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,9 +8,11 @@ cd "$(dirname "$0")/.."
 deps=build/deps
 ort_version=1.28.0
 ort_sha256=$(sed -n 's/^onnxruntime-jar //p' tools/checksums.txt)
+onnx_version=1.23.2
+onnx_sha256=$(sed -n 's/^onnx-ml.proto //p' tools/checksums.txt)
 headers_version=1.21.0+dfsg
-packages=(ccache cmake g++ libarchive-dev libcli11-dev libgtest-dev libnghttp2-dev libseccomp-dev libsimdjson-dev
-  libsqlite3-dev libssl-dev libyaml-cpp-dev make maven ninja-build nlohmann-json3-dev pkg-config python3 python3-venv unzip "$@")
+packages=(ccache cmake g++ libarchive-dev libcli11-dev libeigen3-dev libgtest-dev libnghttp2-dev libprotobuf-dev libseccomp-dev
+  libsimdjson-dev libsqlite3-dev libssl-dev libyaml-cpp-dev make maven ninja-build nlohmann-json3-dev pkg-config protobuf-compiler python3 python3-venv unzip "$@")
 
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
@@ -78,8 +80,23 @@ install_headers() {
   if [ "$(dirname "$header")" != "$deps/onnxruntime-headers" ]; then cp "$(dirname "$header")"/*.h "$deps/onnxruntime-headers/"; fi
 }
 
+# What a model file's bytes mean, as a protobuf schema; of the Python package only this file is taken.
+install_schema() {
+  [ -e "$deps/onnx/onnx-ml.proto" ] && return 0
+  say "fetching the ONNX schema $onnx_version"
+  local work; work=$(mktemp -d "$deps/onnx.XXXXXX")
+  { python3 -m venv "$work/venv" && "$work/venv/bin/pip" download -q --no-deps --only-binary :all: -d "$work" "onnx==$onnx_version"; } \
+    >"$deps/onnx.log" 2>&1 || { tail -20 "$deps/onnx.log" >&2; die "pip failed; the whole log is $deps/onnx.log"; }
+  unzip -q -o -j "$work"/onnx-*.whl onnx/onnx-ml.proto -d "$work"
+  echo "$onnx_sha256  $work/onnx-ml.proto" | sha256sum -c --quiet || die "onnx-ml.proto has another checksum than tools/checksums.txt"
+  mkdir -p "$deps/onnx"
+  mv "$work/onnx-ml.proto" "$deps/onnx/onnx-ml.proto"
+  rm -r "$work"
+}
+
 mkdir -p "$deps"
 install_packages
 install_engine
 install_headers
+install_schema
 say "ready"

@@ -13,6 +13,7 @@
 #include "base/rfc3339.h"
 #include "base/units.h"
 #include "domain/printed.h"
+#include "optimize/recipe.h"
 #include "worker/zygote.h"
 
 namespace mayfly::app {
@@ -36,6 +37,7 @@ struct Typed {
   DeleteOptions remove;
   ScaleOptions scale;
   BenchOptions bench;
+  OptimizeOptions optimize;
   NewOptions scaffold;
   DevOptions dev;
   LayerOptions layer;
@@ -92,6 +94,7 @@ class Commands {
     declare_changes();
     declare_layers();
     declare_bench();
+    declare_optimize();
   }
 
   Command chosen;
@@ -280,6 +283,36 @@ class Commands {
         ->check(one_of({"plain", "v2"}));
     c.add_option("--warmup", b.warmup, "Answers of this first time are not in the figures; 1s where the duration is 5s or more, else none");
     c.add_option("--timeout", b.timeout, "Of one request")->capture_default_str();
+  }
+
+  void declare_optimize() {
+    auto& o = typed_.optimize;
+    auto& c = add("optimize", "Make a model smaller and faster, and write it only where it still answers right",
+                  "mayfly optimize classifier.onnx --data samples.npz --accuracy-drop-max 1% --goal size -o small.onnx",
+                  [&o](const Context& context) { return optimize(context, o); });
+    c.add_option("MODEL", o.model, "An ONNX model; it is only read")->required();
+    c.add_option("-o,--output", o.output, "Where the best candidate goes; MODEL.optimized.onnx beside the model if not given");
+    c.add_option("--data", o.data, "Samples: an .npz (an array for each input, and label), an .npy, or a .csv; made up if not given");
+    c.add_option("--recipe", o.recipes,
+                 "Steps, like int8-dynamic,compile (docs/optimize.md); may be said several times; a list by the goal if not given");
+    c.add_option("--goal", o.goal, "Which of those that pass is taken: the best in latency, size or cost")
+        ->capture_default_str()
+        ->check(one_of({"latency", "size", "cost"}));
+    c.add_option("--accuracy-drop-max", o.accuracy_drop_max, "With labels: how much less often it may be right, with 95 % confidence")
+        ->capture_default_str();
+    c.add_option("--same-min", o.same_min, "Without: how many answers, or how much of them, must be the same")->capture_default_str();
+    c.add_option("--compare", o.compare, "Without labels: classes (the largest of a row) or values; auto looks at the outputs")
+        ->capture_default_str()
+        ->check(one_of({"auto", "classes", "values"}));
+    c.add_option("--time-max", o.time_max, "For all of it; what was not tried then is said")
+        ->capture_default_str()
+        ->check(fits(parse_duration));
+    c.add_option("--html", o.html, "Write the report as a page, too");
+    c.add_option("--svg", o.svg, "Write the picture of size or latency against accuracy, too");
+    std::string steps = "Steps of a recipe, 'compile' as the last (docs/optimize.md):\n";
+    for (const optimize::StepInfo& step : optimize::all_steps())
+      steps += "  " + step.name + (step.amount.empty() ? "" : step.otherwise ? "[:N]" : ":N") + ": " + step.does + "\n";
+    c.footer(c.get_footer() + "\n" + steps + "  compile: the engine's own optimiser writes one flat file for this CPU");
   }
 
   CLI::App& app_;

@@ -121,6 +121,16 @@ struct BenchOptions {
 };
 [[nodiscard]] Result<void> bench(const Context& context, const BenchOptions& options);
 
+struct OptimizeOptions {
+  std::string model, output, data;         // output "": MODEL.optimized.onnx beside it; data "": made up
+  std::vector<std::string> recipes;        // none, or "auto": a list by the goal
+  std::string goal = "latency", compare = "auto";
+  std::string accuracy_drop_max = "1%", same_min = "99%", time_max = "5m";
+  std::string html, svg;
+};
+// Makes smaller and faster candidates of a model file, and writes the best that the gate passes (app/optimize.cpp). Asks no node.
+[[nodiscard]] Result<void> optimize(const Context& context, const OptimizeOptions& options);
+
 // Pieces that several commands share, or that tests want.
 [[nodiscard]] Result<std::string> read_data(const std::string& data);                                    // JSON, @file, @-
 [[nodiscard]] Result<std::vector<domain::Weight>> parse_weights(const std::vector<std::string>& words);  // shares add up to 1

@@ -1,0 +1,178 @@
+// mayfly optimize: makes smaller and faster candidates of a model file, measures each on this machine, and writes the best of those that
+// the gate passes. Asks no node. The original is only read; the output appears whole, by a rename, or not at all.
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <filesystem>
+
+#include "app/commands.h"
+#include "app/optimize_data.h"
+#include "app/optimize_search.h"
+#include "app/package.h"
+#include "base/units.h"
+#include "os/clock.h"
+#include "os/digest.h"
+#include "os/disk.h"
+#include "os/signals.h"
+#include "worker/trial.h"
+
+namespace mayfly::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The gate passes what 268 samples say without a difference; some more leave room for one.
+constexpr std::uint64_t kMadeUpSamples = 400;
+constexpr Duration kTimeMax = std::chrono::hours(24);
+
+// "1%" or "0.01": a share of 1.
+Result<double> share_of(const std::string& text, const char* option, double most) {
+  const bool hundredths = text.ends_with('%');
+  double value = 0;
+  const char* end = text.data() + text.size() - (hundredths ? 1 : 0);
+  const auto [at, error] = std::from_chars(text.data(), end, value);
+  if (hundredths) value /= 100;
+  if (error != std::errc() || at != end || !(value >= 0) || value > most)
+    return fail(Code::invalid_argument, std::string(option) + ": '" + printable(text.substr(0, 40)) + "' is no share from 0% to " +
+                                            percent(most) + ": write 1% or 0.01");
+  return value;
+}
+
+Result<gate::Limits> limits_of(const OptimizeOptions& options) {
+  gate::Limits limits;
+  TRY(limits.drop_max, share_of(options.accuracy_drop_max, "--accuracy-drop-max", 1));
+  TRY(limits.agreement_min, share_of(options.same_min, "--same-min", 1));
+  limits.cosine_min = limits.agreement_min;
+  limits.compare = options.compare == "classes" ? gate::Compare::classes
+                   : options.compare == "values" ? gate::Compare::values : gate::Compare::automatic;
+  return limits;
+}
+
+Result<std::string> output_of(const OptimizeOptions& options) {
+  const fs::path model(options.model);
+  const fs::path output =
+      options.output.empty() ? model.parent_path() / (model.stem().string() + ".optimized.onnx") : fs::path(options.output);
+  std::error_code error;
+  if (fs::is_directory(output, error) || output.filename().empty())
+    return fail(Code::invalid_argument, "-o '" + output.string() + "' is a folder: name a file in it");
+  if (fs::exists(output, error) && fs::equivalent(output, model, error))
+    return fail(Code::invalid_argument, "-o names the original itself, which is never overwritten: name another file");
+  const fs::path folder = output.parent_path().empty() ? fs::path(".") : output.parent_path();
+  if (!fs::is_directory(folder, error)) return fail(Code::not_found, "the folder '" + folder.string() + "' for -o is not there: make it");
+  return output.string();
+}
+
+Result<std::vector<OptimizeRecipe>> recipes_of(const OptimizeOptions& options) {
+  std::vector<OptimizeRecipe> recipes;
+  std::vector<std::string> texts = options.recipes;
+  if (texts.empty() || texts == std::vector<std::string>{"auto"}) texts = recipes_for(options.goal);
+  for (const std::string& text : texts) {
+    TRY(OptimizeRecipe recipe, read_recipe(text));
+    if (std::ranges::find(recipes, recipe.text, &OptimizeRecipe::text) == recipes.end()) recipes.push_back(std::move(recipe));
+  }
+  return recipes;
+}
+
+// Of all that a row depends on: the model's bytes and its weights', the samples', the limits.
+Result<std::string> key_of(const OptimizeOptions& options) {
+  std::string parts = options.accuracy_drop_max + "\n" + options.same_min + "\n" + options.compare + "\n";
+  TRY(const auto data, worker::map_model(options.model));
+  for (const auto& file : data.files) parts += os::sha256_hex(file.bytes.text()) + "\n";
+  if (!options.data.empty()) {
+    TRY(const os::Fd file, open_file(options.data));
+    TRY(const std::string digest, hash_file(file.get(), [](std::uint64_t) {}));
+    parts += digest;
+  }
+  return os::sha256_hex(parts);
+}
+
+Result<void> write_text(const std::string& path, const std::string& text) {
+  std::FILE* file = std::fopen(path.c_str(), "we");
+  if (!file) return fail(os::os_error("open", path));
+  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  if (std::fclose(file) != 0 || !written) return fail(Code::exhausted, "'" + path + "' can't be written: is the disk full?");
+  return {};
+}
+
+// What is being done on a line that is redrawn, and what is done on lines that stay; both on stderr.
+class Teller {
+ public:
+  explicit Teller(const Context& context) : context_(context), progress_(context.terminal, "optimize", os::monotonic_now()) {}
+  void says(const std::string& text) { progress_.say(text, os::monotonic_now()); }
+  void found(const OptimizeRow& row) {
+    progress_.clear();
+    if (context_.json) return;
+    const std::string numbers = row.trial.one.runs == 0 ? "" : to_text(Bytes{row.size}) + ", first answer " + to_text(row.trial.first) +
+                                                                     ", p50 " + to_text(row.trial.one.p50);
+    std::fprintf(stderr, "%s: %s%s\n", row.recipe.c_str(), numbers.c_str(),
+                 row.gate == "original" ? "" : ((numbers.empty() ? "" : ": ") + row.gate).c_str());
+  }
+
+ private:
+  const Context& context_;
+  Progress progress_;
+};
+
+// A file that is wrong is a failure and no wrong usage.
+Error as_failure(Error error) {
+  if (error.code == Code::invalid_argument) error.code = Code::internal;
+  return error;
+}
+
+Result<gate::Samples> samples_of(worker::Engine& engine, const OptimizeOptions& options, const worker::ChildLimits& limits) {
+  TRY(const domain::Signature signature, worker::signature_of(engine, options.model, limits));
+  if (!options.data.empty()) return read_samples(options.data, signature);
+  return worker::made_up_samples(engine, options.model, signature, kMadeUpSamples, limits);
+}
+
+Result<void> finish(const Context& context, const OptimizeOptions& options, OptimizeWork& work, OptimizeReport& report) {
+  OptimizeRow* best = best_of(report.rows, options.goal);
+  if (best) {
+    TRY_VOID(work.take(best->recipe, options.model));
+    best->chosen = true;
+  }
+  if (!options.svg.empty()) TRY_VOID(write_text(options.svg, picture_of(report)));
+  if (!options.html.empty()) TRY_VOID(write_text(options.html, page_of(report)));
+  if (context.json) print_json(to_json(report));
+  else print(table_of(report, context.terminal) + remarks_of(report, context.terminal));
+  if (!best) return fail(Code::internal, "no candidate passed the gate: nothing was written to '" + report.output + "'");
+  return {};
+}
+
+}  // namespace
+
+Result<void> optimize(const Context& context, const OptimizeOptions& options) {
+  TRY(const Duration time_max, parse_duration(options.time_max));
+  if (time_max <= Duration{} || time_max > kTimeMax) return fail(Code::invalid_argument, "--time-max is above 0 and at most 24h");
+  TRY(const gate::Limits limits, limits_of(options));
+  TRY(auto recipes, recipes_of(options));
+  std::error_code error;
+  if (!fs::exists(options.model, error)) return fail(Code::not_found, "'" + options.model + "' is not there: name an ONNX model");
+  TRY(const std::string output, output_of(options));
+  TRY(const os::Fd signals, os::catch_end_signals());
+  bool stopped = false;
+  const auto stops = [&] { return stopped = stopped || os::take_signal(signals); };
+  Teller teller(context);
+  SearchPlan plan{.model = options.model, .goal = options.goal, .recipes = std::move(recipes), .limits = limits,
+                  .end = os::monotonic_now() + time_max, .stops = stops, .says = [&](const std::string& text) { teller.says(text); },
+                  .found = [&](const OptimizeRow& row) { teller.found(row); }};
+  TRY(const auto engine, worker::Engine::open(""));
+  TRY_VOID(engine->warm());
+  const auto samples = samples_of(*engine, options, {.time_max = time_max, .stops = stops});
+  if (!samples) return fail(as_failure(samples.error()));
+  const auto key = key_of(options);
+  if (!key) return fail(as_failure(key.error()));
+  TRY(OptimizeWork work, OptimizeWork::open(output, *key));
+  OptimizeReport report{.model = options.model, .output = output, .goal = options.goal,
+                        .data = options.data.empty() ? "made up" : options.data, .samples_of = samples->count,
+                        .labelled = !samples->labels.empty()};
+  if (const auto searched = search(*engine, plan, *samples, work, report); !searched) {
+    if (searched.error().code != Code::cancelled) return fail(as_failure(searched.error()));
+    work.stay();
+    return fail(Code::cancelled, "interrupted: nothing was written to '" + output + "'; the same command goes on after " +
+                                     plural(work.done().size(), "candidate") + " that were measured");
+  }
+  return finish(context, options, work, report);
+}
+
+}  // namespace mayfly::app

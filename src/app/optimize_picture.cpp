@@ -1,0 +1,155 @@
+// The report as a picture and as a page. The picture is written as SVG by hand: a few circles, a line and some words.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "app/optimize_report.h"
+#include "base/units.h"
+
+namespace mayfly::app {
+namespace {
+
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '<') out += "&lt;";
+    else if (c == '>') out += "&gt;";
+    else if (c == '&') out += "&amp;";
+    else if (c == '"') out += "&quot;";
+    else if (static_cast<unsigned char>(c) >= 0x20 || c == '\n') out += c;
+  }
+  return out;
+}
+
+std::string form(const char* with, double value) {
+  char text[48];
+  std::snprintf(text, sizeof text, with, value);
+  return text;
+}
+
+struct Point {
+  double x = 0, y = 0;  // what was measured, then where it stands
+  const OptimizeRow* row = nullptr;
+};
+
+struct Frame {
+  double left = 90, right = 690, top = 40, bottom = 330;
+};
+
+// Smaller and better than all others of its kind: nothing is both.
+bool on_front(const Point& point, const std::vector<Point>& points) {
+  return std::ranges::none_of(points, [&](const Point& other) {
+    return other.x <= point.x && other.y >= point.y && (other.x < point.x || other.y > point.y);
+  });
+}
+
+// `label_y` is where there is room for its name.
+std::string circle(const Point& at, double label_y) {
+  const std::string& gate = at.row->gate;
+  const char* color = gate == "original" ? "#4a6fa5" : at.row->passed() ? "#2e8b57" : gate == "unsure" ? "#c98a1b" : "#b23b3b";
+  return "<circle cx=\"" + form("%.1f", at.x) + "\" cy=\"" + form("%.1f", at.y) + "\" r=\"" + (at.row->chosen ? "8" : "5") + "\" fill=\"" +
+         color + "\"/>\n<text x=\"" + form("%.1f", at.x + 11) + "\" y=\"" + form("%.1f", label_y) + "\" fill=\"" + color + "\">" +
+         escaped(at.row->recipe) + "</text>\n";
+}
+
+// Names of points that are near one another stand below one another.
+std::string circles(std::vector<Point> points) {
+  constexpr double kLine = 15, kWide = 220;
+  std::ranges::sort(points, {}, &Point::y);
+  std::string text;
+  std::vector<Point> labels;
+  for (const Point& point : points) {
+    double y = point.y + 4;
+    for (const Point& label : labels)
+      if (std::fabs(label.x - point.x) < kWide && std::fabs(label.y - y) < kLine) y = label.y + kLine;
+    labels.push_back({point.x, y, point.row});
+    text += circle(point, y);
+  }
+  return text;
+}
+
+std::string axis_marks(const Frame& frame, double low, double high, double worst, double best, bool time) {
+  std::string text;
+  for (int i = 0; i <= 4; ++i) {
+    const double share = i / 4.0, x = frame.left + share * (frame.right - frame.left),
+                 y = frame.bottom - share * (frame.bottom - frame.top);
+    const double value = std::exp(std::log(low) + share * (std::log(high) - std::log(low)));
+    const std::string name = time ? to_text(from_seconds(value)) : to_text(Bytes{static_cast<std::uint64_t>(value)});
+    text +=
+        "<text x=\"" + form("%.0f", x) + "\" y=\"" + form("%.0f", frame.bottom + 20) + "\" text-anchor=\"middle\">" + name + "</text>\n";
+    text += "<text x=\"" + form("%.0f", frame.left - 8) + "\" y=\"" + form("%.0f", y + 4) + "\" text-anchor=\"end\">" +
+            form("%.2f", 100 * (worst + share * (best - worst))) + " %</text>\n";
+    text += "<line x1=\"" + form("%.0f", frame.left) + "\" x2=\"" + form("%.0f", frame.right) + "\" y1=\"" + form("%.1f", y) + "\" y2=\"" +
+            form("%.1f", y) + "\" stroke=\"#ddd\"/>\n";
+  }
+  return text;
+}
+
+std::string cell(const std::string& text, const char* tag = "td") {
+  return std::string("<") + tag + ">" + escaped(text) + "</" + tag + ">";
+}
+
+}  // namespace
+
+std::string picture_of(const OptimizeReport& report) {
+  const bool time = report.goal == "latency";
+  std::vector<Point> points;
+  for (const OptimizeRow& row : report.rows) {
+    const auto quality = quality_of(row, report.labelled);
+    const double x = time ? to_seconds(row.trial.one.p50) : static_cast<double>(row.size);
+    if (quality && x > 0) points.push_back({x, *quality, &row});
+  }
+  const std::string head =
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"860\" height=\"400\" viewBox=\"0 0 860 400\" "
+      "font-family=\"sans-serif\" font-size=\"12\">\n"
+      "<rect width=\"860\" height=\"400\" fill=\"white\"/>\n";
+  if (points.empty()) return head + "<text x=\"20\" y=\"40\">nothing was measured</text>\n</svg>\n";
+  const auto [smallest, largest] = std::ranges::minmax(points, {}, &Point::x);
+  const auto [worst, best] = std::ranges::minmax(points, {}, &Point::y);
+  const double low = smallest.x / 1.2, high = largest.x * 1.2, margin = std::max((best.y - worst.y) * 0.1, 1e-4);
+  const double bottom = worst.y - margin, top = std::min(best.y + margin, 1.0);
+  const Frame frame;
+  std::vector<Point> front, placed;
+  for (const Point& point : points) {
+    const Point at{frame.left + (std::log(point.x) - std::log(low)) / (std::log(high) - std::log(low)) * (frame.right - frame.left),
+                   frame.bottom - (point.y - bottom) / (top - bottom) * (frame.bottom - frame.top), point.row};
+    placed.push_back(at);
+    if (on_front(point, points)) front.push_back(at);
+  }
+  std::ranges::sort(front, {}, &Point::x);
+  std::string text = head + axis_marks(frame, low, high, bottom, top, time);
+  text += "<text x=\"90\" y=\"22\" font-size=\"14\">" + escaped(report.model.substr(report.model.find_last_of('/') + 1)) + ": " +
+          (report.labelled ? "accuracy" : "sameness") + " against " + (time ? "p50 of one call" : "size") +
+          " (up and to the left is better)</text>\n<polyline fill=\"none\" stroke=\"#999\" points=\"";
+  for (const Point& point : front) text += form("%.1f", point.x) + "," + form("%.1f", point.y) + " ";
+  text += "\"/>\n";
+  return text + circles(std::move(placed)) + "</svg>\n";
+}
+
+std::string page_of(const OptimizeReport& report) {
+  std::string page =
+      "<!doctype html>\n<meta charset=\"utf-8\"><title>mayfly optimize</title>\n<style>body{font:14px sans-serif;margin:2em}"
+      "table{border-collapse:collapse}td,th{padding:.3em .8em;border-bottom:1px solid #ccc;text-align:right}"
+      "td:first-child,th:first-child{text-align:left}.passed{color:#2e8b57}.failed,.error{color:#b23b3b}.unsure{color:#c98a1b}"
+      "</style>\n<h1>" +
+      escaped(report.model) + "</h1>\n<p>Compared on " + std::to_string(report.samples) + " samples (" + escaped(report.data) +
+      "), goal: " + escaped(report.goal) + ".</p>\n" + picture_of(report) + "<table><tr>";
+  for (const char* name : {"recipe", "size", "compiled", "load", "first answer", "p50", "p99", "rows/s", "memory"})
+    page += cell(name, "th");
+  page +=
+      cell(report.currency + " a million calls", "th") + cell(report.labelled ? "accuracy" : "same", "th") + cell("gate", "th") + "</tr>\n";
+  for (const OptimizeRow& row : report.rows) {
+    const auto quality = quality_of(row, report.labelled);
+    page += "<tr>" + cell(row.recipe) + cell(to_text(Bytes{row.size})) + cell(row.artifact ? to_text(Bytes{row.artifact}) : "") +
+            cell(to_text(row.trial.load)) + cell(to_text(row.trial.first)) + cell(to_text(row.trial.one.p50)) +
+            cell(to_text(row.trial.one.p99)) + cell(form("%.0f", row.trial.best.per_second)) + cell(to_text(Bytes{row.trial.memory})) +
+            cell(form("%.3g", row.cost)) + cell(quality ? form("%.3f %%", 100 * *quality) : "") + "<td class=\"" + escaped(row.gate) +
+            "\">" + escaped(row.gate) + (row.chosen ? ", taken" : "") + "</td></tr>\n";
+  }
+  page += "</table>\n<ul>\n";
+  for (const OptimizeRow& row : report.rows)
+    if (!row.why.empty()) page += "<li><b>" + escaped(row.recipe) + "</b>: " + escaped(row.why) + "</li>\n";
+  return page + "</ul>\n";
+}
+
+}  // namespace mayfly::app

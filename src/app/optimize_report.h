@@ -1,0 +1,54 @@
+// What `mayfly optimize` found, as a value, and its forms: a table and its remarks for people, JSON for programs and for going on after an
+// interruption, a picture of size against quality (SVG), and a page of all that (HTML, self-contained). Prints nothing itself.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "app/client.h"
+#include "app/terminal.h"
+#include "gate/judge.h"
+#include "worker/trial.h"
+
+namespace mayfly::app {
+
+// The original, or a candidate. What was not measured is 0.
+struct OptimizeRow {
+  std::string recipe;                 // "original", "int8-dynamic,compile"
+  std::string gate;                   // "original", "passed", "failed", "unsure", "error"
+  std::string why;
+  bool chosen = false;
+  std::uint64_t size = 0, artifact = 0;  // bytes: of the model, of what was compiled of it
+  std::uint64_t parameters = 0;
+  int changed = 0;                    // places that its steps changed
+  std::vector<std::string> left;      // places that they could not: "NODE: why"
+  worker::Trial trial;                // without the outputs
+  std::vector<gate::Comparison> comparisons;
+  double cost = 0;                    // of a million calls
+  bool passed() const { return gate == "passed"; }
+};
+
+struct OptimizeReport {
+  std::string model, output, goal, data;
+  std::uint64_t samples = 0, samples_of = 0;  // compared on, in the set
+  bool labelled = false;
+  std::vector<OptimizeRow> rows;      // the original first
+  std::vector<std::string> not_tried;
+  std::string currency = "USD";
+};
+
+[[nodiscard]] Json to_json(const OptimizeRow& row);
+[[nodiscard]] Json to_json(const OptimizeReport& report);
+// As to_json wrote it; nothing where it is another form.
+[[nodiscard]] std::optional<OptimizeRow> row_from_json(const Json& json);
+
+// Between 0 and 1: accuracy, or the worst of what was compared; nothing where it was not.
+[[nodiscard]] std::optional<double> quality_of(const OptimizeRow& row, bool labelled);
+
+[[nodiscard]] std::string table_of(const OptimizeReport& report, const Terminal& terminal);
+[[nodiscard]] std::string remarks_of(const OptimizeReport& report, const Terminal& terminal);
+[[nodiscard]] std::string picture_of(const OptimizeReport& report);  // SVG
+[[nodiscard]] std::string page_of(const OptimizeReport& report);     // HTML
+
+}  // namespace mayfly::app

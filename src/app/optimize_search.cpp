@@ -1,0 +1,210 @@
+#include "app/optimize_search.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "control/price.h"
+#include "optimize/model.h"
+#include "optimize/recipe.h"
+#include "os/clock.h"
+#include "os/disk.h"
+#include "worker/child_work.h"
+
+namespace mayfly::app {
+namespace {
+
+constexpr std::string_view kCompile = "compile";
+constexpr std::size_t kLeftMax = 1000;
+constexpr Duration kAnswersMax = std::chrono::seconds(60);
+
+worker::ChildLimits limits_of(const SearchPlan& plan) {
+  return {.time_max = std::max(plan.end - os::monotonic_now(), Duration(std::chrono::seconds(1))), .stops = plan.stops};
+}
+
+worker::TrialOptions trial_options(const SearchPlan& plan, bool compiled) {
+  const Duration left = plan.end - os::monotonic_now();
+  return {
+      .compiled = compiled, .answers_max = std::clamp(left / 6, Duration(std::chrono::seconds(1)), kAnswersMax), .limits = limits_of(plan)};
+}
+
+std::uint64_t file_size(const std::string& path) {
+  const auto status = os::file_status(path);
+  return status ? status->size.count : 0;
+}
+
+double cost_of_million(const worker::Trial& trial) {
+  const double gb_seconds = static_cast<double>(trial.memory) / control::kBytesPerGb * to_seconds(trial.one.p50) * 1e6;
+  return control::cost_of(control::PriceTable{}, gb_seconds, 1e6);
+}
+
+// In a process of its own: reads the model, applies the steps, writes the candidate. What it did comes back as JSON.
+Result<std::string> make_candidate(const std::string& from, const std::string& steps_text, const std::string& to) {
+  TRY(optimize::Model model, optimize::Model::read(from));
+  Json left = Json::array();
+  int changed = 0;
+  if (!steps_text.empty()) {
+    TRY(const auto steps, optimize::parse_recipe(steps_text));
+    for (const optimize::Step& step : steps) {
+      auto applied = optimize::apply(model, step);
+      if (!applied) return fail(applied.error().code, step.name + ": " + applied.error().message);
+      for (const optimize::Left& place : applied->left)
+        if (left.size() < kLeftMax) left.push_back(step.name + " at '" + place.node + "': " + place.why);
+      if (applied->changed == 0 && steps.size() == 1) {
+        return fail(Code::unimplemented,
+                    step.name + " changes nothing in this model" +
+                        (applied->left.empty() ? "" : ": at '" + applied->left[0].node + "', " + applied->left[0].why));
+      }
+      changed += applied->changed;
+      model = std::move(applied->model);
+    }
+  }
+  TRY_VOID(model.write(to));
+  return Json{{"changed", changed}, {"left", std::move(left)}, {"parameters", model.parameters()}}.dump();
+}
+
+class Search {
+ public:
+  Search(worker::Engine& engine, const SearchPlan& plan, const gate::Samples& samples, OptimizeWork& work, OptimizeReport& report)
+      : engine_(engine), plan_(plan), samples_(samples), work_(work), report_(report) {}
+
+  Result<void> original() {
+    plan_.says("measuring the original");
+    OptimizeRow row{.recipe = "original", .gate = "original"};
+    TRY(const auto data, worker::map_model(plan_.model));
+    for (const auto& file : data.files) row.size += file.bytes.size();
+    auto trial = worker::try_model(engine_, plan_.model, samples_, trial_options(plan_, false));
+    if (!trial && trial.error().code == Code::deadline_exceeded)
+      return fail(Code::deadline_exceeded, "measuring the original: " + trial.error().message + ": give more by --time-max");
+    TRY(row.trial, std::move(trial));
+    answers_ = std::move(row.trial.outputs);
+    row.trial.outputs = {};
+    row.cost = cost_of_million(row.trial);
+    report_.samples = answers_.samples.size();
+    // A set that is wrong is wrong for every candidate: said before any is made.
+    TRY(const auto same, gate::judge(answers_, answers_, samples_.labels, plan_.limits));
+    row.comparisons = same.comparisons;
+    add(std::move(row));
+    return {};
+  }
+
+  Result<void> candidate(const OptimizeRecipe& recipe) {
+    const auto& done = work_.done();
+    if (const auto before = std::ranges::find(done, recipe.text, &OptimizeRow::recipe);
+        before != done.end() && (!before->passed() || os::is_there(work_.model_of(recipe.text)))) {
+      add(*before);
+      return {};
+    }
+    OptimizeRow row{.recipe = recipe.text, .gate = "error"};
+    const auto tried = attempt(recipe, row);
+    if (!tried) {
+      if (tried.error().code == Code::cancelled) return fail(tried.error());
+      row.gate = "error";
+      row.why = tried.error().message;
+    }
+    if (!row.passed()) work_.forget_files(recipe.text);  // and with them the space that they took
+    // Without a place to keep it, a later run measures it again, and this one goes on.
+    if (tried || tried.error().code != Code::exhausted) [[maybe_unused]] const auto kept = work_.keep(row);
+    add(std::move(row));
+    return {};
+  }
+
+ private:
+  void add(OptimizeRow row) {
+    plan_.found(row);
+    report_.rows.push_back(std::move(row));
+  }
+
+  Result<void> attempt(const OptimizeRecipe& recipe, OptimizeRow& row) {
+    TRY(const std::string folder, work_.folder_of(recipe.text));
+    const std::string model = work_.model_of(recipe.text), compiled = work_.compiled_of(recipe.text);
+    plan_.says(recipe.text + ": making it");
+    TRY(const std::string made, worker::in_a_process([&] { return make_candidate(plan_.model, recipe.steps, model); }, limits_of(plan_)));
+    const Json facts = Json::parse(made, nullptr, false);
+    row.changed = facts.value("changed", 0);
+    row.parameters = facts.value("parameters", std::uint64_t{0});
+    for (const Json& place : facts.value("left", Json::array())) row.left.push_back(place.get<std::string>());
+    row.size = file_size(model) + file_size(model + ".data");
+    if (recipe.compile) {
+      plan_.says(recipe.text + ": compiling it");
+      TRY_VOID(worker::compile_to(engine_, model, compiled, limits_of(plan_)));
+      row.artifact = file_size(compiled);
+    }
+    plan_.says(recipe.text + ": measuring it");
+    TRY(row.trial, worker::try_model(engine_, recipe.compile ? compiled : model, samples_, trial_options(plan_, recipe.compile)));
+    const gate::Outputs answers = std::move(row.trial.outputs);
+    row.trial.outputs = {};
+    row.cost = cost_of_million(row.trial);
+    TRY(auto judgement, gate::judge(answers_, answers, samples_.labels, plan_.limits));
+    row.gate = gate::name(judgement.verdict);
+    row.why = judgement.why;
+    row.comparisons = std::move(judgement.comparisons);
+    return {};
+  }
+
+  worker::Engine& engine_;
+  const SearchPlan& plan_;
+  const gate::Samples& samples_;
+  OptimizeWork& work_;
+  OptimizeReport& report_;
+  gate::Outputs answers_;  // the original's
+};
+
+}  // namespace
+
+Result<OptimizeRecipe> read_recipe(const std::string& text) {
+  OptimizeRecipe recipe{.text = text, .steps = text};
+  std::string_view rest = text;
+  if (rest == kCompile || rest.ends_with("," + std::string(kCompile))) {
+    recipe.compile = true;
+    recipe.steps = rest == kCompile ? "" : std::string(rest.substr(0, rest.size() - kCompile.size() - 1));
+  }
+  if (("," + recipe.steps + ",").find("," + std::string(kCompile) + ",") != std::string::npos)
+    return fail(Code::invalid_argument,
+                "'" + printable(text.substr(0, 100)) + "': 'compile' comes last, as what it makes is not changed any more");
+  if (recipe.steps.empty() && recipe.compile) return recipe;
+  const auto steps = optimize::parse_recipe(recipe.steps);
+  if (!steps) return fail(steps.error().code, steps.error().message + "; and 'compile', as the last");
+  return recipe;
+}
+
+std::vector<std::string> recipes_for(const std::string& goal) {
+  // First what gains most: 4 and 8 bits of the weights, then what takes less off and keeps more. `compile` alone is always there: it
+  // changes no answer, and is what a node does at deploy.
+  if (goal == "size")
+    return {"int4-weights,int8-dynamic,compile",
+            "int8-dynamic,compile",
+            "int4-weights,int8-weights,compile",
+            "int8-weights,compile",
+            "fp16,compile",
+            "compile"};
+  return {"int8-dynamic,compile", "compile", "int4-weights,int8-dynamic,compile", "int8-weights,compile", "fp16,compile"};
+}
+
+Result<void> search(worker::Engine& engine, const SearchPlan& plan, const gate::Samples& samples, OptimizeWork& work,
+                    OptimizeReport& report) {
+  Search search(engine, plan, samples, work, report);
+  TRY_VOID(search.original());
+  for (const OptimizeRecipe& recipe : plan.recipes) {
+    if (os::monotonic_now() >= plan.end) report.not_tried.push_back(recipe.text);
+    else TRY_VOID(search.candidate(recipe));
+  }
+  return {};
+}
+
+OptimizeRow* best_of(std::vector<OptimizeRow>& rows, const std::string& goal) {
+  const auto size = [](const OptimizeRow& row) { return static_cast<double>(row.size); };
+  const auto time = [](const OptimizeRow& row) { return to_ms(row.trial.one.p50); };
+  const auto worth = [&](const OptimizeRow& row) { return goal == "size" ? size(row) : goal == "cost" ? row.cost : time(row); };
+  const auto next = [&](const OptimizeRow& row) { return goal == "size" ? time(row) : size(row); };
+  double least = std::numeric_limits<double>::infinity();
+  for (const OptimizeRow& row : rows)
+    if (row.passed()) least = std::min(least, worth(row));
+  // A few bytes, or what is noise in a measurement, is no reason to take what is worse otherwise.
+  constexpr double kEqual = 1.03;
+  OptimizeRow* best = nullptr;
+  for (OptimizeRow& row : rows)
+    if (row.passed() && worth(row) <= least * kEqual && (!best || next(row) < next(*best))) best = &row;
+  return best;
+}
+
+}  // namespace mayfly::app

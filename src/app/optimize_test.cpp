@@ -1,0 +1,147 @@
+// What `mayfly optimize` keeps and tells, without an engine: reports, recipes, and the folder for candidates.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "app/optimize_report.h"
+#include "app/optimize_search.h"
+#include "app/optimize_work.h"
+
+namespace mayfly::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+OptimizeRow row_of(const std::string& recipe, const std::string& gate, std::uint64_t size, double ms) {
+  OptimizeRow row{
+      .recipe = recipe, .gate = gate, .why = "because", .size = size, .artifact = 7, .parameters = 3, .changed = 2, .left = {"a: b"}};
+  row.trial.load = std::chrono::milliseconds(5);
+  row.trial.first = std::chrono::milliseconds(6);
+  row.trial.one = {.rows = 1, .runs = 100, .p50 = from_seconds(ms / 1000), .p99 = from_seconds(ms / 500), .per_second = 1000 / ms};
+  row.trial.best = row.trial.one;
+  row.trial.memory = 1000;
+  row.cost = ms;
+  row.comparisons.push_back({.output = "y",
+                             .measure = gate::Measure::cosine,
+                             .rows = 9,
+                             .value = 0.995,
+                             .limit = 0.99,
+                             .interval = {-std::numeric_limits<double>::infinity(), 0.999},
+                             .verdict = gate::Verdict::unsure,
+                             .why = "few"});
+  return row;
+}
+
+fs::path new_folder() {
+  std::string name = ::testing::TempDir() + "mayfly-optimize-XXXXXX";
+  EXPECT_NE(::mkdtemp(name.data()), nullptr);
+  return name;
+}
+
+void write(const std::string& path, const std::string& text) { std::ofstream(path) << text; }
+std::string read(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST(OptimizeReport, ARowReadsBackAsItWas) {
+  const OptimizeRow row = row_of("int8-dynamic,compile", "unsure", 1000, 2);
+  const auto back = row_from_json(Json::parse(to_json(row).dump()));
+  ASSERT_TRUE(back);
+  EXPECT_EQ(to_json(*back), to_json(row));
+  EXPECT_EQ(back->comparisons[0].verdict, gate::Verdict::unsure);
+  EXPECT_LT(back->comparisons[0].interval.low, -1e300);
+  Json other = to_json(row);
+  other.erase("one");
+  EXPECT_FALSE(row_from_json(other));
+  EXPECT_FALSE(row_from_json(Json::array()));
+}
+
+TEST(OptimizeReport, WhatOthersNamedDoesNotBecomeMarkup) {
+  OptimizeReport report{
+      .model = "<script>&\"", .output = "o", .goal = "size", .data = "d", .rows = {row_of("original", "original", 4000, 4)}};
+  report.rows.push_back(row_of("<b>", "failed", 1000, 2));
+  EXPECT_EQ(page_of(report).find("<script>"), std::string::npos);
+  EXPECT_NE(picture_of(report).find("&lt;b&gt;"), std::string::npos);
+  EXPECT_NE(table_of(report, {}).find("cosine 0.9950"), std::string::npos);
+}
+
+TEST(OptimizeReport, APictureOfNothingIsStillOne) { EXPECT_NE(picture_of({}).find("</svg>"), std::string::npos); }
+
+TEST(OptimizeSearch, TheGoalPicksAmongThosePassed) {
+  std::vector<OptimizeRow> rows = {row_of("original", "original", 1, 0.1), row_of("a", "passed", 300, 5), row_of("b", "passed", 500, 3),
+                                   row_of("c", "failed", 10, 1), row_of("d", "unsure", 10, 1)};
+  EXPECT_EQ(best_of(rows, "latency")->recipe, "b");
+  EXPECT_EQ(best_of(rows, "size")->recipe, "a");
+  EXPECT_EQ(best_of(rows, "cost")->recipe, "b");
+  rows.push_back(row_of("e", "passed", 303, 2));  // larger by a hundredth, and much faster
+  EXPECT_EQ(best_of(rows, "size")->recipe, "e");
+  rows.pop_back();
+  rows.erase(rows.begin() + 1, rows.begin() + 3);
+  EXPECT_EQ(best_of(rows, "size"), nullptr);
+}
+
+TEST(OptimizeSearch, RecipesAreStepsWithCompileAsTheLast) {
+  EXPECT_EQ(read_recipe("compile")->steps, "");
+  EXPECT_TRUE(read_recipe("fp16,compile")->compile);
+  EXPECT_EQ(read_recipe("fp16,compile")->steps, "fp16");
+  EXPECT_FALSE(read_recipe("fp16")->compile);
+  for (const char* wrong : {"", "compile,fp16", "compile,compile", "compile,fp16,compile", "nothing", "fp16,,compile"}) {
+    const auto recipe = read_recipe(wrong);
+    ASSERT_FALSE(recipe) << wrong;
+    EXPECT_EQ(recipe.error().code, Code::invalid_argument);
+  }
+  for (const char* goal : {"latency", "size", "cost"})
+    for (const std::string& text : recipes_for(goal)) EXPECT_TRUE(read_recipe(text)) << text;
+}
+
+TEST(OptimizeWorkTest, WhatIsKeptIsThereForTheSameKeyAlone) {
+  const fs::path folder = new_folder();
+  const std::string output = (folder / "small.onnx").string();
+  {
+    auto work = OptimizeWork::open(output, "key");
+    ASSERT_TRUE(work) << work.error().message;
+    EXPECT_EQ(OptimizeWork::open(output, "key").error().code, Code::conflict);
+    ASSERT_TRUE(work->keep(row_of("a", "passed", 1, 1)));
+    ASSERT_TRUE(work->keep(row_of("b", "failed", 1, 1)));
+    ASSERT_TRUE(work->keep(row_of("a", "failed", 1, 1)));
+    work->stay();
+  }
+  {
+    auto again = OptimizeWork::open(output, "key");
+    ASSERT_TRUE(again) << again.error().message;
+    ASSERT_EQ(again->done().size(), 2U);
+    EXPECT_EQ(again->done()[1].gate, "failed");
+    again->stay();
+  }
+  auto other = OptimizeWork::open(output, "another key");
+  ASSERT_TRUE(other) << other.error().message;
+  EXPECT_TRUE(other->done().empty());
+  fs::remove_all(folder);
+}
+
+TEST(OptimizeWorkTest, TheOneThatIsTakenIsMovedWholeAndTheFolderGoes) {
+  const fs::path folder = new_folder();
+  const std::string output = (folder / "small.onnx").string(), original = (folder / "model.onnx").string();
+  write(original, "original");
+  fs::permissions(original, fs::perms(0640));
+  write(output + ".data", "of an older model");
+  {
+    auto work = OptimizeWork::open(output, "key");
+    ASSERT_TRUE(work) << work.error().message;
+    ASSERT_TRUE(work->folder_of("a"));
+    write(work->model_of("a"), "model");
+    write(work->compiled_of("a"), "compiled");
+    ASSERT_TRUE(work->take("a", original));
+  }
+  EXPECT_EQ(read(output), "model");
+  EXPECT_EQ(fs::status(output).permissions(), fs::perms(0640));
+  EXPECT_EQ(read((folder / "small.ort").string()), "compiled");
+  EXPECT_FALSE(fs::exists(output + ".data"));
+  EXPECT_FALSE(fs::exists(folder / ".small.onnx.optimize"));
+  fs::remove_all(folder);
+}
+
+}  // namespace
+}  // namespace mayfly::app
