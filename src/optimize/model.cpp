@@ -62,13 +62,15 @@ class ExternalData {
     }
     const auto count = count_of(shape_of(tensor));
     const auto bytes = count ? bytes_of(tensor.data_type(), *count) : std::nullopt;
-    if (!bytes) return fail(Code::invalid_argument, "the constant '" + tensor.name().substr(0, 100) + "' is in a file of its own and has no size");
+    if (!bytes)
+      return fail(Code::invalid_argument, "the constant '" + tensor.name().substr(0, 100) + "' is in a file of its own and has no size");
     TRY(std::ifstream * file, open(location));
     std::string data;
     const std::uint64_t size = sizes_[location];
     if (offset > size || *bytes > size - offset)
-      return fail(Code::invalid_argument, "the constant '" + tensor.name().substr(0, 100) + "' is said to be at bytes " + std::to_string(offset) +
-          " to " + std::to_string(offset + *bytes) + " of '" + location + "', which has " + std::to_string(size) + ": copy that file again");
+      return fail(Code::invalid_argument, "the constant '" + tensor.name().substr(0, 100) + "' is said to be at bytes " +
+                                              std::to_string(offset) + " to " + std::to_string(offset + *bytes) + " of '" + location +
+                                              "', which has " + std::to_string(size) + ": copy that file again");
     if ((total_ += *bytes) > kModelBytesMax) return fail(Code::invalid_argument, "its weights are more than 64 GiB");
     data.resize(*bytes);
     file->seekg(static_cast<std::streamoff>(offset));
@@ -101,11 +103,13 @@ class ExternalData {
       return refuse("is no relative path");
     for (const auto& part : std::filesystem::path(location))
       if (part == "..") return refuse("is outside the model's folder");
-    if (files_.size() >= kExternalFilesMax) return fail(Code::invalid_argument, "its weights are in more than 64 files: join them into fewer");
+    if (files_.size() >= kExternalFilesMax)
+      return fail(Code::invalid_argument, "its weights are in more than 64 files: join them into fewer");
     const std::string path = folder_ + "/" + location;
     if (!os::is_there(path)) return refuse("is not there");
-    if (!os::is_below(folder_, path)) return refuse("leads out of the model's folder");
     std::error_code error;
+    const auto inside = std::filesystem::relative(path, folder_, error);  // with links followed
+    if (error || inside.empty() || *inside.begin() == "..") return refuse("leads out of the model's folder");
     const std::uint64_t size = std::filesystem::file_size(path, error);
     if (error) return refuse("is no file");
     std::ifstream file(path, std::ios::binary);
@@ -132,13 +136,14 @@ Result<Model> parse_in(std::string_view bytes, const std::string& folder) {
   ModelProto& proto = impl->proto;
   if (bytes.size() > INT_MAX) return fail(Code::invalid_argument, "the model's file has more than 2 GiB: save it with external data");
   if (!proto.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
-    return fail(Code::invalid_argument, "this is not an ONNX model, or it is truncated or damaged: its bytes are not a protobuf ModelProto");
+    return fail(Code::invalid_argument,
+                "this is not an ONNX model, or it is truncated or damaged: its bytes are not a protobuf ModelProto");
   if (!proto.has_graph() || proto.ir_version() <= 0)
     return fail(Code::invalid_argument, "this is not an ONNX model: it has no graph or no ir_version");
   const std::int64_t opset = opset_of(proto);
   if (opset < kOpsetMin || opset > kOpsetMax)
-    return fail(Code::invalid_argument, "the model's opset is " + std::to_string(opset) + ", known are " + std::to_string(kOpsetMin) + " to " +
-                                            std::to_string(kOpsetMax) + ": export it again with one of them");
+    return fail(Code::invalid_argument, "the model's opset is " + std::to_string(opset) + ", known are " + std::to_string(kOpsetMin) +
+                                            " to " + std::to_string(kOpsetMax) + ": export it again with one of them");
   if (proto.graph().node_size() == 0) return fail(Code::invalid_argument, "the model has no nodes");
   ExternalData external(folder);
   auto whole = each_tensor(*proto.mutable_graph(), [&](TensorProto& tensor) -> Result<void> {
@@ -257,10 +262,10 @@ Result<Model> Model::parse(std::string_view bytes) { return parse_in(bytes, {});
 
 Model Model::copy() const { return Model(std::make_unique<Impl>(*impl_)); }
 
-Result<void> Model::write(const std::string& path) const {
+Result<void> Model::write(const std::string& path, std::uint64_t inline_max) const {
   ModelProto& proto = impl_->proto;
   Temporary model_file(path), data_file(path + ".data");
-  if (proto.ByteSizeLong() <= kInlineBytesMax) {
+  if (proto.ByteSizeLong() <= std::min(inline_max, kInlineBytesMax)) {
     std::string bytes;
     if (!proto.SerializeToString(&bytes)) return fail(Code::internal, "the model can't be written as protobuf");
     TRY_VOID(model_file.fill([&](int fd, const std::string& name) { return os::write_all(fd, std::as_bytes(std::span(bytes)), name); }));

@@ -35,11 +35,11 @@ class Model {
 
   [[nodiscard]] Model copy() const;
 
-  // All or nothing: into a temporary beside `path`, synced, renamed. Above kInlineBytesMax the weights go to PATH.data, which is
+  // All or nothing: into a temporary beside `path`, synced, renamed. Above `inline_max` the weights go to PATH.data, which is
   // in place before the model that names it. Error exhausted: the disk is full; nothing new is left then.
-  [[nodiscard]] Result<void> write(const std::string& path) const;
+  [[nodiscard]] Result<void> write(const std::string& path, std::uint64_t inline_max = kInlineBytesMax) const;
 
-  [[nodiscard]] std::uint64_t size() const;        // bytes that write() makes, external data included
+  [[nodiscard]] std::uint64_t size() const;  // bytes that write() makes, external data included, but for the length of its file's name
   [[nodiscard]] std::int64_t opset() const;        // of ai.onnx
   [[nodiscard]] std::uint64_t nodes() const;       // those in branches and loops included
   [[nodiscard]] std::uint64_t parameters() const;  // elements of all constants

@@ -16,7 +16,12 @@ TestModel feed_forward(const std::string& activation) {
   for (int i = 0; i < 16; ++i) bias.push_back(static_cast<float>(100 + i));
   for (int i = 0; i < 16; ++i)
     for (int c = 0; c < 3; ++c) out.push_back(1);
-  made.input("x", {"n", "4"}).output("y").floats("in", {4, 16}, in).floats("bias", {16}, bias).floats("out", {16, 3}, out).floats("one", {}, {1});
+  made.input("x", {"n", "4"})
+      .output("y")
+      .floats("in", {4, 16}, in)
+      .floats("bias", {16}, bias)
+      .floats("out", {16, 3}, out)
+      .floats("one", {}, {1});
   made.node("MatMul", {"x", "in"}, {"h"});
   made.node("Add", {"h", "bias"}, {"b"});
   if (activation == "gelu") {  // as exporters write it
@@ -38,7 +43,7 @@ TEST(PruneNeurons, TheLeastLeaveWithAllThatIsTheirs) {
     EXPECT_EQ(shape_of(*constant_in(cut.model, "out")), (Shape{12, 3}));
     EXPECT_EQ(values<float>(*constant_in(cut.model, "bias")).front(), 104);
     EXPECT_EQ(values<float>(*constant_in(cut.model, "in")).front(), 4);
-    EXPECT_EQ(constant_in(cut.model, "one")->dims_size(), 0);
+    EXPECT_EQ(constant_in(cut.model, "one") != nullptr, activation == "gelu");
     EXPECT_NE(cut.notes.at(0).find("4 neurons are gone"), std::string::npos);
   }
 }
@@ -87,7 +92,12 @@ TEST(PruneNeurons, WhatCannotBeCutSaysWhy) {
 
 TestModel convolutions() {
   TestModel made;
-  made.input("x", {"n", "3", "8", "8"}).output("y").floats("c1", {16, 3, 3, 3}).floats("b1", {16}).floats("c2", {4, 16, 1, 1}).floats("dw", {16, 1, 3, 3});
+  made.input("x", {"n", "3", "8", "8"})
+      .output("y")
+      .floats("c1", {16, 3, 3, 3})
+      .floats("b1", {16})
+      .floats("c2", {4, 16, 1, 1})
+      .floats("dw", {16, 1, 3, 3});
   for (const char* name : {"scale", "shift", "mean", "var"}) made.floats(name, {16}, std::vector<float>(16, 1));
   made.node("Conv", {"x", "c1", "b1"}, {"a"});
   made.node("BatchNormalization", {"a", "scale", "shift", "mean", "var"}, {"n1"});

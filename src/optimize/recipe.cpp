@@ -50,7 +50,8 @@ Result<Step> checked(Step step, const std::string& what) {
       const std::size_t distance = edit_distance(one.name, std::string_view(step.name).substr(0, kWordMax));
       if (distance < least) least = distance, nearest = one.name;
     }
-    return fail(Code::invalid_argument, what + " is no step" + (nearest.empty() ? "" : " (did you mean '" + nearest + "'?)") + "; there are " + words);
+    return fail(Code::invalid_argument,
+                what + " is no step" + (nearest.empty() ? "" : " (did you mean '" + nearest + "'?)") + "; there are " + words);
   }
   if (info->amount.empty()) {
     if (!step.amount) return step;
@@ -58,7 +59,8 @@ Result<Step> checked(Step step, const std::string& what) {
   }
   const std::string range = info->amount + ", " + plain(info->least) + " to " + plain(info->most);
   if (!step.amount && info->otherwise) step.amount = info->otherwise;
-  if (!step.amount) return fail(Code::invalid_argument, what + " needs an amount: " + range + ", as in '" + info->name + ":" + plain(info->least) + "'");
+  if (!step.amount)
+    return fail(Code::invalid_argument, what + " needs an amount: " + range + ", as in '" + info->name + ":" + plain(info->least) + "'");
   if (*step.amount < info->least || *step.amount > info->most)
     return fail(Code::invalid_argument, what + ": " + plain(*step.amount) + " is out of range: " + range);
   if (info->least >= 1 && *step.amount != std::floor(*step.amount))
@@ -68,7 +70,9 @@ Result<Step> checked(Step step, const std::string& what) {
 
 Result<Step> parse_word(std::string_view word, std::size_t place) {
   const std::string what = "'" + std::string(word.substr(0, kWordMax)) + "' (word " + std::to_string(place) + " of the recipe)";
-  if (word.empty()) return fail(Code::invalid_argument, "word " + std::to_string(place) + " of the recipe is empty: write steps with commas between them");
+  if (word.empty())
+    return fail(Code::invalid_argument,
+                "word " + std::to_string(place) + " of the recipe is empty: write steps with commas between them");
   Step step;
   const std::size_t colon = word.find(':');
   const bool shape = word.starts_with(kShape);
@@ -103,22 +107,42 @@ Result<void> run(Work& work, const std::string& name) {
 std::vector<StepInfo> all_steps() {
   return {
       {.name = "fold", .does = "computes what only depends on constants, and removes what nobody uses and what is there twice"},
-      {.name = "int8-dynamic", .does = "8-bit products (MatMul, Gemm) and tables (Gather); the ranges of activations are measured at each run"},
+      {.name = "int8-dynamic",
+       .does = "8-bit products (MatMul, Gemm) and tables (Gather); the ranges of activations are measured at each run"},
       {.name = "int8-weights", .does = "weights stored in 8 bits, a scale for each column, computed with in 32"},
-      {.name = "int4-weights", .does = "weights of MatMul in 4 bits, a scale for each block (MatMulNBits)", .amount = "numbers in a block",
-       .least = 16, .most = 256, .otherwise = 32},
+      {.name = "int4-weights",
+       .does = "weights of MatMul in 4 bits, a scale for each block (MatMulNBits); tables in 8",
+       .amount = "numbers in a block",
+       .least = 16,
+       .most = 256,
+       .otherwise = 32},
       {.name = "fp16", .does = "weights stored as 16-bit floats, computed with in 32; those beyond 65504 stay"},
       {.name = "bf16", .does = "weights stored as bfloat16, computed with in 32"},
-      {.name = "prune", .does = "the smallest weights of each layer become zero; no smaller and no faster by itself",
-       .amount = "share of the weights", .least = 0.01, .most = 0.99},
-      {.name = "prune-neurons", .does = "the least neurons between two products leave, with their weights", .amount = "share of the neurons",
-       .least = 0.01, .most = 0.95},
-      {.name = "prune-channels", .does = "the least channels between convolutions leave, with their weights", .amount = "share of the channels",
-       .least = 0.01, .most = 0.95},
-      {.name = "low-rank", .does = "each product (MatMul) becomes two thinner ones", .amount = "share of the weights that is left", .least = 0.01,
+      {.name = "prune",
+       .does = "the smallest weights of each layer become zero; no smaller and no faster by itself",
+       .amount = "share of the weights",
+       .least = 0.01,
        .most = 0.99},
-      {.name = "shape:NAME", .does = "the free dimension NAME of the inputs becomes a fixed one", .amount = "its size, written shape:NAME=N",
-       .least = 1, .most = 1 << 20},
+      {.name = "prune-neurons",
+       .does = "the least neurons between two products leave, with their weights",
+       .amount = "share of the neurons",
+       .least = 0.01,
+       .most = 0.95},
+      {.name = "prune-channels",
+       .does = "the least channels between convolutions leave, with their weights",
+       .amount = "share of the channels",
+       .least = 0.01,
+       .most = 0.95},
+      {.name = "low-rank",
+       .does = "each product (MatMul) becomes two thinner ones",
+       .amount = "share of the weights that is left",
+       .least = 0.01,
+       .most = 0.99},
+      {.name = "shape:NAME",
+       .does = "the free dimension NAME of the inputs becomes a fixed one",
+       .amount = "its size, written shape:NAME=N",
+       .least = 1,
+       .most = 1 << 20},
   };
 }
 

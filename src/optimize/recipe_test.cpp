@@ -16,10 +16,19 @@ TEST(Recipe, Words) {
 }
 
 TEST(Recipe, WhatIsWrongIsNamed) {
-  const std::pair<std::string, std::string> cases[] = {{"fold,int8-dynamc", "did you mean 'int8-dynamic'"}, {"fold,int8-dynamc", "word 2"},
-      {"prune", "needs an amount"}, {"prune:2", "out of range"}, {"prune:x", "no number"}, {"prune:nan", "no number"}, {"fold:1", "takes no amount"},
-      {"", "word 1 of the recipe is empty"}, {"fold,,fold", "word 2 of the recipe is empty"}, {"shape:batch", "needs a size"},
-      {"shape:batch=0.5", "out of range"}, {"shape:batch=1.5", "no whole number"}, {"compile", "there are fold"}};
+  const std::pair<std::string, std::string> cases[] = {{"fold,int8-dynamc", "did you mean 'int8-dynamic'"},
+                                                       {"fold,int8-dynamc", "word 2"},
+                                                       {"prune", "needs an amount"},
+                                                       {"prune:2", "out of range"},
+                                                       {"prune:x", "no number"},
+                                                       {"prune:nan", "no number"},
+                                                       {"fold:1", "takes no amount"},
+                                                       {"", "word 1 of the recipe is empty"},
+                                                       {"fold,,fold", "word 2 of the recipe is empty"},
+                                                       {"shape:batch", "needs a size"},
+                                                       {"shape:batch=0.5", "out of range"},
+                                                       {"shape:batch=1.5", "no whole number"},
+                                                       {"compile", "there are fold"}};
   for (const auto& [text, why] : cases) {
     const auto steps = parse_recipe(text);
     ASSERT_FALSE(steps.has_value()) << text;

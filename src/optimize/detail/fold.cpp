@@ -114,7 +114,8 @@ std::optional<TensorProto> transpose(const NodeProto& node, const TensorProto& d
     if (order.size() != rank || sorted[i] != static_cast<std::int64_t>(i)) return std::nullopt;
   std::vector<std::size_t> stride(rank, 1), step(rank), at(rank, 0);
   for (std::size_t i = rank; i-- > 1;) stride[i - 1] = stride[i] * static_cast<std::size_t>(shape[i]);
-  for (std::size_t i = 0; i < rank; ++i) turned[i] = shape[static_cast<std::size_t>(order[i])], step[i] = stride[static_cast<std::size_t>(order[i])];
+  for (std::size_t i = 0; i < rank; ++i)
+    turned[i] = shape[static_cast<std::size_t>(order[i])], step[i] = stride[static_cast<std::size_t>(order[i])];
   std::string bytes(data.raw_data().size(), '\0');
   const std::size_t count = bytes.size() / size;
   for (std::size_t to = 0, from = 0; to < count; ++to) {
@@ -205,7 +206,8 @@ int remove_duplicates(Work& work) {
     const std::size_t hash = std::hash<std::string>()(tensor.raw_data());
     const auto [begin, end] = seen.equal_range(hash);
     const auto same = std::find_if(begin, end, [&](const auto& one) {
-      return one.second->data_type() == tensor.data_type() && shape_of(*one.second) == shape_of(tensor) && one.second->raw_data() == tensor.raw_data();
+      return one.second->data_type() == tensor.data_type() && shape_of(*one.second) == shape_of(tensor) &&
+             one.second->raw_data() == tensor.raw_data();
     });
     if (same != end) other.emplace(tensor.name(), same->second->name());
     else seen.emplace(hash, &tensor);
@@ -220,7 +222,9 @@ int remove_identities(Work& work) {
   for (int i = 0; i < graph.nodes(); ++i) {
     const NodeProto& node = graph.node(i);
     const bool passes = is_onnx(node, "Identity") || is_onnx(node, "Dropout");
-    if (!passes || node.input_size() < 1 || node.output_size() < 1 || graph.is_output(node.output(0)) || work.keep.contains(name_of(node))) continue;
+    if (!passes || node.input_size() < 1 || node.output_size() < 1 || graph.is_output(node.output(0)) ||
+        work.keep.contains(name_of(node)))
+      continue;
     if (is_onnx(node, "Dropout") && (node.input_size() > 2 || (node.output_size() > 1 && graph.uses(node.output(1)) > 0))) continue;
     if (node.input(0).empty() || node.input(0) == node.output(0)) continue;
     other.emplace(node.output(0), node.input(0));
@@ -239,7 +243,8 @@ Result<void> fold(Work& work) {
   for (int i = 0; i < graph.nodes(); ++i) {
     const NodeProto& node = graph.node(i);
     // What a branch uses keeps its name, and so does what this makes: the constant takes it.
-    auto made = work.keep.contains(name_of(node)) || (node.output_size() > 0 && graph.constant(node.output(0))) ? std::nullopt : result_of(graph, node);
+    auto made = work.keep.contains(name_of(node)) || (node.output_size() > 0 && graph.constant(node.output(0))) ? std::nullopt
+                                                                                                                : result_of(graph, node);
     if (!made || graph.is_output(node.output(0))) {
       rest.push_back(node);
       continue;
@@ -253,7 +258,8 @@ Result<void> fold(Work& work) {
   const int same = remove_duplicates(work), passed = remove_identities(work), dead = remove_dead(graph);
   work.changed = folded + same + passed + dead;
   work.notes.push_back(std::to_string(folded) + " nodes computed, " + std::to_string(same) + " constants that were there twice, " +
-                       std::to_string(passed) + " nodes that pass on what they get, " + std::to_string(dead) + " nodes and constants that nobody uses");
+                       std::to_string(passed) + " nodes that pass on what they get, " + std::to_string(dead) +
+                       " nodes and constants that nobody uses");
   return {};
 }
 

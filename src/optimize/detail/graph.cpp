@@ -58,7 +58,8 @@ bool is_onnx(const NodeProto& node, std::string_view kind) {
   return node.op_type() == kind && (node.domain().empty() || node.domain() == "ai.onnx");
 }
 
-NodeProto make_node(std::string_view kind, const std::vector<std::string>& inputs, const std::vector<std::string>& outputs, std::string_view domain) {
+NodeProto make_node(std::string_view kind, const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
+                    std::string_view domain) {
   NodeProto node;
   node.set_op_type(std::string(kind));
   if (!domain.empty()) node.set_domain(std::string(domain));
@@ -209,7 +210,8 @@ void Graph::remove_unused_constants() {
   constants->DeleteSubrange(static_cast<int>(rest - constants->begin()), static_cast<int>(constants->end() - rest));
   auto* values = proto().mutable_value_info();
   const auto said = std::remove_if(values->begin(), values->end(), [&](const auto& value) {
-    return stale_.contains(value.name()) || (producer(value.name()) < 0 && !inputs_.contains(value.name()) && !inner_.contains(value.name()));
+    return stale_.contains(value.name()) ||
+           (producer(value.name()) < 0 && !inputs_.contains(value.name()) && !inner_.contains(value.name()));
   });
   values->DeleteSubrange(static_cast<int>(said - values->begin()), static_cast<int>(values->end() - said));
   stale_.clear();

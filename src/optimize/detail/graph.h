@@ -22,8 +22,8 @@ namespace mayfly::optimize {
 [[nodiscard]] float float_of(const onnx::NodeProto& node, std::string_view name, float otherwise);
 [[nodiscard]] bool is_onnx(const onnx::NodeProto& node, std::string_view kind);  // of ai.onnx
 
-[[nodiscard]] onnx::NodeProto make_node(std::string_view kind, const std::vector<std::string>& inputs, const std::vector<std::string>& outputs,
-                                        std::string_view domain = {});
+[[nodiscard]] onnx::NodeProto make_node(std::string_view kind, const std::vector<std::string>& inputs,
+                                        const std::vector<std::string>& outputs, std::string_view domain = {});
 void set_int(onnx::NodeProto& node, std::string_view name, std::int64_t value);
 void set_float(onnx::NodeProto& node, std::string_view name, float value);
 

@@ -16,12 +16,14 @@ using onnx::TensorProto;
 
 class Dynamic {
  public:
-  explicit Dynamic(Work& work) : work_(work), graph_(work.graph) {}
+  explicit Dynamic(Work& work) : work_(work), graph_(work.graph), tables_(work) {}
 
   void run() {
     for (int i = 0; i < graph_.nodes(); ++i) {
       const NodeProto& node = graph_.node(i);
-      const bool done = is_onnx(node, "MatMul") ? product(node) : is_onnx(node, "Gemm") ? gemm(node) : is_onnx(node, "Gather") && table(node);
+      const bool done = is_onnx(node, "MatMul") ? product(node)
+                        : is_onnx(node, "Gemm") ? gemm(node)
+                                                : is_onnx(node, "Gather") && tables_.quantise(node, out_);
       if (done) work_.did(node);
       else out_.push_back(node);
     }
@@ -37,7 +39,9 @@ class Dynamic {
     std::string numbers, scale, zero;
   };
 
-  void add(std::string_view kind, const std::vector<std::string>& inputs, const std::string& output) { out_.push_back(make_node(kind, inputs, {output})); }
+  void add(std::string_view kind, const std::vector<std::string>& inputs, const std::string& output) {
+    out_.push_back(make_node(kind, inputs, {output}));
+  }
 
   bool product(const NodeProto& node) {
     const auto why = unfit_weights(graph_, node, 1);
@@ -69,26 +73,6 @@ class Dynamic {
     return true;
   }
 
-  bool table(const NodeProto& node) {
-    if (!graph_.constant(node.input(0))) return false;  // most pick from values that are computed: nothing to report
-    const TensorProto& rows = *graph_.constant(node.input(0));
-    if (!is_float(rows) || elements(rows) < kQuantisedLeast) return false;  // shapes and the like
-    if (rows.dims_size() != 2) return leave(node, "its table has " + std::to_string(rows.dims_size()) + " dimensions, not 2");
-    if (int_of(node, "axis", 0) != 0) return leave(node, "it picks columns of its table, not rows");
-    if (!all_finite(rows)) return leave(node, "its table has values that are no finite numbers");
-    if (work_.kept(node)) return false;
-    const Quantised made = quantised(node.input(0), Layout::rows);
-    const std::string& output = node.output(0);
-    const std::string numbers = graph_.unique(output + "_int8"), scale = graph_.unique(output + "_scale"), real = graph_.unique(output + "_float");
-    add("Gather", {made.numbers, node.input(1)}, numbers);
-    add("Gather", {made.scale, node.input(1)}, scale);
-    NodeProto cast = make_node("Cast", {numbers}, {real});
-    set_int(cast, "to", TensorProto::FLOAT);
-    out_.push_back(std::move(cast));
-    add("Mul", {real, scale}, output);
-    return true;
-  }
-
   bool leave(const NodeProto& node, std::string why) {
     work_.leave(node, std::move(why));
     return false;
@@ -96,7 +80,8 @@ class Dynamic {
 
   void multiply(const std::string& data, const Quantised& weights, const std::string& output) {
     const Activation& activation = activation_of(data);
-    const std::string whole = graph_.unique(output + "_int32"), real = graph_.unique(output + "_float"), scale = graph_.unique(output + "_scale");
+    const std::string whole = graph_.unique(output + "_int32"), real = graph_.unique(output + "_float"),
+                      scale = graph_.unique(output + "_scale");
     add("MatMulInteger", {activation.numbers, weights.numbers, activation.zero}, whole);
     NodeProto cast = make_node("Cast", {whole}, {real});
     set_int(cast, "to", TensorProto::FLOAT);
@@ -133,6 +118,7 @@ class Dynamic {
 
   Work& work_;
   Graph& graph_;
+  Tables tables_;
   std::vector<NodeProto> out_;
   std::map<std::pair<std::string, Layout>, Quantised> made_;
   std::map<std::string, Activation> activations_;

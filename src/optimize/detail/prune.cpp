@@ -32,7 +32,8 @@ Result<void> prune(Work& work) {
         for (std::size_t k = 0; k < order.size(); ++k) order[k] = static_cast<std::uint32_t>(k);
         const auto count = static_cast<std::size_t>(std::floor(work.amount * static_cast<double>(numbers.size())));
         const auto smaller = [&](std::uint32_t a, std::uint32_t b) {
-          const float x = std::isnan(numbers[a]) ? INFINITY : std::abs(numbers[a]), y = std::isnan(numbers[b]) ? INFINITY : std::abs(numbers[b]);
+          const float x = std::isnan(numbers[a]) ? INFINITY : std::abs(numbers[a]),
+                      y = std::isnan(numbers[b]) ? INFINITY : std::abs(numbers[b]);
           return x != y ? x < y : a < b;
         };
         std::nth_element(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(), smaller);
@@ -43,7 +44,8 @@ Result<void> prune(Work& work) {
       work.did(node);
     }
   }
-  work.notes.push_back(with_commas(zeros) + " of " + with_commas(all) + " weights are zero now; zeros are stored and multiplied like other numbers, " +
+  work.notes.push_back(with_commas(zeros) + " of " + with_commas(all) +
+                       " weights are zero now; zeros are stored and multiplied like other numbers, " +
                        "so the file and its speed are as before (it packs smaller). What shrinks a model is 'prune-neurons' or int8");
   return {};
 }

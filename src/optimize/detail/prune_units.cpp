@@ -25,8 +25,10 @@ bool is_one_of(const NodeProto& node, std::initializer_list<std::string_view> ki
 
 bool is_unary(const NodeProto& node) {
   if (node.domain() == "com.microsoft") return is_one_of(node, {"Gelu", "FastGelu", "QuickGelu"}) && node.input_size() == 1;
-  return node.domain().empty() && is_one_of(node, {"Relu", "Gelu", "Sigmoid", "Tanh", "Erf", "Softplus", "LeakyRelu", "Elu", "Selu", "HardSigmoid",
-      "HardSwish", "Mish", "Neg", "Abs", "Identity", "Clip", "Sqrt", "Exp", "Reciprocal", "Celu", "Softsign", "ThresholdedRelu"});
+  return node.domain().empty() && is_one_of(node, {"Relu",       "Gelu", "Sigmoid",  "Tanh",           "Erf",       "Softplus",
+                                                   "LeakyRelu",  "Elu",  "Selu",     "HardSigmoid",    "HardSwish", "Mish",
+                                                   "Neg",        "Abs",  "Identity", "Clip",           "Sqrt",      "Exp",
+                                                   "Reciprocal", "Celu", "Softsign", "ThresholdedRelu"});
 }
 
 bool is_binary(const NodeProto& node) {
@@ -56,7 +58,8 @@ class Region {
     }
     if (sinks_.empty()) return refuse("no layer with constant weights takes its units");
     for (const Cut& cut : cuts_)
-      if (graph_.uses(cut.tensor) != 1 || graph_.is_output(cut.tensor)) return refuse("the constant '" + cut.tensor + "' is used elsewhere, too");
+      if (graph_.uses(cut.tensor) != 1 || graph_.is_output(cut.tensor))
+        return refuse("the constant '" + cut.tensor + "' is used elsewhere, too");
     for (const std::string& name : nodes_)
       if (work_.keep.contains(name)) return refuse("it is to stay as it is");
     return true;
@@ -71,7 +74,8 @@ class Region {
     for (const Cut& one : cuts_) {
       if (one.role == Role::beside) continue;
       std::vector<double>& sum = one.role == Role::source ? in : out;
-      each(*graph_.constant(one.tensor), one.axis, [&](std::size_t unit, float number) { sum[unit] += static_cast<double>(number) * number; });
+      each(*graph_.constant(one.tensor), one.axis,
+           [&](std::size_t unit, float number) { sum[unit] += static_cast<double>(number) * number; });
     }
     std::vector<std::size_t> order(in.size());
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -153,7 +157,8 @@ class Region {
     if (!source_names_.insert(name_of(node)).second) return true;
     const int axis = axis_of(node, true);
     const TensorProto* weights = weights_of(node);
-    if (axis < 0 || !weights) return refuse("its units are made by '" + name_of(node) + "' as well, which has no constant weights of 32-bit floats");
+    if (axis < 0 || !weights)
+      return refuse("its units are made by '" + name_of(node) + "' as well, which has no constant weights of 32-bit floats");
     if (units_ == 0) units_ = weights->dims(axis);
     nodes_.insert(name_of(node));
     if (!add_cut(node.input(1), axis, Role::source)) return false;
@@ -258,8 +263,8 @@ Result<void> prune_units(Work& work, bool channels) {
   graph.remove_unused_constants();
   std::uint64_t after = 0;
   for (const auto& tensor : graph.proto().initializer()) after += elements(tensor);
-  work.notes.push_back(with_commas(removed) + (channels ? " channels" : " neurons") + " are gone; " + with_commas(before) + " parameters became " +
-                       with_commas(after));
+  work.notes.push_back(with_commas(removed) + (channels ? " channels" : " neurons") + " are gone; " + with_commas(before) +
+                       " parameters became " + with_commas(after));
   return {};
 }
 

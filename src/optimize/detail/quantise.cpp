@@ -26,8 +26,9 @@ std::pair<TensorProto, TensorProto> to_int8(const TensorProto& matrix, Layout la
       to[r * columns + c] = static_cast<std::int8_t>(std::clamp(whole, -127.0f, 127.0f));
     }
   const Shape scales = by_row ? Shape{static_cast<std::int64_t>(rows), 1} : Shape{static_cast<std::int64_t>(columns)};
-  return {make_tensor(matrix.name() + "_int8", TensorProto::INT8, {static_cast<std::int64_t>(rows), static_cast<std::int64_t>(columns)}, to),
-          make_tensor(matrix.name() + "_int8_scale", TensorProto::FLOAT, scales, scale)};
+  return {
+      make_tensor(matrix.name() + "_int8", TensorProto::INT8, {static_cast<std::int64_t>(rows), static_cast<std::int64_t>(columns)}, to),
+      make_tensor(matrix.name() + "_int8_scale", TensorProto::FLOAT, scales, scale)};
 }
 
 bool all_finite(const TensorProto& tensor) {
@@ -56,6 +57,32 @@ std::optional<std::string> unfit_weights(const Graph& graph, const onnx::NodePro
   const int type = graph.type_of(node.input(1 - at));
   if (type != 0 && type != TensorProto::FLOAT) return "what it multiplies is " + type_name(type) + ", not 32-bit floats";
   return std::nullopt;
+}
+
+bool Tables::quantise(const onnx::NodeProto& node, std::vector<onnx::NodeProto>& out) {
+  Graph& graph = work_.graph;
+  const TensorProto* rows = node.input_size() > 1 && node.output_size() > 0 ? graph.constant(node.input(0)) : nullptr;
+  if (!rows || !is_float(*rows) || elements(*rows) < kQuantisedLeast) return false;  // computed values, shapes: nothing to report
+  std::string why;
+  if (rows->dims_size() != 2) why = "its table has " + std::to_string(rows->dims_size()) + " dimensions, not 2";
+  else if (int_of(node, "axis", 0) != 0) why = "it picks columns of its table, not rows";
+  else if (!all_finite(*rows)) why = "its table has values that are no finite numbers";
+  if (!why.empty()) work_.leave(node, why);
+  if (!why.empty() || work_.kept(node)) return false;
+  const auto [place, is_new] = made_.try_emplace(node.input(0));
+  if (is_new) {
+    auto [numbers, scale] = to_int8(*rows, Layout::rows);
+    place->second = {graph.add(std::move(numbers)), graph.add(std::move(scale))};
+  }
+  const std::string& output = node.output(0);
+  const std::string numbers = graph.unique(output + "_int8"), scale = graph.unique(output + "_scale"),
+                    real = graph.unique(output + "_float");
+  out.push_back(make_node("Gather", {place->second.first, node.input(1)}, {numbers}));
+  out.push_back(make_node("Gather", {place->second.second, node.input(1)}, {scale}));
+  out.push_back(make_node("Cast", {numbers}, {real}));
+  set_int(out.back(), "to", TensorProto::FLOAT);
+  out.push_back(make_node("Mul", {real, scale}, {output}));
+  return true;
 }
 
 Result<void> needs_opset(const Work& work, std::int64_t least, std::string_view step) {

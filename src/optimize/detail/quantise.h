@@ -26,6 +26,18 @@ enum class Layout {
                                                        std::uint64_t least = kQuantisedLeast);
 [[nodiscard]] Result<void> needs_opset(const Work& work, std::int64_t least, std::string_view step);
 
+// Tables that are looked up (Gather), as 8-bit rows with a scale each, of which only what is picked is turned back.
+class Tables {
+ public:
+  explicit Tables(Work& work) : work_(work) {}
+  // False: `node` picks from no such table, or stays as it is, and then Work::left says why. Else what replaces it is in `out`.
+  bool quantise(const onnx::NodeProto& node, std::vector<onnx::NodeProto>& out);
+
+ private:
+  Work& work_;
+  std::map<std::string, std::pair<std::string, std::string>> made_;  // numbers and scales, by the table's name
+};
+
 [[nodiscard]] std::string with_commas(std::uint64_t number);  // 1,234,567
 
 }  // namespace mayfly::optimize

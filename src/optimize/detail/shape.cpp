@@ -28,8 +28,8 @@ Result<void> specialise(Work& work, std::string_view dimension) {
   if (seen.fixed == 0) {
     std::string names;
     for (const std::string& name : seen.others) names += (names.empty() ? "'" : ", '") + name.substr(0, 50) + "'";
-    return fail(Code::invalid_argument, "no input of the model has a free dimension '" + std::string(dimension.substr(0, 100)) + "'; there " +
-                                            (names.empty() ? "is none" : "are " + names.substr(0, 500)));
+    return fail(Code::invalid_argument, "no input of the model has a free dimension '" + std::string(dimension.substr(0, 100)) +
+                                            "'; there " + (names.empty() ? "is none" : "are " + names.substr(0, 500)));
   }
   for (auto& output : *graph.mutable_output()) fix(output, dimension, size, false, seen);
   for (auto& value : *graph.mutable_value_info()) fix(value, dimension, size, false, seen);

@@ -35,7 +35,8 @@ std::string bytes_of_fields(const TensorProto& tensor) {
 
 std::string text_of(std::span<const std::int64_t> shape) {
   std::string out;
-  for (const std::int64_t size : shape.first(std::min<std::size_t>(shape.size(), 8))) out += (out.empty() ? "" : "x") + std::to_string(size);
+  for (const std::int64_t size : shape.first(std::min<std::size_t>(shape.size(), 8)))
+    out += (out.empty() ? "" : "x") + std::to_string(size);
   return out.empty() ? "one value" : out;
 }
 
@@ -75,11 +76,12 @@ Result<void> make_whole(TensorProto& tensor) {
   const Shape shape = shape_of(tensor);
   const std::string what = "the constant '" + tensor.name().substr(0, 100) + "'";
   const auto count = count_of(shape);
-  if (!count) return fail(Code::invalid_argument, what + " has the shape " + text_of(shape) + ", which no tensor can have: the model is damaged");
+  if (!count)
+    return fail(Code::invalid_argument, what + " has the shape " + text_of(shape) + ", which no tensor can have: the model is damaged");
   if (tensor.data_type() == TensorProto::STRING) {
     if (static_cast<std::uint64_t>(tensor.string_data_size()) == *count) return {};
-    return fail(Code::invalid_argument, what + " has " + std::to_string(tensor.string_data_size()) + " texts for the shape " + text_of(shape) +
-                                            ": the model is damaged");
+    return fail(Code::invalid_argument, what + " has " + std::to_string(tensor.string_data_size()) + " texts for the shape " +
+                                            text_of(shape) + ": the model is damaged");
   }
   const auto bytes = bytes_of(tensor.data_type(), *count);
   if (!bytes) {  // a type that is newer than this list: carried along, never changed
@@ -95,8 +97,9 @@ Result<void> make_whole(TensorProto& tensor) {
     tensor.clear_uint64_data();
   }
   if (tensor.raw_data().size() == *bytes) return {};
-  return fail(Code::invalid_argument, what + " has " + std::to_string(tensor.raw_data().size()) + " bytes, its shape " + text_of(shape) + " of " +
-                                          type_name(tensor.data_type()) + " needs " + std::to_string(*bytes) + ": the model is damaged");
+  return fail(Code::invalid_argument, what + " has " + std::to_string(tensor.raw_data().size()) + " bytes, its shape " + text_of(shape) +
+                                          " of " + type_name(tensor.data_type()) + " needs " + std::to_string(*bytes) +
+                                          ": the model is damaged");
 }
 
 std::string type_name(int data_type) {

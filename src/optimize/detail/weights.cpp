@@ -15,6 +15,17 @@ using onnx::TensorProto;
 constexpr std::uint64_t kHalfLeast = 256;
 constexpr float kHalfMost = 65504;
 
+void quantise_tables(Work& work) {
+  Tables tables(work);
+  std::vector<NodeProto> out;
+  for (int i = 0; i < work.graph.nodes(); ++i) {
+    const NodeProto& node = work.graph.node(i);
+    if (is_onnx(node, "Gather") && tables.quantise(node, out)) work.did(node);
+    else out.push_back(node);
+  }
+  work.graph.replace_nodes(std::move(out));
+}
+
 // Nodes of the branches and what they use stay: a constant that one of them uses may be changed, its name must stay.
 void put_before(Graph& graph, std::vector<NodeProto> first) {
   for (const NodeProto& node : graph.proto().node()) first.push_back(node);
@@ -75,24 +86,25 @@ Result<void> half_weights(Work& work, int data_type) {
   }
   put_before(graph, std::move(casts));
   graph.remove_unused_constants();
-  work.notes.push_back("the weights are stored in 16 bits and computed with in 32: the file is half as large, the answers take as long as before");
+  work.notes.push_back(
+      "the weights are stored in 16 bits and computed with in 32: the file is half as large, the answers take as long as before");
   return {};
 }
 
 Result<void> int8_weights(Work& work) {
   Graph& graph = work.graph;
   TRY_VOID(needs_opset(work, 13, "int8-weights"));
+  quantise_tables(work);
   std::map<std::string, int> axes;  // by which axis a weight gets its scales; by its first use
   for (int i = 0; i < graph.nodes(); ++i) {
     const NodeProto& node = graph.node(i);
-    const bool product = is_onnx(node, "MatMul") || is_onnx(node, "Gemm"), conv = is_onnx(node, "Conv"), table = is_onnx(node, "Gather");
-    if (!product && !conv && !table) continue;
-    const int at = table ? 0 : 1;
-    const TensorProto* weights = node.input_size() > 1 ? graph.constant(node.input(at)) : nullptr;
-    if (!weights || !is_float(*weights) || (table && elements(*weights) < kQuantisedLeast)) continue;
+    const bool product = is_onnx(node, "MatMul") || is_onnx(node, "Gemm"), conv = is_onnx(node, "Conv");
+    if (!product && !conv) continue;
+    const TensorProto* weights = node.input_size() > 1 ? graph.constant(node.input(1)) : nullptr;
+    if (!weights || !is_float(*weights)) continue;
     if (elements(*weights) < kQuantisedLeast) {
       work.leave(node, "its weights are " + with_commas(elements(*weights)) + " values, fewer than the 4,096 that are worth it");
-    } else if (weights->dims_size() < 2 || (product && weights->dims_size() != 2) || (table && int_of(node, "axis", 0) != 0)) {
+    } else if (weights->dims_size() < 2 || (product && weights->dims_size() != 2)) {
       work.leave(node, "its weights have a shape that is not split by columns or rows");
     } else if (!all_finite(*weights)) {
       work.leave(node, "its weights have values that are no finite numbers");
@@ -128,97 +140,118 @@ Result<void> int8_weights(Work& work) {
   }
   put_before(graph, std::move(back));
   graph.remove_unused_constants();
-  work.notes.push_back("the weights are stored in 8 bits and computed with in 32");
+  work.notes.push_back(
+      "the weights are stored in 8 bits and computed with in 32, turned back at each run: for a small file where speed matters little");
   return {};
 }
 
 namespace {
 
-// MatMulNBits of com.microsoft: for each column blocks of `block` numbers, two to a byte, low half first, 8 in the middle.
+// MatMulNBits of com.microsoft: for each column blocks of `block` numbers without sign: in 4 bits two to a byte, low half first, with 8
+// for zero; in 8 bits with 128.
+struct Form {
+  int bits;
+  std::size_t block;
+  float zero() const { return static_cast<float>(1 << (bits - 1)); }
+  float most() const { return 2 * zero() - 1; }
+  std::uint8_t nothing() const { return static_cast<std::uint8_t>(1 << (bits - 1)); }
+};
 struct Blocks {
   std::vector<std::uint8_t> numbers;
   std::vector<float> scales;
 };
 
-// The scale of a block: the number that is largest by size becomes -8, as the engine's own quantiser does it.
-float block_scale(const float* numbers, std::size_t count) {
+// The scale of a block: the number that is largest by size becomes the least, as the engine's own quantiser does it.
+float block_scale(const float* numbers, std::size_t count, const Form& form) {
   float least = 0, most = 0;
   for (std::size_t i = 0; i < count; ++i) least = std::min(least, numbers[i]), most = std::max(most, numbers[i]);
-  return (std::abs(most) > std::abs(least) ? most : least) / -8;
+  return (std::abs(most) > std::abs(least) ? most : least) / -form.zero();
 }
 
-float round_block(const float* numbers, std::size_t count, float scale, std::uint8_t* out) {
+float round_block(const float* numbers, std::size_t count, float scale, const Form& form, std::uint8_t* out) {
   float error = 0;
   for (std::size_t i = 0; i < count; ++i) {
-    const float whole = scale == 0 ? 8 : std::clamp(std::nearbyint(numbers[i] / scale) + 8, 0.0f, 15.0f);
-    const float off = (whole - 8) * scale - numbers[i];
+    const float whole = scale == 0 ? form.zero() : std::clamp(std::nearbyint(numbers[i] / scale) + form.zero(), 0.0f, form.most());
+    const float off = (whole - form.zero()) * scale - numbers[i];
     error += off * off;
     out[i] = static_cast<std::uint8_t>(whole);
   }
   return error;
 }
 
-Blocks to_blocks(const TensorProto& matrix, std::size_t block) {
+Blocks to_blocks(const TensorProto& matrix, const Form& form) {
   const auto rows = static_cast<std::size_t>(matrix.dims(0)), columns = static_cast<std::size_t>(matrix.dims(1));
   const std::vector<float> by_column = transposed(values<float>(matrix), rows, columns);
-  const std::size_t blocks = (rows + block - 1) / block;
-  Blocks out{.numbers = std::vector<std::uint8_t>(columns * blocks * block / 2, 0x88), .scales = std::vector<float>(columns * blocks, 0)};
-  std::vector<std::uint8_t> best(block), trial(block);
+  const std::size_t blocks = (rows + form.block - 1) / form.block, bytes = form.block * static_cast<std::size_t>(form.bits) / 8;
+  Blocks out{.numbers = std::vector<std::uint8_t>(columns * blocks * bytes), .scales = std::vector<float>(columns * blocks, 0)};
+  std::vector<std::uint8_t> best(form.block), trial(form.block);
   for (std::size_t at = 0; at < columns * blocks; ++at) {
-    const std::size_t column = at / blocks, from = at % blocks * block, count = std::min(block, rows - from);
+    const std::size_t column = at / blocks, from = at % blocks * form.block, count = std::min(form.block, rows - from);
     const float* numbers = by_column.data() + column * rows + from;
-    const float whole = block_scale(numbers, count);
-    std::ranges::fill(best, std::uint8_t{8});
-    float least = round_block(numbers, count, out.scales[at] = whole, best.data());
+    const float whole = block_scale(numbers, count, form);
+    std::ranges::fill(best, form.nothing());
+    std::ranges::fill(trial, form.nothing());
+    float least = round_block(numbers, count, out.scales[at] = whole, form, best.data());
     for (const float part : {0.95f, 0.9f, 0.85f, 0.8f}) {  // cutting the largest off often makes the rest finer than it costs
-      std::ranges::fill(trial, std::uint8_t{8});
-      const float error = round_block(numbers, count, whole * part, trial.data());
+      const float error = round_block(numbers, count, whole * part, form, trial.data());
       if (error < least) least = error, out.scales[at] = whole * part, best = trial;
     }
-    for (std::size_t i = 0; i < block; i += 2)
-      out.numbers[(at * block + i) / 2] = static_cast<std::uint8_t>(best[i] | best[i + 1] << 4);
+    for (std::size_t i = 0; i < bytes; ++i)
+      out.numbers[at * bytes + i] = form.bits == 8 ? best[i] : static_cast<std::uint8_t>(best[2 * i] | best[2 * i + 1] << 4);
   }
   return out;
+}
+
+// MatMul with weights in blocks, and tables in 8 bits.
+void block_weights(Work& work, const Form& form) {
+  Graph& graph = work.graph;
+  const std::string ending = "_int" + std::to_string(form.bits);
+  const auto block = static_cast<std::int64_t>(form.block);
+  quantise_tables(work);
+  std::map<std::string, std::pair<std::string, std::string>> made;
+  std::vector<NodeProto> out;
+  for (int i = 0; i < graph.nodes(); ++i) {
+    const NodeProto& node = graph.node(i);
+    const bool product = is_onnx(node, "MatMul");
+    const auto why = product ? unfit_weights(graph, node, 1) : std::nullopt;
+    if (why) work.leave(node, *why);
+    if (!product || why || work.kept(node)) {
+      out.push_back(node);
+      continue;
+    }
+    const TensorProto& weights = *graph.constant(node.input(1));
+    const std::int64_t rows = weights.dims(0), columns = weights.dims(1), blocks = (rows + block - 1) / block;
+    const auto [place, is_new] = made.try_emplace(weights.name());
+    if (is_new) {
+      const Blocks blocked = to_blocks(weights, form);
+      const std::string name = weights.name() + ending;  // adding moves the constants
+      const std::string numbers =
+          graph.add(make_tensor(name, TensorProto::UINT8, {columns, blocks, block * form.bits / 8}, blocked.numbers));
+      place->second = {numbers, graph.add(make_tensor(name + "_scale", TensorProto::FLOAT, {columns * blocks}, blocked.scales))};
+    }
+    NodeProto fewer =
+        make_node("MatMulNBits", {node.input(0), place->second.first, place->second.second}, {node.output(0)}, "com.microsoft");
+    set_int(fewer, "K", rows), set_int(fewer, "N", columns), set_int(fewer, "bits", form.bits), set_int(fewer, "block_size", block);
+    work.did(node);
+    out.push_back(std::move(fewer));
+  }
+  graph.replace_nodes(std::move(out));
+  if (!made.empty()) graph.use_domain("com.microsoft", 1);
 }
 
 }  // namespace
 
 Result<void> int4_weights(Work& work) {
-  Graph& graph = work.graph;
-  const auto block = static_cast<std::int64_t>(work.amount);
-  if ((block & (block - 1)) != 0) return fail(Code::invalid_argument, "int4-weights:" + std::to_string(block) + ": blocks are of 16, 32, 64, 128 or 256 numbers");
-  std::map<std::string, std::pair<std::string, std::string>> made;
-  std::vector<NodeProto> out;
-  for (int i = 0; i < graph.nodes(); ++i) {
-    const NodeProto& node = graph.node(i);
-    if (!is_onnx(node, "MatMul")) {
-      if (is_onnx(node, "Gemm") && !unfit_weights(graph, node, 1)) work.leave(node, "it is a Gemm: the engine multiplies with 4-bit weights only in MatMul");
-      out.push_back(node);
-      continue;
-    }
-    if (const auto why = unfit_weights(graph, node, 1)) {
-      work.leave(node, *why);
-      out.push_back(node);
-      continue;
-    }
-    if (work.kept(node)) { out.push_back(node); continue; }
-    const TensorProto& weights = *graph.constant(node.input(1));
-    const std::int64_t rows = weights.dims(0), columns = weights.dims(1), blocks = (rows + block - 1) / block;
-    const auto [place, is_new] = made.try_emplace(weights.name());
-    if (is_new) {
-      const Blocks blocked = to_blocks(weights, static_cast<std::size_t>(block));
-      const std::string name = weights.name();  // adding moves the constants
-      const std::string numbers = graph.add(make_tensor(name + "_int4", TensorProto::UINT8, {columns, blocks, block / 2}, blocked.numbers));
-      place->second = {numbers, graph.add(make_tensor(name + "_int4_scale", TensorProto::FLOAT, {columns * blocks}, blocked.scales))};
-    }
-    NodeProto product = make_node("MatMulNBits", {node.input(0), place->second.first, place->second.second}, {node.output(0)}, "com.microsoft");
-    set_int(product, "K", rows), set_int(product, "N", columns), set_int(product, "bits", 4), set_int(product, "block_size", block);
-    work.did(node);
-    out.push_back(std::move(product));
+  const auto block = static_cast<std::size_t>(work.amount);
+  if ((block & (block - 1)) != 0)
+    return fail(Code::invalid_argument, "int4-weights:" + std::to_string(block) + ": blocks are of 16, 32, 64, 128 or 256 numbers");
+  block_weights(work, {.bits = 4, .block = block});
+  for (int i = 0; i < work.graph.nodes(); ++i) {
+    const NodeProto& node = work.graph.node(i);
+    if (is_onnx(node, "Gemm") && !unfit_weights(work.graph, node, 1))
+      work.leave(node, "it is a Gemm: the engine multiplies with 4-bit weights only in MatMul");
   }
-  graph.replace_nodes(std::move(out));
-  if (work.changed > 0) graph.use_domain("com.microsoft", 1);
-  graph.remove_unused_constants();
+  work.graph.remove_unused_constants();
   return {};
 }
 

@@ -1,0 +1,51 @@
+#include "optimize/static_int8.h"
+
+#include <gtest/gtest.h>
+
+#include "optimize/test_models.h"
+
+namespace mayfly::optimize {
+namespace {
+
+TestModel convolution() {
+  TestModel made;
+  made.input("x", {"n", "3", "8", "8"}).output("y").floats("c", {8, 3, 3, 3}).floats("b", {8}).floats("d", {4, 8, 1, 1});
+  made.node("Conv", {"x", "c", "b"}, {"a"});
+  made.node("Relu", {"a"}, {"r"});
+  made.node("Conv", {"r", "d"}, {"y"});
+  return made;
+}
+
+TEST(StaticInt8, RangesBecomeScales) {
+  const Model model = convolution().model();
+  EXPECT_EQ(tensors_to_measure(model), (std::vector<std::string>{"x", "r", "y"}));  // behind the Relu, not before it
+  const auto made = quantise_static(model, {{"x", {-1, 1.55f}}, {"r", {0, 5.1f}}, {"y", {-2, 2}}});
+  ASSERT_TRUE(made.has_value()) << made.error().message;
+  EXPECT_EQ(made->changed, 2);
+  EXPECT_EQ(kinds(made->model),
+            "QuantizeLinear DequantizeLinear DequantizeLinear DequantizeLinear Conv Relu QuantizeLinear DequantizeLinear "
+            "DequantizeLinear Conv QuantizeLinear DequantizeLinear");
+  EXPECT_NEAR(values<float>(*constant_in(made->model, "x_scale"))[0], 0.01f, 1e-6);
+  EXPECT_EQ(values<std::uint8_t>(*constant_in(made->model, "x_zero"))[0], 100);
+  EXPECT_EQ(values<std::uint8_t>(*constant_in(made->model, "r_zero"))[0], 0);
+  EXPECT_EQ(shape_of(*constant_in(made->model, "c_int8")), (Shape{8, 3, 3, 3}));
+  EXPECT_EQ(constant_in(made->model, "c_int8_scale")->dims(0), 8);
+  const float step = values<float>(*constant_in(made->model, "b_int32_scale"))[2];
+  EXPECT_NEAR(static_cast<float>(values<std::int32_t>(*constant_in(made->model, "b_int32"))[2]) * step, TestModel::pattern(8)[2], step);
+  EXPECT_EQ(made->model.impl().proto.graph().output(0).name(), "y");
+}
+
+TEST(StaticInt8, WhatWasNotMeasuredStays) {
+  const Model model = convolution().model();
+  const auto made = quantise_static(model, {{"x", {-1, 1}}, {"r", {0, 5}}});
+  ASSERT_TRUE(made.has_value());
+  EXPECT_EQ(made->changed, 1);
+  EXPECT_EQ(made->left, (std::vector<Left>{{"y_node", "no range of 'y' was measured"}}));
+  EXPECT_EQ(quantise_static(model, {{"x", {-1, 1}}, {"r", {0, 5}}}, {"a_node"})->changed, 0);
+  EXPECT_EQ(quantise_static(model, {{"x", {2, 1}}}).error().code, Code::invalid_argument);
+  EXPECT_EQ(with_outputs(model, {"nobody"}).error().code, Code::invalid_argument);
+  EXPECT_EQ(with_outputs(model, {"r", "x"})->impl().proto.graph().output_size(), 2);
+}
+
+}  // namespace
+}  // namespace mayfly::optimize
