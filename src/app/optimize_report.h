@@ -16,7 +16,7 @@ namespace mayfly::app {
 // The original, or a candidate. What was not measured is 0.
 struct OptimizeRow {
   std::string recipe;                 // "original", "int8-dynamic,compile"
-  std::string gate;                   // "original", "passed", "failed", "unsure", "error"
+  std::string gate;                   // "original", "passed", "failed", "unsure", "error", "no change"
   std::string why;
   bool chosen = false;
   std::uint64_t size = 0, artifact = 0;  // bytes: of the model, of what was compiled of it

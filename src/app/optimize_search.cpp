@@ -13,7 +13,7 @@
 namespace mayfly::app {
 namespace {
 
-constexpr std::string_view kCompile = "compile";
+constexpr std::string_view kCompile = "compile", kNoChange = "no change";
 constexpr std::size_t kLeftMax = 1000;
 constexpr Duration kAnswersMax = std::chrono::seconds(60);
 
@@ -49,14 +49,11 @@ Result<std::string> make_candidate(const std::string& from, const std::string& s
       if (!applied) return fail(applied.error().code, step.name + ": " + applied.error().message);
       for (const optimize::Left& place : applied->left)
         if (left.size() < kLeftMax) left.push_back(step.name + " at '" + place.node + "': " + place.why);
-      if (applied->changed == 0 && steps.size() == 1) {
-        return fail(Code::unimplemented,
-                    step.name + " changes nothing in this model" +
-                        (applied->left.empty() ? "" : ": at '" + applied->left[0].node + "', " + applied->left[0].why));
-      }
       changed += applied->changed;
       model = std::move(applied->model);
     }
+    if (changed == 0)
+      return fail(Code::unimplemented, "it changes nothing in this model" + (left.empty() ? "" : ": " + left[0].get<std::string>()));
   }
   TRY_VOID(model.write(to));
   return Json{{"changed", changed}, {"left", std::move(left)}, {"parameters", model.parameters()}}.dump();
@@ -98,7 +95,7 @@ class Search {
     const auto tried = attempt(recipe, row);
     if (!tried) {
       if (tried.error().code == Code::cancelled) return fail(tried.error());
-      row.gate = "error";
+      if (row.gate != kNoChange) row.gate = "error";
       row.why = tried.error().message;
     }
     if (!row.passed()) work_.forget_files(recipe.text);  // and with them the space that they took
@@ -118,8 +115,12 @@ class Search {
     TRY(const std::string folder, work_.folder_of(recipe.text));
     const std::string model = work_.model_of(recipe.text), compiled = work_.compiled_of(recipe.text);
     plan_.says(recipe.text + ": making it");
-    TRY(const std::string made, worker::in_a_process([&] { return make_candidate(plan_.model, recipe.steps, model); }, limits_of(plan_)));
-    const Json facts = Json::parse(made, nullptr, false);
+    const auto made = worker::in_a_process([&] { return make_candidate(plan_.model, recipe.steps, model); }, limits_of(plan_));
+    if (!made) {
+      if (made.error().code == Code::unimplemented) row.gate = kNoChange;
+      return fail(made.error());
+    }
+    const Json facts = Json::parse(*made, nullptr, false);
     row.changed = facts.value("changed", 0);
     row.parameters = facts.value("parameters", std::uint64_t{0});
     for (const Json& place : facts.value("left", Json::array())) row.left.push_back(place.get<std::string>());

@@ -167,6 +167,14 @@ def test_what_fails_the_gate_is_not_written(world):
     check(loose["passed"] and output.exists(), "who allows it gets it")
 
 
+def test_steps_that_find_nothing(world):
+    report = world.report(world.digits, "--recipe", "prune-channels:0.1,compile", "--recipe", "compile", "--data", world.data,
+                          "-o", world.folder / "same.onnx")
+    row = row_of(report, "prune-channels:0.1,compile")
+    check(row["gate"] == "no change" and "changes nothing" in row["why"], "there are no channels to prune: that is said, and no error", row)
+    check(report["passed"], "the others go on")
+
+
 def test_too_few_samples(world):
     few = world.folder / "few.npz"
     np.savez(few, pixels=world.x[:20], label=world.y[:20])
