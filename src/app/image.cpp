@@ -14,7 +14,9 @@
 #include "app/detail/image_source.h"
 #include "base/hex.h"
 #include "domain/container_image.h"
+#include "domain/json_fields.h"
 #include "domain/unpacked.h"
+#include "os/digest.h"
 #include "store/artifacts.h"
 #include "worker/archive.h"
 
@@ -27,6 +29,8 @@ using Json = nlohmann::json;
 using domain::Descriptor;
 using domain::check_digest;
 using domain::check_size;
+using domain::text_in;
+using domain::words_in;
 
 std::unexpected<Error> wrong(std::string message) { return domain::wrong_image(std::move(message)); }
 std::string in_quotes(std::string_view text) { return domain::quotes_around(text); }
@@ -38,30 +42,10 @@ Result<Json> parse(const std::string& text, const std::string& what) {
   return json;
 }
 
-std::string text_in(const Json& json, const char* key) {
-  const auto at = json.is_object() ? json.find(key) : json.end();
-  return at != json.end() && at->is_string() ? at->get<std::string>() : std::string();
-}
-
-std::vector<std::string> words_in(const Json& json, const char* key) {
-  std::vector<std::string> words;
-  const auto at = json.is_object() ? json.find(key) : json.end();
-  if (at == json.end() || !at->is_array()) return words;
-  for (const Json& word : *at)
-    if (word.is_string()) words.push_back(word.get<std::string>());
-  return words;
-}
-
-std::string hash_text(const std::string& text) {
-  store::Hash hash;
-  hash.update(std::as_bytes(std::span(text)));
-  return hash.finish();
-}
-
 Result<std::string> read_blob(ImageSource& source, const Descriptor& said, const std::string& what) {
   TRY(std::string text, source.text(path_of(said)));
   TRY_VOID(check_size(text.size(), said, what));
-  TRY_VOID(check_digest(hash_text(text), said.sha256, what));
+  TRY_VOID(check_digest(os::sha256_hex(text), said.sha256, what));
   return text;
 }
 
@@ -155,7 +139,7 @@ Result<Read> read_docker(ImageSource& source, const std::string& tag) {
   Read read;
   const std::string config = text_in(fit[0], "Config"), name = fs::path(config).stem().string();
   TRY(read.config, source.text(config));
-  if (is_sha256(name)) TRY_VOID(check_digest(hash_text(read.config), name, "the configuration"));
+  if (is_sha256(name)) TRY_VOID(check_digest(os::sha256_hex(read.config), name, "the configuration"));
   const std::vector<std::string> paths = words_in(fit[0], "Layers");
   TRY_VOID(take_layers(source, paths, read, [&](std::size_t i, std::uint64_t, const std::string& sha256) -> Result<void> {
     const std::string blob = fs::path(paths[i]).filename().string();

@@ -1,7 +1,6 @@
 // The report as a picture and as a page. The picture is written as SVG by hand: a few circles, a line and some words.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 #include "app/optimize_report.h"
 #include "base/units.h"
@@ -19,12 +18,6 @@ std::string escaped(std::string_view text) {
     else if (static_cast<unsigned char>(c) >= 0x20 || c == '\n') out += c;
   }
   return out;
-}
-
-std::string form(const char* with, double value) {
-  char text[48];
-  std::snprintf(text, sizeof text, with, value);
-  return text;
 }
 
 struct Point {

@@ -6,13 +6,14 @@
 #include "base/units.h"
 
 namespace mayfly::app {
-namespace {
 
 std::string form(const char* with, double value) {
   char text[48];
   std::snprintf(text, sizeof text, with, value);
   return text;
 }
+
+namespace {
 
 std::string size_text(std::uint64_t bytes) { return bytes == 0 ? "-" : to_text(Bytes{bytes}); }
 std::string time_text(Duration time) { return time == Duration{} ? "-" : to_text(time); }

@@ -38,6 +38,8 @@ struct OptimizeReport {
   std::string currency = "USD";
 };
 
+// One number, as printf writes it: form("%.4f", 0.5).
+[[nodiscard]] std::string form(const char* with, double value);
 [[nodiscard]] Json to_json(const OptimizeRow& row);
 [[nodiscard]] Json to_json(const OptimizeReport& report);
 // As to_json wrote it; nothing where it is another form.

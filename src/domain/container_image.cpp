@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/hex.h"
+#include "domain/json_fields.h"
 
 namespace mayfly::domain {
 namespace {
@@ -15,24 +16,6 @@ Result<Json> parse(std::string_view text, const std::string& what) {
   Json json = Json::parse(text, nullptr, false);
   if (json.is_discarded()) return wrong_image(what + " of the image is not JSON");
   return json;
-}
-
-std::string text_in(const Json& json, const char* key) {
-  const auto at = json.is_object() ? json.find(key) : json.end();
-  return at != json.end() && at->is_string() ? at->get<std::string>() : std::string();
-}
-
-const Json& list_in(const Json& json, const char* key) {
-  static const Json kNone = Json::array();
-  const auto at = json.is_object() ? json.find(key) : json.end();
-  return at != json.end() && at->is_array() ? *at : kNone;
-}
-
-std::vector<std::string> words_in(const Json& json, const char* key) {
-  std::vector<std::string> words;
-  for (const Json& word : list_in(json, key))
-    if (word.is_string()) words.push_back(word.get<std::string>());
-  return words;
 }
 
 Result<Descriptor> descriptor_of(const Json& json, const std::string& what) {

@@ -5,7 +5,8 @@
 #include <utility>
 
 #include "base/hex.h"
-#include "base/rfc3339.h"
+#include "base/http_date.h"
+#include "base/units.h"
 #include "gateway/aws_chunked.h"
 #include "gateway/lambda_forms.h"
 #include "gateway/xml.h"
@@ -48,20 +49,6 @@ void answer(const Responder& to, const char* name, Json json, int status = 200) 
 }
 
 std::string quoted(const std::string& etag) { return "\"" + etag + "\""; }
-
-// "Tue, 24 Nov 2026 05:46:03 GMT".
-std::string http_date(WallTime time) {
-  constexpr const char* kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-  constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-  const auto point = std::chrono::sys_time<std::chrono::microseconds>(time.since_epoch);
-  const auto day = std::chrono::floor<std::chrono::days>(point);
-  const std::chrono::year_month_day date(day);
-  const std::string clock = rfc3339(time).substr(11, 8);
-  char text[40];
-  std::snprintf(text, sizeof text, "%s, %02u %s %04d ", kDays[std::chrono::weekday(day).c_encoding()], static_cast<unsigned>(date.day()),
-                kMonths[static_cast<unsigned>(date.month()) - 1], static_cast<int>(date.year()));
-  return text + clock + " GMT";
-}
 
 // Whether its query says nothing but this, and who signed it: "?tagging" of an object is not the object.
 bool asks_only(const HttpRequest& request, std::initializer_list<std::string_view> words) {

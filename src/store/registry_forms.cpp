@@ -4,11 +4,13 @@
 #include <nlohmann/json.hpp>
 
 #include "base/http.h"
+#include "domain/json_fields.h"
 
 namespace mayfly::store {
 namespace {
 
 using Json = nlohmann::json;
+using domain::text_in;
 
 constexpr std::size_t kChallengesMax = 16, kParametersMax = 16, kPlaceMax = 8192, kTokenMax = 12 * 1024;
 
@@ -44,11 +46,6 @@ struct Words {
 std::string printable(std::string text, std::size_t most) {
   std::erase_if(text, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
   return text.substr(0, most);
-}
-
-std::string text_in(const Json& json, const char* key) {
-  const auto at = json.is_object() ? json.find(key) : json.end();
-  return at != json.end() && at->is_string() ? at->get<std::string>() : std::string();
 }
 
 bool is_visible(char c) { return c > 0x20 && c < 0x7f; }

@@ -1,10 +1,10 @@
 #include "worker/azure_storage.h"
 
 #include <algorithm>
-#include <ctime>
 #include <map>
 
 #include "base/http.h"
+#include "base/http_date.h"
 #include "os/digest.h"
 
 namespace mayfly::worker {
@@ -14,14 +14,6 @@ constexpr std::string_view kVersion = "2021-12-02", kBytes = "application/octet-
 constexpr std::size_t kErrorMax = 300;
 
 std::unexpected<Error> wrong(const std::string& text) { return fail(Code::invalid_argument, text); }
-
-std::string http_date(WallTime now) {
-  const std::time_t seconds = now.since_epoch.count() / 1'000'000;
-  std::tm utc{};
-  ::gmtime_r(&seconds, &utc);
-  char text[64];
-  return {text, std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &utc)};
-}
 
 // What differs between the five.
 struct Form {
