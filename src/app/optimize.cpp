@@ -6,10 +6,12 @@
 #include <filesystem>
 
 #include "app/commands.h"
+#include "app/optimize_candidate.h"
 #include "app/optimize_data.h"
 #include "app/optimize_search.h"
 #include "app/package.h"
 #include "base/units.h"
+#include "gate/split.h"
 #include "os/clock.h"
 #include "os/digest.h"
 #include "os/disk.h"
@@ -22,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 // The gate passes what 268 samples say without a difference; some more leave room for one.
-constexpr std::uint64_t kMadeUpSamples = 400;
+constexpr std::uint64_t kMadeUpSamples = 400, kJudgedLeast = 300, kCalibrationMax = 100;
 constexpr Duration kTimeMax = std::chrono::hours(24);
 
 // "1%" or "0.01": a share of 1.
@@ -62,10 +64,11 @@ Result<std::string> output_of(const OptimizeOptions& options) {
   return output.string();
 }
 
-Result<std::vector<OptimizeRecipe>> recipes_of(const OptimizeOptions& options) {
+bool is_automatic(const OptimizeOptions& options) { return options.recipes.empty() || options.recipes == std::vector<std::string>{"auto"}; }
+
+Result<std::vector<OptimizeRecipe>> recipes_of(const OptimizeOptions& options, bool convolutional) {
   std::vector<OptimizeRecipe> recipes;
-  std::vector<std::string> texts = options.recipes;
-  if (texts.empty() || texts == std::vector<std::string>{"auto"}) texts = recipes_for(options.goal);
+  const auto texts = is_automatic(options) ? recipes_for(options.goal, convolutional) : options.recipes;
   for (const std::string& text : texts) {
     TRY(OptimizeRecipe recipe, read_recipe(text));
     if (std::ranges::find(recipes, recipe.text, &OptimizeRecipe::text) == recipes.end()) recipes.push_back(std::move(recipe));
@@ -119,10 +122,17 @@ Error as_failure(Error error) {
   return error;
 }
 
-Result<gate::Samples> samples_of(worker::Engine& engine, const OptimizeOptions& options, const worker::ChildLimits& limits) {
+Result<gate::Samples> samples_of(worker::Engine& engine, const OptimizeOptions& options, bool calibrates, const worker::ChildLimits& limits) {
   TRY(const domain::Signature signature, worker::signature_of(engine, options.model, limits));
   if (!options.data.empty()) return read_samples(options.data, signature);
-  return worker::made_up_samples(engine, options.model, signature, kMadeUpSamples, limits);
+  return worker::made_up_samples(engine, options.model, signature, kMadeUpSamples + (calibrates ? kCalibrationMax : 0), limits);
+}
+
+// What ranges are measured on, for the report.
+std::string calibration_text(const gate::Parts& parts) {
+  return plural(parts.calibration.count, parts.calibration.generated ? "made-up sample" : "sample") +
+         (parts.apart ? ", none of which is compared on" : ", which are compared on, too: there are too few to keep them apart") +
+         (parts.calibration.generated ? "; real ones, given by --data, have other ranges" : "");
 }
 
 Result<void> finish(const Context& context, const OptimizeOptions& options, OptimizeWork& work, OptimizeReport& report) {
@@ -145,7 +155,7 @@ Result<void> optimize(const Context& context, const OptimizeOptions& options) {
   TRY(const Duration time_max, parse_duration(options.time_max));
   if (time_max <= Duration{} || time_max > kTimeMax) return fail(Code::invalid_argument, "--time-max is above 0 and at most 24h");
   TRY(const gate::Limits limits, limits_of(options));
-  TRY(auto recipes, recipes_of(options));
+  TRY(auto recipes, recipes_of(options, false));
   std::error_code error;
   if (!fs::exists(options.model, error)) return fail(Code::not_found, "'" + options.model + "' is not there: name an ONNX model");
   TRY(const std::string output, output_of(options));
@@ -153,18 +163,33 @@ Result<void> optimize(const Context& context, const OptimizeOptions& options) {
   bool stopped = false;
   const auto stops = [&] { return stopped = stopped || os::take_signal(signals); };
   Teller teller(context);
-  SearchPlan plan{.model = options.model, .goal = options.goal, .recipes = std::move(recipes), .limits = limits,
+  SearchPlan plan{.model = options.model, .goal = options.goal, .recipes = std::move(recipes), .follows = is_automatic(options), .limits = limits,
                   .end = os::monotonic_now() + time_max, .stops = stops, .says = [&](const std::string& text) { teller.says(text); },
                   .found = [&](const OptimizeRow& row) { teller.found(row); }};
   TRY(const auto engine, worker::Engine::open(""));
   TRY_VOID(engine->warm());
-  const auto samples = samples_of(*engine, options, {.time_max = time_max, .stops = stops});
+  const worker::ChildLimits limits_of_reading{.time_max = time_max, .stops = stops};
+  if (plan.follows) {
+    const auto convolutional = is_convolutional(options.model, limits_of_reading);
+    if (!convolutional) return fail(as_failure(convolutional.error()));
+    TRY(plan.recipes, recipes_of(options, *convolutional));
+  }
+  const bool calibrates = std::ranges::any_of(plan.recipes, [](const OptimizeRecipe& recipe) {
+    return recipe.steps.find("int8-static") != std::string::npos;
+  });
+  auto samples = samples_of(*engine, options, calibrates, limits_of_reading);
   if (!samples) return fail(as_failure(samples.error()));
+  gate::Parts parts;
+  if (calibrates) {
+    parts = gate::split(*samples, kCalibrationMax, kJudgedLeast);
+    samples = std::move(parts.rest);
+    plan.calibration = &parts.calibration;
+  }
   const auto key = key_of(options);
   if (!key) return fail(as_failure(key.error()));
-  TRY(OptimizeWork work, OptimizeWork::open(output, *key));
+  TRY(OptimizeWork work, OptimizeWork::open(output, *key + (calibrates ? " calibrated" : "")));
   OptimizeReport report{.model = options.model, .output = output, .goal = options.goal,
-                        .data = options.data.empty() ? "made up" : options.data, .samples_of = samples->count,
+                        .data = options.data.empty() ? "made up" : options.data, .calibration = calibrates ? calibration_text(parts) : "", .samples_of = samples->count,
                         .labelled = !samples->labels.empty()};
   if (const auto searched = search(*engine, plan, *samples, work, report); !searched) {
     if (searched.error().code != Code::cancelled) return fail(as_failure(searched.error()));

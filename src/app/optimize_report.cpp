@@ -92,6 +92,16 @@ std::string ratio(double original, double candidate) {
   return original >= candidate ? form("%.1fx less", original / candidate) : form("%.1fx more", candidate / original);
 }
 
+// The first few, each on a line.
+std::string some_of(const std::vector<std::string>& lines, const char* what) {
+  constexpr std::size_t kShown = 3;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(kShown, lines.size()); ++i) text += std::string("        ") + what + printable(lines[i]) + "\n";
+  if (lines.size() > kShown)
+    text += "        and " + std::to_string(lines.size() - kShown) + " more (--json tells all, of every candidate)\n";
+  return text;
+}
+
 std::string gate_text(const OptimizeRow& row, const Terminal& terminal) {
   const std::string word = row.chosen ? row.gate + ", taken" : row.gate;
   return terminal.paint(row.gate == "original" ? Tone::plain
@@ -115,6 +125,8 @@ Json to_json(const OptimizeRow& row) {
           {"parameters", row.parameters},
           {"changed", row.changed},
           {"left", row.left},
+          {"notes", row.notes},
+          {"kept", row.kept},
           {"load_ns", row.trial.load.count()},
           {"first_ns", row.trial.first.count()},
           {"one", latency_json(row.trial.one)},
@@ -128,7 +140,9 @@ std::optional<OptimizeRow> row_from_json(const Json& json) {
   try {
     OptimizeRow row{.recipe = json.at("recipe"), .gate = json.at("gate"), .why = json.at("why"), .size = json.at("size"),
                     .artifact = json.at("artifact"), .parameters = json.at("parameters"), .changed = json.at("changed"),
-                    .left = json.at("left").get<std::vector<std::string>>(), .cost = json.at("cost_per_million")};
+                    .left = json.at("left").get<std::vector<std::string>>(),
+                    .notes = json.at("notes").get<std::vector<std::string>>(), .kept = json.at("kept").get<std::vector<std::string>>(),
+                    .cost = json.at("cost_per_million")};
     row.trial.load = Duration(json.at("load_ns").get<std::int64_t>());
     row.trial.first = Duration(json.at("first_ns").get<std::int64_t>());
     row.trial.one = latency_from(json.at("one"));
@@ -146,7 +160,7 @@ Json to_json(const OptimizeReport& report) {
   for (const OptimizeRow& row : report.rows) rows.push_back(to_json(row));
   const bool passed = std::ranges::any_of(report.rows, &OptimizeRow::passed);
   return {{"model", report.model}, {"output", passed ? Json(report.output) : Json()}, {"passed", passed}, {"goal", report.goal},
-          {"data", report.data}, {"samples", report.samples}, {"samples_of", report.samples_of}, {"labelled", report.labelled},
+          {"data", report.data}, {"calibration", report.calibration}, {"samples", report.samples}, {"samples_of", report.samples_of}, {"labelled", report.labelled},
           {"currency", report.currency}, {"candidates", std::move(rows)}, {"not_tried", report.not_tried}};
 }
 
@@ -168,14 +182,13 @@ std::string table_of(const OptimizeReport& report, const Terminal& terminal) {
 
 std::string remarks_of(const OptimizeReport& report, const Terminal& terminal) {
   std::string text;
+  if (!report.calibration.empty()) text += "ranges were measured on " + report.calibration + "\n";
   for (const OptimizeRow& row : report.rows) {
     if (row.gate == "original") continue;
     text += terminal.paint(row.passed() ? Tone::good : Tone::bad, row.gate) + "  " + row.recipe + ": " + printable(row.why) + "\n";
+    text += some_of(row.kept, "kept in 32 bits: ");
     if (!row.chosen) continue;
-    constexpr std::size_t kShown = 3;
-    for (std::size_t i = 0; i < std::min(kShown, row.left.size()); ++i) text += "        left as it was: " + printable(row.left[i]) + "\n";
-    if (row.left.size() > kShown)
-      text += "        and " + std::to_string(row.left.size() - kShown) + " more places (--json tells all, of every candidate)\n";
+    text += some_of(row.notes, "") + some_of(row.left, "left as it was: ");
   }
   for (const std::string& recipe : report.not_tried) text += "not tried, the time was over: " + recipe + "\n";
   const OptimizeRow& original = report.rows[0];

@@ -23,6 +23,8 @@ struct OptimizeRow {
   std::uint64_t parameters = 0;
   int changed = 0;                    // places that its steps changed
   std::vector<std::string> left;      // places that they could not: "NODE: why"
+  std::vector<std::string> notes;     // what the steps say of what they did
+  std::vector<std::string> kept;      // layers that stay in 32 bits so that the gate passes: "NODE: why", the worst first
   worker::Trial trial;                // without the outputs
   std::vector<gate::Comparison> comparisons;
   double cost = 0;                    // of a million calls
@@ -31,6 +33,7 @@ struct OptimizeRow {
 
 struct OptimizeReport {
   std::string model, output, goal, data;
+  std::string calibration;            // what ranges were measured on; empty: none were
   std::uint64_t samples = 0, samples_of = 0;  // compared on, in the set
   bool labelled = false;
   std::vector<OptimizeRow> rows;      // the original first

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "app/optimize_candidate.h"
 #include "control/price.h"
-#include "optimize/model.h"
 #include "optimize/recipe.h"
 #include "os/clock.h"
 #include "os/disk.h"
@@ -13,8 +13,8 @@
 namespace mayfly::app {
 namespace {
 
-constexpr std::string_view kCompile = "compile", kNoChange = "no change";
-constexpr std::size_t kLeftMax = 1000;
+constexpr std::string_view kCompile = "compile", kKeep = "keep", kNoChange = "no change";
+constexpr int kFollowedMax = 2;
 constexpr Duration kAnswersMax = std::chrono::seconds(60);
 
 worker::ChildLimits limits_of(const SearchPlan& plan) {
@@ -35,28 +35,6 @@ std::uint64_t file_size(const std::string& path) {
 double cost_of_million(const worker::Trial& trial) {
   const double gb_seconds = static_cast<double>(trial.memory) / control::kBytesPerGb * to_seconds(trial.one.p50) * 1e6;
   return control::cost_of(control::PriceTable{}, gb_seconds, 1e6);
-}
-
-// In a process of its own: reads the model, applies the steps, writes the candidate. What it did comes back as JSON.
-Result<std::string> make_candidate(const std::string& from, const std::string& steps_text, const std::string& to) {
-  TRY(optimize::Model model, optimize::Model::read(from));
-  Json left = Json::array();
-  int changed = 0;
-  if (!steps_text.empty()) {
-    TRY(const auto steps, optimize::parse_recipe(steps_text));
-    for (const optimize::Step& step : steps) {
-      auto applied = optimize::apply(model, step);
-      if (!applied) return fail(applied.error().code, step.name + ": " + applied.error().message);
-      for (const optimize::Left& place : applied->left)
-        if (left.size() < kLeftMax) left.push_back(step.name + " at '" + place.node + "': " + place.why);
-      changed += applied->changed;
-      model = std::move(applied->model);
-    }
-    if (changed == 0)
-      return fail(Code::unimplemented, "it changes nothing in this model" + (left.empty() ? "" : ": " + left[0].get<std::string>()));
-  }
-  TRY_VOID(model.write(to));
-  return Json{{"changed", changed}, {"left", std::move(left)}, {"parameters", model.parameters()}}.dump();
 }
 
 class Search {
@@ -111,11 +89,57 @@ class Search {
     report_.rows.push_back(std::move(row));
   }
 
+  CandidateOrder order_of(const OptimizeRecipe& recipe, std::set<std::string> keep) const {
+    const Duration left = plan_.end - os::monotonic_now();
+    return {.from = plan_.model, .steps = recipe.steps, .to = work_.model_of(recipe.text), .keep = std::move(keep),
+            .calibration = plan_.calibration ? *plan_.calibration : samples_,
+            .measure_max = std::clamp(left / 4, Duration(std::chrono::seconds(1)), kAnswersMax)};
+  }
+
   Result<void> attempt(const OptimizeRecipe& recipe, OptimizeRow& row) {
     TRY(const std::string folder, work_.folder_of(recipe.text));
+    if (!recipe.keep) return attempt_one(recipe, {}, row);
+    // The whole first, unless it has failed before.
+    const std::string plain = recipe.steps + (recipe.compile ? "," + std::string(kCompile) : "");
+    const auto before = std::ranges::find(report_.rows, plain, &OptimizeRow::recipe);
+    if (before == report_.rows.end() || before->gate != "failed") {
+      TRY_VOID(attempt_one(recipe, {}, row));
+      if (row.gate != "failed") return {};
+    }
+    plan_.says(recipe.text + ": looking for the layers that hurt");
+    TRY(const std::string found, find_sensitive(engine_, order_of(recipe, {}), limits_of(plan_)));
+    const Json layers = Json::parse(found, nullptr, false);
+    if (!layers.is_array() || layers.size() < 2) return fail(Code::exhausted, "there was no time to find out which layers hurt");
+    return keep_the_worst(recipe, layers, row);
+  }
+
+  // 1, 2, 4, ... of the worst stay in 32 bits, until the gate passes or little is gained any more.
+  Result<void> keep_the_worst(const OptimizeRecipe& recipe, const Json& layers, OptimizeRow& row) {
+    constexpr double kGainLeast = 0.9;
+    const double original = static_cast<double>(report_.rows[0].size);
+    for (std::size_t count = 1; count < layers.size(); count *= 2) {
+      if (count > 1 && os::monotonic_now() >= plan_.end) break;
+      std::set<std::string> keep;
+      row = {.recipe = row.recipe, .gate = "error"};
+      for (std::size_t i = 0; i < count; ++i)
+        for (const Json& layer : layers[i]["layers"]) {
+          keep.insert(layer.get<std::string>());
+          row.kept.push_back(layer.get<std::string>() + ": 8 bits in " + (layers[i]["layers"].size() > 1 ? "its group" : "it") +
+                             " alone move the answers by " + form("%.3g", 100 * layers[i]["distance"].get<double>()) + " %");
+        }
+      TRY_VOID(attempt_one(recipe, keep, row));
+      if (row.gate != "failed") return {};
+      if (static_cast<double>(row.size) > kGainLeast * original) break;
+    }
+    row.why += "; with " + std::to_string(row.kept.size()) + " layers kept in 32 bits it still fails, and more would gain little";
+    return {};
+  }
+
+  Result<void> attempt_one(const OptimizeRecipe& recipe, const std::set<std::string>& keep, OptimizeRow& row) {
     const std::string model = work_.model_of(recipe.text), compiled = work_.compiled_of(recipe.text);
-    plan_.says(recipe.text + ": making it");
-    const auto made = worker::in_a_process([&] { return make_candidate(plan_.model, recipe.steps, model); }, limits_of(plan_));
+    const std::string what = recipe.text + (keep.empty() ? "" : " (" + std::to_string(keep.size()) + " layers kept)");
+    plan_.says(what + ": making it");
+    const auto made = make_candidate(engine_, order_of(recipe, keep), limits_of(plan_));
     if (!made) {
       if (made.error().code == Code::unimplemented) row.gate = kNoChange;
       return fail(made.error());
@@ -124,13 +148,14 @@ class Search {
     row.changed = facts.value("changed", 0);
     row.parameters = facts.value("parameters", std::uint64_t{0});
     for (const Json& place : facts.value("left", Json::array())) row.left.push_back(place.get<std::string>());
+    for (const Json& note : facts.value("notes", Json::array())) row.notes.push_back(note.get<std::string>());
     row.size = file_size(model) + file_size(model + ".data");
     if (recipe.compile) {
-      plan_.says(recipe.text + ": compiling it");
+      plan_.says(what + ": compiling it");
       TRY_VOID(worker::compile_to(engine_, model, compiled, limits_of(plan_)));
       row.artifact = file_size(compiled);
     }
-    plan_.says(recipe.text + ": measuring it");
+    plan_.says(what + ": measuring it");
     TRY(row.trial, worker::try_model(engine_, recipe.compile ? compiled : model, samples_, trial_options(plan_, recipe.compile)));
     const gate::Outputs answers = std::move(row.trial.outputs);
     row.trial.outputs = {};
@@ -154,23 +179,33 @@ class Search {
 
 Result<OptimizeRecipe> read_recipe(const std::string& text) {
   OptimizeRecipe recipe{.text = text, .steps = text};
-  std::string_view rest = text;
-  if (rest == kCompile || rest.ends_with("," + std::string(kCompile))) {
-    recipe.compile = true;
-    recipe.steps = rest == kCompile ? "" : std::string(rest.substr(0, rest.size() - kCompile.size() - 1));
-  }
-  if (("," + recipe.steps + ",").find("," + std::string(kCompile) + ",") != std::string::npos)
-    return fail(Code::invalid_argument,
-                "'" + printable(text.substr(0, 100)) + "': 'compile' comes last, as what it makes is not changed any more");
+  const auto takes_off = [&](std::string_view word) {
+    if (recipe.steps == word) return recipe.steps.clear(), true;
+    if (!recipe.steps.ends_with("," + std::string(word))) return false;
+    recipe.steps.resize(recipe.steps.size() - word.size() - 1);
+    return true;
+  };
+  recipe.compile = takes_off(kCompile);
+  recipe.keep = takes_off(kKeep);
+  const std::string all = "," + recipe.steps + ",", what = "'" + printable(text.substr(0, 100)) + "': ";
+  if (all.find("," + std::string(kCompile) + ",") != std::string::npos)
+    return fail(Code::invalid_argument, what + "'compile' comes last, as what it makes is not changed any more");
+  if (all.find("," + std::string(kKeep) + ",") != std::string::npos || (recipe.keep && !quantises(recipe.steps)))
+    return fail(Code::invalid_argument, what + "'keep' comes after all other steps but 'compile', one of which is int8-dynamic or int8-static");
   if (recipe.steps.empty() && recipe.compile) return recipe;
   const auto steps = optimize::parse_recipe(recipe.steps);
-  if (!steps) return fail(steps.error().code, steps.error().message + "; and 'compile', as the last");
+  if (!steps) return fail(steps.error().code, steps.error().message + "; and 'keep' behind them, and 'compile' as the last");
   return recipe;
 }
 
-std::vector<std::string> recipes_for(const std::string& goal) {
+std::vector<std::string> recipes_for(const std::string& goal, bool convolutional) {
   // First what gains most: 4 and 8 bits of the weights, then what takes less off and keeps more. `compile` alone is always there: it
-  // changes no answer, and is what a node does at deploy.
+  // changes no answer, and is what a node does at deploy. Convolutions gain by ranges that were measured before, products by those that
+  // are measured at each run.
+  if (convolutional && goal == "size")
+    return {"int8-static,compile", "int8-static:percentile,compile", "int8-weights,compile", "fp16,compile", "compile"};
+  if (convolutional)
+    return {"int8-static,compile", "compile", "int8-static:percentile,compile", "int8-weights,compile", "fp16,compile"};
   if (goal == "size")
     return {"int4-weights,int8-dynamic,compile",
             "int8-dynamic,compile",
@@ -188,6 +223,16 @@ Result<void> search(worker::Engine& engine, const SearchPlan& plan, const gate::
   for (const OptimizeRecipe& recipe : plan.recipes) {
     if (os::monotonic_now() >= plan.end) report.not_tried.push_back(recipe.text);
     else TRY_VOID(search.candidate(recipe));
+  }
+  int followed = 0;
+  for (const OptimizeRecipe& recipe : plan.recipes) {
+    if (!plan.follows || followed == kFollowedMax || recipe.keep || !quantises(recipe.steps)) continue;
+    const auto row = std::ranges::find(report.rows, recipe.text, &OptimizeRow::recipe);
+    if (row == report.rows.end() || row->gate != "failed") continue;
+    ++followed;
+    TRY(const OptimizeRecipe again, read_recipe(recipe.steps + ",keep" + (recipe.compile ? ",compile" : "")));
+    if (os::monotonic_now() >= plan.end) report.not_tried.push_back(again.text);
+    else TRY_VOID(search.candidate(again));
   }
   return {};
 }

@@ -13,20 +13,24 @@
 
 namespace mayfly::app {
 
-// A recipe as it is written: steps of optimize/recipe.h, and `compile` as the last where it is to be compiled.
+// A recipe as it is written: steps of optimize/recipe.h, then `keep` where layers may be left out of int8 until the gate passes, and
+// `compile` as the last where it is to be compiled.
 struct OptimizeRecipe {
   std::string text;   // the whole
-  std::string steps;  // without `compile`; may be empty
+  std::string steps;  // without these two; may be empty
+  bool keep = false;
   bool compile = false;
 };
 [[nodiscard]] Result<OptimizeRecipe> read_recipe(const std::string& text);
 
 // What `auto` tries, in the order of what it is expected to gain for this goal.
-[[nodiscard]] std::vector<std::string> recipes_for(const std::string& goal);
+[[nodiscard]] std::vector<std::string> recipes_for(const std::string& goal, bool convolutional = false);
 
 struct SearchPlan {
   std::string model, goal;
   std::vector<OptimizeRecipe> recipes;
+  bool follows = false;                            // what fails is tried again with `keep`, when the list is done
+  const gate::Samples* calibration = nullptr;
   gate::Limits limits;
   Instant end;                                     // no candidate is begun after it; none goes on beyond it
   std::function<bool()> stops;

@@ -15,7 +15,7 @@ namespace fs = std::filesystem;
 
 OptimizeRow row_of(const std::string& recipe, const std::string& gate, std::uint64_t size, double ms) {
   OptimizeRow row{
-      .recipe = recipe, .gate = gate, .why = "because", .size = size, .artifact = 7, .parameters = 3, .changed = 2, .left = {"a: b"}};
+      .recipe = recipe, .gate = gate, .why = "because", .size = size, .artifact = 7, .parameters = 3, .changed = 2, .left = {"a: b"}, .notes = {"n"}, .kept = {"k"}};
   row.trial.load = std::chrono::milliseconds(5);
   row.trial.first = std::chrono::milliseconds(6);
   row.trial.one = {.rows = 1, .runs = 100, .p50 = from_seconds(ms / 1000), .p99 = from_seconds(ms / 500), .per_second = 1000 / ms};
@@ -87,13 +87,21 @@ TEST(OptimizeSearch, RecipesAreStepsWithCompileAsTheLast) {
   EXPECT_TRUE(read_recipe("fp16,compile")->compile);
   EXPECT_EQ(read_recipe("fp16,compile")->steps, "fp16");
   EXPECT_FALSE(read_recipe("fp16")->compile);
-  for (const char* wrong : {"", "compile,fp16", "compile,compile", "compile,fp16,compile", "nothing", "fp16,,compile"}) {
+  for (const char* wrong : {"", "compile,fp16", "compile,compile", "compile,fp16,compile", "nothing", "fp16,,compile",
+                            "keep", "fp16,keep", "keep,compile", "int8-dynamic,keep,keep", "int8-dynamic,compile,keep", "int8-static:no"}) {
     const auto recipe = read_recipe(wrong);
     ASSERT_FALSE(recipe) << wrong;
     EXPECT_EQ(recipe.error().code, Code::invalid_argument);
   }
+  const auto kept = read_recipe("fold,int8-static:entropy,keep,compile");
+  ASSERT_TRUE(kept) << kept.error().message;
+  EXPECT_TRUE(kept->keep && kept->compile);
+  EXPECT_EQ(kept->steps, "fold,int8-static:entropy");
   for (const char* goal : {"latency", "size", "cost"})
-    for (const std::string& text : recipes_for(goal)) EXPECT_TRUE(read_recipe(text)) << text;
+    for (const bool convolutional : {false, true}) {
+      for (const std::string& text : recipes_for(goal, convolutional)) EXPECT_TRUE(read_recipe(text)) << text;
+      EXPECT_EQ(recipes_for(goal, convolutional)[0].find("int8-static") != std::string::npos, convolutional) << goal;
+    }
 }
 
 TEST(OptimizeWorkTest, WhatIsKeptIsThereForTheSameKeyAlone) {

@@ -11,7 +11,7 @@ namespace mayfly::optimize {
 namespace {
 
 constexpr std::size_t kTextMax = 1000, kWordMax = 100;
-constexpr std::string_view kShape = "shape:";
+constexpr std::string_view kShape = "shape:", kStatic = "int8-static";
 
 std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\n')) text.remove_prefix(1);
@@ -74,6 +74,10 @@ Result<Step> parse_word(std::string_view word, std::size_t place) {
     return fail(Code::invalid_argument,
                 "word " + std::to_string(place) + " of the recipe is empty: write steps with commas between them");
   Step step;
+  if (word.starts_with(kStatic)) {  // its method is a word and no amount
+    step.name = word == "int8-static:min-max" ? std::string(kStatic) : std::string(word);
+    return checked(std::move(step), what);
+  }
   const std::size_t colon = word.find(':');
   const bool shape = word.starts_with(kShape);
   const std::size_t mark = shape ? word.rfind('=') : colon;
@@ -90,6 +94,8 @@ Result<Step> parse_word(std::string_view word, std::size_t place) {
 Result<void> run(Work& work, const std::string& name) {
   if (name == "fold") return fold(work);
   if (name == "int8-dynamic") return int8_dynamic(work);
+  if (name.starts_with(kStatic))
+    return fail(Code::invalid_argument, "'" + name + "' takes ranges of activations, which samples and an engine measure: quantise_static()");
   if (name == "int8-weights") return int8_weights(work);
   if (name == "int4-weights") return int4_weights(work);
   if (name == "fp16") return half_weights(work, onnx::TensorProto::FLOAT16);
@@ -109,6 +115,9 @@ std::vector<StepInfo> all_steps() {
       {.name = "fold", .does = "computes what only depends on constants, and removes what nobody uses and what is there twice"},
       {.name = "int8-dynamic",
        .does = "8-bit products (MatMul, Gemm) and tables (Gather); the ranges of activations are measured at each run"},
+      {.name = "int8-static", .does = "8-bit convolutions and products; the ranges of activations are measured once, on samples"},
+      {.name = "int8-static:percentile", .does = "the same, with ranges that hold 99.999 % of what was measured"},
+      {.name = "int8-static:entropy", .does = "the same, with ranges that lose least of the values' distribution"},
       {.name = "int8-weights", .does = "weights stored in 8 bits, a scale for each column, computed with in 32"},
       {.name = "int4-weights",
        .does = "weights of MatMul in 4 bits, a scale for each block (MatMulNBits); tables in 8",

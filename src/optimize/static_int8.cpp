@@ -237,4 +237,16 @@ Result<Model> with_outputs(const Model& model, const std::vector<std::string>& n
   return made;
 }
 
+bool mostly_convolutions(const Model& model) {
+  Model mine = model.copy();
+  const Graph graph(mine.impl().proto);
+  std::uint64_t convolutions = 0, products = 0;
+  for (int i = 0; i < graph.nodes(); ++i) {
+    const NodeProto& node = graph.node(i);
+    if (!is_layer(node) || unfit(graph, node)) continue;
+    (is_onnx(node, "Conv") ? convolutions : products) += elements(*graph.constant(node.input(1)));
+  }
+  return convolutions > products;
+}
+
 }  // namespace mayfly::optimize

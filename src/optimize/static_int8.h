@@ -28,4 +28,7 @@ using Ranges = std::map<std::string, Range>;
 // The model with these values as further outputs, for whoever measures. Error invalid_argument: a name that no node makes.
 [[nodiscard]] Result<Model> with_outputs(const Model& model, const std::vector<std::string>& names);
 
+// Whether most of the weights that could be 8 bits are convolutions': then static int8 is what gains, else dynamic.
+[[nodiscard]] bool mostly_convolutions(const Model& model);
+
 }  // namespace mayfly::optimize

@@ -11,6 +11,7 @@
 #include "domain/job_results.h"
 #include "os/clock.h"
 #include "os/process.h"
+#include "worker/detail/sample_input.h"
 #include "worker/detail/trial_wire.h"
 #include "worker/inspect.h"
 
@@ -34,20 +35,6 @@ Result<ModelData::File> map_one(const std::string& location, const std::string& 
   TRY(os::Mapping bytes, os::map_file(file.get(), static_cast<std::uint64_t>(status.st_size), os::Access::read));
   return ModelData::File{path, std::move(bytes)};
 }
-
-// The inputs of a run, with the views that the model takes.
-struct Input {
-  Input(const gate::Samples& samples, std::uint64_t first_row, std::uint64_t rows) {
-    for (const gate::Array& array : samples.inputs) slices.push_back(gate::slice_of(array, first_row, rows));
-    for (const gate::Slice& slice : slices) {
-      texts.emplace_back(slice.strings.begin(), slice.strings.end());
-      views.push_back({.shape = slice.shape, .data = slice.data, .strings = texts.back()});
-    }
-  }
-  std::vector<gate::Slice> slices;
-  std::vector<std::vector<std::string_view>> texts;
-  std::vector<TensorView> views;
-};
 
 Result<std::unique_ptr<Model>> load(Engine& engine, const std::string& path, bool compiled, bool pack) {
   ModelData data;
@@ -83,7 +70,7 @@ Result<std::vector<Duration>> answer_samples(Model& model, const gate::Samples& 
   std::uint64_t held = 0;
   outputs.specs = model.signature().outputs;
   for (std::uint64_t i = 0; i < samples.count && held < kOutputsMax && (i == 0 || os::monotonic_now() < end); ++i) {
-    const Input input(samples, i * rows, rows);
+    const SampleInput input(samples, i * rows, rows);
     const Instant begun = os::monotonic_now();
     const auto ran = model.run(input.views);
     if (!ran) return fail(ran.error().code, "sample " + std::to_string(i) + " does not run: " + ran.error().message);
@@ -100,7 +87,7 @@ Result<std::vector<Duration>> answer_samples(Model& model, const gate::Samples& 
 // More runs until there are enough for a p99, or the time is over.
 std::vector<Duration> repeat(Model& model, const gate::Samples& samples, std::uint64_t rows, Duration time_max) {
   std::vector<Duration> times;
-  const Input input(samples, 0, rows);
+  const SampleInput input(samples, 0, rows);
   const Instant end = os::monotonic_now() + time_max;
   while (times.size() < kRunsMin || (times.size() < kRunsMax && os::monotonic_now() < end)) {
     const Instant begun = os::monotonic_now();
@@ -126,7 +113,7 @@ Latency best_batch(Model& model, const gate::Samples& samples, const Latency& on
 Result<std::string> measure_start(Engine& engine, const std::string& path, const gate::Samples& samples, bool compiled, Instant begun) {
   TRY(const auto model, load(engine, path, compiled, !compiled));
   const Duration loaded = os::monotonic_now() - begun;
-  const Input input(samples, 0, static_cast<std::uint64_t>(samples.rows));
+  const SampleInput input(samples, 0, static_cast<std::uint64_t>(samples.rows));
   const auto ran = model->run(input.views);
   if (!ran) return fail(ran.error());
   const Duration first = os::monotonic_now() - begun;
@@ -213,7 +200,7 @@ Result<gate::Samples> made_up_samples(Engine& engine, const std::string& path, c
         bool all = true;
         for (std::uint64_t i = 0; all && i < samples.count; ++i) {
           const auto rows = static_cast<std::uint64_t>(samples.rows);
-          const auto ran = model->run(Input(samples, i * rows, rows).views);
+          const auto ran = model->run(SampleInput(samples, i * rows, rows).views);
           all = ran.has_value();
           if (!ran) last = ran.error();
         }

@@ -1,0 +1,121 @@
+#include "app/optimize_candidate.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+#include "app/client.h"
+#include "optimize/calibration.h"
+#include "optimize/model.h"
+#include "optimize/recipe.h"
+#include "optimize/static_int8.h"
+#include "worker/calibrate.h"
+
+namespace mayfly::app {
+namespace {
+
+constexpr std::size_t kLeftMax = 1000, kNotesMax = 100;
+
+bool quantises_step(const optimize::Step& step) { return step.name == "int8-dynamic" || optimize::calibration_of(step.name); }
+
+// Does the steps on a model, and collects what they say.
+class Maker {
+ public:
+  Maker(worker::Engine& engine, const CandidateOrder& order) : engine_(engine), order_(order) {}
+
+  Result<optimize::Applied> one(const optimize::Model& model, const optimize::Step& step, const std::set<std::string>& keep) {
+    auto applied = applied_of(model, step, keep);
+    if (!applied) return fail(applied.error().code, step.name + ": " + applied.error().message);
+    return applied;
+  }
+
+  Result<std::string> make() {
+    TRY(optimize::Model model, optimize::Model::read(order_.from));
+    TRY(const auto steps, steps_of(order_.steps));
+    Json left = Json::array(), notes = Json::array();
+    int changed = 0;
+    for (const optimize::Step& step : steps) {
+      TRY(auto applied, one(model, step, quantises_step(step) ? order_.keep : std::set<std::string>{}));
+      for (const optimize::Left& place : applied.left)
+        if (left.size() < kLeftMax) left.push_back(step.name + " at '" + place.node + "': " + place.why);
+      for (const std::string& note : applied.notes)
+        if (notes.size() < kNotesMax) notes.push_back(step.name + ": " + note);
+      changed += applied.changed;
+      model = std::move(applied.model);
+    }
+    if (!steps.empty() && changed == 0)
+      return fail(Code::unimplemented, "it changes nothing in this model" + (left.empty() ? "" : ": " + left[0].get<std::string>()));
+    TRY_VOID(model.write(order_.to));
+    return Json{{"changed", changed}, {"left", std::move(left)}, {"notes", std::move(notes)}, {"parameters", model.parameters()}}.dump();
+  }
+
+  Result<std::string> sensitive() {
+    TRY(const optimize::Model original, optimize::Model::read(order_.from));
+    TRY(const auto steps, steps_of(order_.steps));
+    const auto first = std::ranges::find_if(steps, quantises_step);
+    if (first == steps.end()) return fail(Code::invalid_argument, "no step of '" + order_.steps + "' quantises layers");
+    optimize::Model before = original.copy();
+    for (auto step = steps.begin(); step != first; ++step) {
+      TRY(auto applied, one(before, *step, {}));
+      before = std::move(applied.model);
+    }
+    TRY(const auto all, one(before, *first, {}));
+    const auto quantised = [&](const std::set<std::string>& keep) -> Result<optimize::Model> {
+      TRY(auto applied, one(before, *first, keep));
+      return std::move(applied.model);
+    };
+    TRY(const auto found, worker::sensitivity_of(engine_, before, all.done, quantised, order_.calibration,
+                                                 {.scratch = order_.to + ".layer.onnx", .time_max = order_.measure_max}));
+    Json out = Json::array();
+    for (const worker::Sensitivity& one : found) out.push_back({{"layers", one.layers}, {"distance", one.distance}});
+    return out.dump();
+  }
+
+ private:
+  static Result<std::vector<optimize::Step>> steps_of(const std::string& text) {
+    if (text.empty()) return std::vector<optimize::Step>{};
+    return optimize::parse_recipe(text);
+  }
+
+  Result<optimize::Applied> applied_of(const optimize::Model& model, const optimize::Step& step, const std::set<std::string>& keep) {
+    const auto method = optimize::calibration_of(step.name);
+    if (!method) return optimize::apply(model, step, keep);
+    if (!calibrated_) {
+      TRY(calibrated_, worker::calibrate(engine_, model, order_.calibration,
+                                         {.method = *method, .scratch = order_.to + ".ranges.onnx", .time_max = order_.measure_max}));
+    }
+    TRY(auto applied, optimize::quantise_static(model, calibrated_->ranges, keep));
+    applied.notes.push_back("ranges of " + std::to_string(calibrated_->ranges.size()) + " values, measured on " +
+                            std::to_string(calibrated_->samples) + (order_.calibration.generated ? " made-up samples" : " samples"));
+    return applied;
+  }
+
+  worker::Engine& engine_;
+  const CandidateOrder& order_;
+  std::optional<worker::Calibrated> calibrated_;
+};
+
+}  // namespace
+
+bool quantises(const std::string& steps) {
+  const auto parsed = optimize::parse_recipe(steps);
+  return parsed && std::ranges::any_of(*parsed, quantises_step);
+}
+
+Result<std::string> make_candidate(worker::Engine& engine, const CandidateOrder& order, const worker::ChildLimits& limits) {
+  return worker::in_a_process([&] { return Maker(engine, order).make(); }, limits);
+}
+
+Result<std::string> find_sensitive(worker::Engine& engine, const CandidateOrder& order, const worker::ChildLimits& limits) {
+  return worker::in_a_process([&] { return Maker(engine, order).sensitive(); }, limits);
+}
+
+Result<bool> is_convolutional(const std::string& path, const worker::ChildLimits& limits) {
+  TRY(const std::string answer, worker::in_a_process([&]() -> Result<std::string> {
+    TRY(const optimize::Model model, optimize::Model::read(path));
+    return std::string(optimize::mostly_convolutions(model) ? "yes" : "no");
+  }, limits));
+  return answer == "yes";
+}
+
+}  // namespace mayfly::app
