@@ -64,7 +64,9 @@ Result<std::string> output_of(const OptimizeOptions& options) {
   return output.string();
 }
 
-bool is_automatic(const OptimizeOptions& options) { return options.recipes.empty() || options.recipes == std::vector<std::string>{"auto"}; }
+bool is_automatic(const OptimizeOptions& options) {
+  return options.recipes.empty() || options.recipes == std::vector<std::string>{"auto"};
+}
 
 Result<std::vector<OptimizeRecipe>> recipes_of(const OptimizeOptions& options, bool convolutional) {
   std::vector<OptimizeRecipe> recipes;
@@ -122,7 +124,8 @@ Error as_failure(Error error) {
   return error;
 }
 
-Result<gate::Samples> samples_of(worker::Engine& engine, const OptimizeOptions& options, bool calibrates, const worker::ChildLimits& limits) {
+Result<gate::Samples> samples_of(worker::Engine& engine, const OptimizeOptions& options, bool calibrates,
+                                 const worker::ChildLimits& limits) {
   TRY(const domain::Signature signature, worker::signature_of(engine, options.model, limits));
   if (!options.data.empty()) return read_samples(options.data, signature);
   return worker::made_up_samples(engine, options.model, signature, kMadeUpSamples + (calibrates ? kCalibrationMax : 0), limits);
@@ -163,7 +166,8 @@ Result<void> optimize(const Context& context, const OptimizeOptions& options) {
   bool stopped = false;
   const auto stops = [&] { return stopped = stopped || os::take_signal(signals); };
   Teller teller(context);
-  SearchPlan plan{.model = options.model, .goal = options.goal, .recipes = std::move(recipes), .follows = is_automatic(options), .limits = limits,
+  SearchPlan plan{.model = options.model, .goal = options.goal, .recipes = std::move(recipes), .follows = is_automatic(options),
+                  .limits = limits,
                   .end = os::monotonic_now() + time_max, .stops = stops, .says = [&](const std::string& text) { teller.says(text); },
                   .found = [&](const OptimizeRow& row) { teller.found(row); }};
   TRY(const auto engine, worker::Engine::open(""));
@@ -189,7 +193,8 @@ Result<void> optimize(const Context& context, const OptimizeOptions& options) {
   if (!key) return fail(as_failure(key.error()));
   TRY(OptimizeWork work, OptimizeWork::open(output, *key + (calibrates ? " calibrated" : "")));
   OptimizeReport report{.model = options.model, .output = output, .goal = options.goal,
-                        .data = options.data.empty() ? "made up" : options.data, .calibration = calibrates ? calibration_text(parts) : "", .samples_of = samples->count,
+                        .data = options.data.empty() ? "made up" : options.data, .calibration = calibrates ? calibration_text(parts) : "",
+                        .samples_of = samples->count,
                         .labelled = !samples->labels.empty()};
   if (const auto searched = search(*engine, plan, *samples, work, report); !searched) {
     if (searched.error().code != Code::cancelled) return fail(as_failure(searched.error()));

@@ -160,8 +160,8 @@ Json to_json(const OptimizeReport& report) {
   for (const OptimizeRow& row : report.rows) rows.push_back(to_json(row));
   const bool passed = std::ranges::any_of(report.rows, &OptimizeRow::passed);
   return {{"model", report.model}, {"output", passed ? Json(report.output) : Json()}, {"passed", passed}, {"goal", report.goal},
-          {"data", report.data}, {"calibration", report.calibration}, {"samples", report.samples}, {"samples_of", report.samples_of}, {"labelled", report.labelled},
-          {"currency", report.currency}, {"candidates", std::move(rows)}, {"not_tried", report.not_tried}};
+          {"data", report.data}, {"calibration", report.calibration}, {"samples", report.samples}, {"samples_of", report.samples_of},
+          {"labelled", report.labelled}, {"currency", report.currency}, {"candidates", std::move(rows)}, {"not_tried", report.not_tried}};
 }
 
 std::optional<double> quality_of(const OptimizeRow& row, bool labelled) {

@@ -15,7 +15,8 @@ namespace fs = std::filesystem;
 
 OptimizeRow row_of(const std::string& recipe, const std::string& gate, std::uint64_t size, double ms) {
   OptimizeRow row{
-      .recipe = recipe, .gate = gate, .why = "because", .size = size, .artifact = 7, .parameters = 3, .changed = 2, .left = {"a: b"}, .notes = {"n"}, .kept = {"k"}};
+      .recipe = recipe, .gate = gate, .why = "because", .size = size, .artifact = 7, .parameters = 3, .changed = 2, .left = {"a: b"},
+      .notes = {"n"}, .kept = {"k"}};
   row.trial.load = std::chrono::milliseconds(5);
   row.trial.first = std::chrono::milliseconds(6);
   row.trial.one = {.rows = 1, .runs = 100, .p50 = from_seconds(ms / 1000), .p99 = from_seconds(ms / 500), .per_second = 1000 / ms};

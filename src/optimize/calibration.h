@@ -12,8 +12,8 @@
 
 namespace mayfly::optimize {
 
-// min_max: all that was seen. percentile: what 99.999 % of the values are within, as there. entropy: symmetric about 0, the cut at which the
-// values' distribution and its form in 128 steps differ least (Kullback and Leibler's divergence).
+// min_max: all that was seen. percentile: what 99.999 % of the values are within, as there. entropy: symmetric about 0, the cut at
+// which the values' distribution and its form in 128 steps differ least (Kullback and Leibler's divergence).
 enum class Calibration { min_max, percentile, entropy };
 
 // Of "int8-static", "int8-static:percentile" or "int8-static:entropy"; nullopt: another step.

@@ -95,7 +95,8 @@ Result<void> run(Work& work, const std::string& name) {
   if (name == "fold") return fold(work);
   if (name == "int8-dynamic") return int8_dynamic(work);
   if (name.starts_with(kStatic))
-    return fail(Code::invalid_argument, "'" + name + "' takes ranges of activations, which samples and an engine measure: quantise_static()");
+    return fail(Code::invalid_argument,
+                "'" + name + "' takes ranges of activations, which samples and an engine measure: quantise_static()");
   if (name == "int8-weights") return int8_weights(work);
   if (name == "int4-weights") return int4_weights(work);
   if (name == "fp16") return half_weights(work, onnx::TensorProto::FLOAT16);
