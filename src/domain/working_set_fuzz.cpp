@@ -37,7 +37,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   // The checksum keeps most inputs out: bytes as ranges, too.
   std::vector<PageRange> ranges;
   for (std::size_t i = 0; i + 4 <= size; i += 4)
-    ranges.push_back({(data[i] | static_cast<std::uint64_t>(data[i + 1]) << 8) * 20'000, (data[i + 2] | static_cast<std::uint64_t>(data[i + 3]) << 8) * 3});
+    ranges.push_back({(data[i] | static_cast<std::uint64_t>(data[i + 1]) << 8) * 20'000,
+                      (data[i + 2] | static_cast<std::uint64_t>(data[i + 3]) << 8) * 3});
   if (const WorkingSet made = working_set_of(1'000'000'007, std::move(ranges)); made.file_size > 0) check(made);
   return 0;
 }

@@ -1,14 +1,13 @@
 """A model whose file is larger than its memory: it answers, is not ended for it, and its next start reads ahead what the first touched."""
 import json
 import os
-import re
 import sqlite3
 from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper, save
 
-from node import Node, stat_fields
+from node import Node, descendants, stat_fields
 from world import Skip, check, until
 
 TABLES, ROWS, WIDTH = 48, 1024, 1024  # 4 MiB each, 192 MiB in all
@@ -61,16 +60,15 @@ def cold(node, artifact):
     known = {start["at"] for start in node.get("/api/functions/tables")["cold_starts"]}
     ask(node, [0])
     start = next(s for s in node.get("/api/functions/tables")["cold_starts"] if s["at"] not in known)
-    return start, sum(int(stat_fields(pid)[9]) for pid in model_pids(node))
+    return start, sum(int(stat_fields(pid)[9]) for pid in model_pids(node, artifact.name))
 
 
-def model_pids(node):
-    """Processes below the node in a control group or sandbox of an instance: those that map the compiled file."""
-    from node import descendants
+def model_pids(node, artifact):
+    """Processes below the node that map it: instances and templates."""
     found = []
     for pid, _ in descendants(node.process.pid):
         try:
-            if re.search(r"/artifacts/", Path(f"/proc/{pid}/maps").read_text()):
+            if artifact in Path(f"/proc/{pid}/maps").read_text():
                 found.append(pid)
         except OSError:
             pass
@@ -85,12 +83,18 @@ def group_of(pid, controller):
     return None
 
 
+def again(node, **changes):
+    """The node stopped, its measurements changed, and started again."""
+    check(node.stop() == 0, "the node stops")
+    change_tuning(node.data, **changes)
+    return Node(node.binary, data=node.data)
+
+
 def test_a_model_larger_than_its_memory(world):
     folder = world.folder / "tables"
     folder.mkdir()
     save(tables(), folder / "model.onnx")
     (folder / "function.yaml").write_text(f"name: tables\nresources:\n  memory: {MEMORY_MIB}MiB\n")
-    # Its template would fork from memory: a start from the file is what is tried here.
     node = Node(world.binary, data=str(world.folder / "tables-data"))
     try:
         world.deploy(folder, "--no-wait", node=node)
@@ -105,9 +109,10 @@ def test_a_model_larger_than_its_memory(world):
         check(record and TABLES <= record["ranges"] and record["size"] < compiled["size"] // 8,
               f"of it a start touches {record['size']} bytes in {record['ranges']} ranges", record)
         artifact = next(Path(node.data).rglob(compiled["sha256"]))
+        node = again(node, template_allowed=False)  # which would fork from memory: it is a start from the file that is tried
 
         start, waits = cold(node, artifact)
-        pid = max(model_pids(node))
+        pid = max(model_pids(node, artifact.name))
         check(start["prefetched"] == record["size"], f"a start reads ahead just that, and waits {waits} times for the disk", start)
         group = group_of(pid, "memory")
         limited = group and (group / "memory.limit_in_bytes").exists()
@@ -117,29 +122,26 @@ def test_a_model_larger_than_its_memory(world):
             ask(node, list(range(begin, begin + IDS)))
         for begin in range(0, ROWS // 4, IDS):  # which have left meanwhile
             ask(node, list(range(begin, begin + IDS)))
-        check(pid in model_pids(node), "calls that touch all of it, and part of it again, are answered right, by one process that is not ended")
+        check(pid in model_pids(node, artifact.name), "calls that touch all of it, and part of it again, are answered right, by one process that is not ended")
         check(not node.get("/api/functions/tables")["failures"], "nothing of it has failed")
         if limited:
             limit = int((group / "memory.limit_in_bytes").read_text())
             most = int((group / "memory.max_usage_in_bytes").read_text())
             check(limit <= 2 * MEMORY_MIB << 20 and most <= limit, f"it had {most >> 20} MiB at most, of {limit >> 20}")
 
-        check(node.stop() == 0, "the node stops")
-        forget_record(node.data)
-        node.own_data = False
-        node = Node(world.binary, data=node.data)
+        node = again(node, working_set="")
         start, waits_without = cold(node, artifact)
         check(start["prefetched"] == 0 and waits_without >= 4 * max(waits, 1), f"without the record it waits {waits_without} times, not {waits}")
     finally:
         node.kill()
 
 
-def forget_record(data):
-    """As of a node that did not keep one."""
+def change_tuning(data, **changes):
+    """Of a node that is stopped: as if that had been measured."""
     with sqlite3.connect(next(Path(data).rglob("catalog.db"))) as catalog:
         for version, text in catalog.execute("SELECT id, compiled FROM versions").fetchall():
             compiled = json.loads(text)
-            compiled["tuning"]["working_set"] = ""
+            compiled["tuning"].update(changes)
             catalog.execute("UPDATE versions SET compiled = ? WHERE id = ?", (json.dumps(compiled), version))
 
 
