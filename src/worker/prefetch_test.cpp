@@ -20,12 +20,17 @@ constexpr std::uint64_t kSize = (512 << 20) + 100;
 constexpr std::uint64_t kApart = 8 << 20;   // further than most machines read ahead
 constexpr std::uint64_t kPlaces = kSize / kApart;
 
-// A file without blocks: its pages come into the page cache as another's do, a fault for each that is not there.
+// A file that has blocks only where it is touched; forgotten by the page cache, so that a touch waits for the disk.
 class PrefetchTest : public testing::Test {
  protected:
   PrefetchTest() : file_(::open((testing::TempDir() + "mayfly-prefetch-" + std::to_string(::getpid())).c_str(), O_RDWR | O_CREAT, 0600)) {
     ::unlink((testing::TempDir() + "mayfly-prefetch-" + std::to_string(::getpid())).c_str());
     EXPECT_EQ(::ftruncate(file_.get(), kSize), 0);
+    const std::string data(kUnit, 'x');
+    for (std::uint64_t i = 0; i < kPlaces; ++i)
+      EXPECT_EQ(::pwrite(file_.get(), data.data(), data.size(), static_cast<off_t>(i * kApart)), static_cast<ssize_t>(data.size()));
+    EXPECT_EQ(::fsync(file_.get()), 0);
+    forget_pages();
   }
   void forget_pages() const { ASSERT_EQ(::posix_fadvise(file_.get(), 0, 0, POSIX_FADV_DONTNEED), 0); }
 
@@ -60,7 +65,7 @@ TEST_F(PrefetchTest, what_a_fork_touches_is_noted_exactly) {
     const os::Mapping mapping = map();
     if (!watch.watch(mapping)) return 1;
     touch(mapping);
-    return static_cast<int>(const_cast<const volatile std::byte*>(mapping.data())[kSize - 1]);
+    return static_cast<int>(const_cast<const volatile std::byte*>(mapping.data())[kSize - 1]);  // 0: nothing was written there
   }), 0);
   const domain::WorkingSet set = watch.touched();
   ASSERT_EQ(set.ranges.size(), kPlaces + 1);
@@ -99,15 +104,18 @@ TEST_F(PrefetchTest, the_next_start_does_not_wait_for_what_the_first_touched) {
     if (prefetch(file_.get(), mapping, set, UINT64_MAX) != kPlaces * kUnit) return 255;
     return waits_for_the_disk(mapping);
   });
+  if (alone == 0) GTEST_SKIP() << "the folder of tests is in memory: nothing waits for a disk";
   EXPECT_GE(alone, static_cast<int>(kPlaces / 2)) << "each place was waited for";
   EXPECT_LE(ahead, alone / 8);
 }
 
 TEST_F(PrefetchTest, what_is_in_memory_is_left_alone_and_a_wrong_record_too) {
   const os::Mapping mapping = map();
-  const domain::WorkingSet set = domain::working_set_of(kSize, {{0, 3 * kUnit}});
+  const domain::WorkingSet set = domain::working_set_of(kSize, {{0, kUnit}, {kApart, kUnit}, {2 * kApart, kUnit}});
   EXPECT_EQ(prefetch(file_.get(), mapping, domain::working_set_of(kSize - 1, {{0, kUnit}}), UINT64_MAX), 0U) << "another file's";
   EXPECT_EQ(prefetch(file_.get(), mapping, set, 0), 0U);
+  if (in_a_fork([&] { return waits_for_the_disk(map()); }) == 0) GTEST_SKIP() << "the folder of tests is in memory";
+  forget_pages();
   EXPECT_EQ(prefetch(file_.get(), mapping, set, kUnit), kUnit) << "no more than it may";
   EXPECT_EQ(prefetch(file_.get(), mapping, set, UINT64_MAX), 3 * kUnit);
   EXPECT_EQ(prefetch(file_.get(), mapping, set, UINT64_MAX), 0U) << "all of it is there";
