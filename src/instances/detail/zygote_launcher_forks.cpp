@@ -38,6 +38,7 @@ Result<ZygoteLauncher::Process*> ZygoteLauncher::make_fork(Process& parent) {
   child.mapped = parent.mapped;
   child.compiled = parent.compiled;
   child.link->limit_bodies(child.memory_max.count);
+  if (child.role == domain::Role::code) child.link->expect_direct();
   child.limits = parent.limits;
   if (child.role == domain::Role::code) {
     const domain::Message placed{domain::MessageKind::placed, 0};
