@@ -90,7 +90,13 @@ def again(node, **changes):
     return Node(node.binary, data=node.data)
 
 
+def not_sanitized(world):
+    if world.sanitized:
+        raise Skip("a sanitizer takes more memory than these models may, and its allocator does not tell how much")
+
+
 def test_a_model_larger_than_its_memory(world):
+    not_sanitized(world)
     folder = world.folder / "tables"
     folder.mkdir()
     save(tables(), folder / "model.onnx")
@@ -147,6 +153,7 @@ def change_tuning(data, **changes):
 
 def test_what_does_not_fit_beside_its_weights(world):
     """A model that allocates more for one run than its memory."""
+    not_sanitized(world)
     nodes = [helper.make_node("Expand", ["x", "shape"], ["large"]), helper.make_node("ReduceMean", ["large"], ["y"], axes=[1], keepdims=1)]
     info = helper.make_tensor_value_info
     graph = helper.make_graph(nodes, "wide", [info("x", TensorProto.FLOAT, ["n", 1])], [info("y", TensorProto.FLOAT, ["n", 1])],
@@ -158,8 +165,6 @@ def test_what_does_not_fit_beside_its_weights(world):
     world.deploy(folder)
     reply = world.node.send("POST", "/functions/wide", json.dumps({"x": [[1]]}), connection=world.node.connect())
     check(reply.status >= 400, f"a call of it: {reply.body.decode()[:300]}", reply)
-    if "control groups can't be used" in "\n".join(world.node.lines):
-        raise Skip("no control groups: the kernel refuses the memory instead of ending the process")
     version = world.node.get("/api/functions/wide")["versions"][0]
     check("raise resources.memory" in version.get("weights_note", ""), version.get("weights_note", "no note"), version)
     world.answers()
