@@ -75,6 +75,7 @@ void print_versions(const Context& context, const Json& versions, const Json& al
     const std::string which = "version " + std::to_string(version.value("version", 0));
     if (const Json cache = version.value("start_cache", Json()); cache.is_object()) print(which + ": " + start_cache_text(cache) + "\n");
     if (version.contains("compile_error")) print(which + " is not compiled: " + printable(version.value("compile_error", "")) + "\n");
+    if (version.contains("weights_note")) print(which + ": " + printable(version.value("weights_note", "")) + "\n");
     for (const Json& note : version.value("notes", Json::array())) print(which + ": " + printable(note.get<std::string>()) + "\n");
   }
 }

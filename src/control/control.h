@@ -82,6 +82,7 @@ struct ColdStartView {                 // the phases of one start
   int version = 0;
   std::string origin;                  // as InstanceView
   Duration sandbox{}, map{}, load{}, warm{}, total{};  // total: decision to ready
+  Bytes prefetched;                    // of the model's file, read before the load since it was not in memory
   Duration first_answer{};             // decision to its first answer, with any wait for a call; 0: none yet
   std::uint64_t process = 0;
 };

@@ -422,7 +422,8 @@ void Node::on_started(const instances::Process& process) {
   books_.started(plan.version, {.at = turn_.wall, .version = plan.number,
                                 .origin = process.is_template ? "template" : std::string(instances::name(process.origin)),
                                 .sandbox = process.report.sandbox, .map = process.report.map, .load = process.report.load,
-                                .warm = process.report.warm, .total = turn_.now - process.asked, .process = process.id.number});
+                                .warm = process.report.warm, .total = turn_.now - process.asked,
+                                .prefetched = process.report.prefetched, .process = process.id.number});
   scale_.keep_watch(plan.version);
 }
 

@@ -130,8 +130,9 @@ struct LoadOrder {
   std::uint64_t output_size_max = 0;   // compile: limit of the flat file; unpack: of all that is unpacked
   char model_name[64] = {};            // for replies: the function's name
   std::uint32_t labels_size = 0;       // bytes of class names, each ended by a newline, behind the entries
-  std::uint32_t reserved_too = 0;
-  // files × FileEntry follow, then the class names
+  std::uint32_t working_set_size = 0;  // digits of the record of what it will touch of file 0 (domain/working_set.h), behind these
+  std::uint64_t prefetch_max = 0;      // bytes of it that may be read ahead
+  // files × FileEntry follow, then the class names, then the record
 };
 
 struct ForkOrder {
@@ -153,6 +154,7 @@ struct ReadyMessage {
   std::uint64_t warm_ns = 0;           // … first run on made-up input (template only)
   std::uint64_t cpu_ns = 0;            // CPU of the process so far
   std::uint64_t private_bytes = 0;     // measured: Private_Dirty + Private_Clean
+  std::uint64_t prefetched_bytes = 0;  // of the model's file, read ahead because it was not in memory
 };
 
 struct FailedMessage {
@@ -161,7 +163,7 @@ struct FailedMessage {
   std::uint32_t log_size = 0;          // bytes at the text's end: the last lines that the program printed (printed.h)
 };
 
-constexpr std::size_t kMessageMax = sizeof(LoadOrder) + kFilesMax * sizeof(FileEntry) + 64 * 1024;
+constexpr std::size_t kMessageMax = sizeof(LoadOrder) + kFilesMax * sizeof(FileEntry) + 72 * 1024;
 
 static_assert(std::is_trivially_copyable_v<LoadOrder> && std::is_trivially_copyable_v<ReadyMessage>);
 

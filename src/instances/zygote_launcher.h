@@ -88,6 +88,8 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
     Stage stage = Stage::blank;
     domain::Role role{};
     Bytes memory_max;                       // as ordered
+    Bytes mapped;                           // of models
+    bool compiled = false;                  // … or as uploaded
     os::GroupLimits limits;
     std::vector<std::string> destinations;  // that code reaches, here …
     std::unique_ptr<OutboundDoor> outbound;
