@@ -60,7 +60,10 @@ def nncf(model, samples, output):
 
 def neural_compressor(model, samples, output):
     from onnx_neural_compressor.quantization import config, quantize
-    quantize(model, output, config.DynamicQuantConfig(per_channel=True))
+    import onnx
+    with tempfile.TemporaryDirectory() as folder:  # it writes the weights beside the model
+        quantize(model, os.path.join(folder, "made.onnx"), config.DynamicQuantConfig(per_channel=True))
+        onnx.save(onnx.load(os.path.join(folder, "made.onnx")), output)
 
 
 KINDS = {"neural-compressor": neural_compressor, "dynamic": dynamic, "static": static, "fp16": fp16, "nncf": nncf}

@@ -141,7 +141,8 @@ TEST(PruneHeads, PickedFromADimensionOfThree) {
 
 TEST(PruneHeads, TheFusedNode) {
   TestModel made;
-  made.input("x", {"n", "s", "8"}).output("y").floats("w", {8, 24}, by_head(false, 24)).floats("b", {24}).floats("wo", {8, 8}, by_head(true));
+  made.input("x", {"n", "s", "8"}).output("y");
+  made.floats("w", {8, 24}, by_head(false, 24)).floats("b", {24}).floats("wo", {8, 8}, by_head(true));
   auto& fused = made.node("Attention", {"x", "w", "b"}, {"a"});
   fused.set_domain("com.microsoft");
   set_int(fused, "num_heads", kHeads);

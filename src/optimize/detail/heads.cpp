@@ -49,10 +49,11 @@ bool same(const Graph& graph, const std::string& tensor, int depth) {
   const int producer = graph.producer(tensor);
   if (producer < 0 || depth > kDepthMax) return false;
   const NodeProto& node = graph.node(producer);
-  if (is_any(node, {"Shape", "Size", "ConstantOfShape", "Range"})) return !is_onnx(node, "ConstantOfShape") || one_at_heads(graph, node.input(0));
+  if (is_onnx(node, "ConstantOfShape")) return node.input_size() > 0 && one_at_heads(graph, node.input(0));
+  if (is_any(node, {"Shape", "Size", "Range"})) return true;
   const auto through = [&](const std::string& input) { return input.empty() || same(graph, input, depth + 1); };
   if (joins_two(node) || keeps_heads(node) ||
-      is_any(node, {"Where", "Not", "And", "Or", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "Min", "Max", "Pow", "IsNaN"}))
+      is_any(node, {"Where", "Not", "And", "Or", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "Min", "Max"}))
     return std::ranges::all_of(node.input(), through);
   if (is_onnx(node, "Slice") && node.input_size() > 0) return through(node.input(0));
   if (is_onnx(node, "Expand") && node.input_size() == 2) return one_at_heads(graph, node.input(1)) && through(node.input(0));

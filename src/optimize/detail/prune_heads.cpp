@@ -44,7 +44,8 @@ class Attention {
       if (!fused(node)) return false;
     } else {
       const std::int64_t axis = int_of(node, "axis", graph_.opset() < 13 ? 1 : -1);
-      if (node.input_size() != 1 || node.output_size() != 1 || (axis != -1 && axis != 3)) return refuse("it is not over the last dimension");
+      const bool last = node.input_size() == 1 && node.output_size() == 1 && (axis == -1 || axis == 3);
+      if (!last) return refuse("it is not over the last dimension");
       const int scores = behind(graph_, node.input(0), "MatMul");
       if (scores < 0 || matrix_of(graph_, graph_.node(scores))) return refuse("it is not behind a product of queries and keys");
       nodes_.insert(name_of(node));
@@ -151,7 +152,8 @@ class Attention {
 
   bool add_cut(const std::string& tensor, int axis, const Place& place) {
     const TensorProto* found = graph_.constant(tensor);
-    if (!found || !is_float(*found)) return refuse("'" + tensor + "' is no constant of 32-bit floats: pruning goes before steps that store fewer bits");
+    if (!found || !is_float(*found))
+      return refuse("'" + tensor + "' is no constant of 32-bit floats: pruning goes before steps that store fewer bits");
     const bool known = std::ranges::any_of(cuts_, [&](const Cut& cut) { return cut.tensor == tensor && cut.axis == axis; });
     if (!known) cuts_.push_back({tensor, axis, place});
     return true;
@@ -230,6 +232,8 @@ class Attention {
     const int rank = order ? order->ints_size() : 0;
     const int at = rank + place.axis;
     if (rank == 0 || at < 0) return refuse(called(node) + " has no order that says where the heads go");
+    if (std::ranges::any_of(order->ints(), [&](std::int64_t axis) { return axis < 0 || axis >= rank; }))
+      return refuse(called(node) + " has an order that is none");
     if (!forward) {
       place.axis = static_cast<int>(order->ints(at)) - rank;
       return reach(node.input(0), place);
@@ -250,6 +254,7 @@ class Attention {
     const std::int64_t inner = shape->back(), columns = columns_of(graph_, node.input(0));
     if (inner < 1 || columns < 1) return refuse(called(node) + " does not say how wide a head is, or no layer makes what it takes");
     const std::int64_t heads = (*shape)[at] > 0 ? (*shape)[at] : columns / inner;
+    if (heads < 1 || heads > columns / inner) return refuse(called(node) + " makes more of its columns than there are");
     if (!count(heads, node)) return false;
     if (place.value || width_ == 0) width_ = inner;
     const std::int64_t blocks = columns / (heads * inner);
@@ -258,7 +263,8 @@ class Attention {
     if ((*shape)[at] > 0) edit({.node = index, .input = 1, .places = {at}});
     const Place flat{.axis = -1, .inner = inner, .blocks = blocks, .value = place.value, .block = place.block};
     const Place apart{.axis = -2, .value = place.value, .block = place.block};
-    if (forward && (place.inner != inner || place.blocks != blocks)) return refuse("the heads of " + called(node) + " are not where they should be");
+    if (forward && (place.inner != inner || place.blocks != blocks))
+      return refuse("the heads of " + called(node) + " are not where they should be");
     return forward ? reach(node.output(0), apart) : reach(node.input(0), flat);
   }
 
@@ -278,17 +284,19 @@ class Attention {
   // One product makes query, key and value, and Split takes them apart.
   bool parts(int index, const std::string& tensor, const Place& place) {
     const NodeProto& node = graph_.node(index);
-    const std::int64_t columns = columns_of(graph_, node.input(0)), parts = node.output_size(), each = columns / std::max<std::int64_t>(parts, 1);
+    const std::int64_t columns = columns_of(graph_, node.input(0)), parts = node.output_size();
+    const std::int64_t each = columns / std::max<std::int64_t>(parts, 1);
     const std::int64_t axis = int_of(node, "axis", 0);
     if (place.axis != -1 || place.blocks != 1 || (axis != -1 && axis != 2) || each != heads_ * place.inner || columns != each * parts)
       return refuse(called(node) + " does not split columns into equal parts");
+    const auto uneven = [&](std::int64_t size) { return size != each; };
     if (const auto sizes = numbers(node, 1)) {
-      if (std::ranges::any_of(*sizes, [&](std::int64_t size) { return size != each; })) return refuse(called(node) + " makes unequal parts");
+      if (std::ranges::any_of(*sizes, uneven)) return refuse(called(node) + " makes unequal parts");
       std::vector<std::size_t> all(sizes->size());
       std::iota(all.begin(), all.end(), std::size_t{0});
       edit({.node = index, .input = 1, .places = all});
     } else if (const onnx::AttributeProto* split = attribute(node, "split")) {
-      if (std::ranges::any_of(split->ints(), [&](std::int64_t size) { return size != each; })) return refuse(called(node) + " makes unequal parts");
+      if (std::ranges::any_of(split->ints(), uneven)) return refuse(called(node) + " makes unequal parts");
       edit({.node = index, .attribute = "split"});
     } else if (node.input_size() > 1) {
       return refuse(called(node) + " splits by computed sizes");
@@ -359,7 +367,7 @@ class Attention {
     if (node.output_size() != 1) return refuse(called(node) + " keeps what it has seen (past and present)");
     const std::int64_t heads = int_of(node, "num_heads", 0);
     if (!count(heads, node)) return false;
-    if (!met_.insert(name_of(node)).second) return true;
+    if (!met_.insert(index_of(node)).second) return true;
     nodes_.insert(name_of(node));
     const auto given = [&](int at) { return node.input_size() > at && !node.input(at).empty(); };
     for (const int bias : packed ? std::vector<int>{5} : std::vector<int>{5, 6, 7})
@@ -402,7 +410,8 @@ class Attention {
       const std::int64_t expected = cut.place.blocks * heads_ * cut.place.inner;
       if (cut.axis >= tensor.dims_size() || tensor.dims(cut.axis) != expected)
         return refuse("the constant '" + cut.tensor + "' has not " + std::to_string(expected) + " values for the heads");
-      if (graph_.uses(cut.tensor) != 1 || graph_.is_output(cut.tensor)) return refuse("the constant '" + cut.tensor + "' is used elsewhere, too");
+      if (graph_.uses(cut.tensor) != 1 || graph_.is_output(cut.tensor))
+        return refuse("the constant '" + cut.tensor + "' is used elsewhere, too");
     }
     for (const std::string& name : nodes_)
       if (work_.keep.contains(name)) return refuse("it is to stay as it is");
@@ -441,7 +450,8 @@ class Attention {
   Graph& graph_;
   std::int64_t heads_ = 0, width_ = 0, value_block_ = 2;
   std::map<std::string, Place> places_;
-  std::set<std::string> nodes_, met_;
+  std::set<std::string> nodes_;
+  std::set<int> met_;                         // fused nodes
   std::set<int> takers_;                      // Split and Gather that take thirds
   std::vector<std::pair<int, Place>> joins_;  // Reshapes that join heads
   std::vector<std::string> queue_;
@@ -482,8 +492,8 @@ Result<void> prune_heads(Work& work) {
     graph.refresh();
   }
   graph.remove_unused_constants();
-  work.notes.push_back(with_commas(removed) + " of " + with_commas(all) + " heads are gone; " + with_commas(before) + " parameters became " +
-                       with_commas(parameters()));
+  work.notes.push_back(with_commas(removed) + " of " + with_commas(all) + " heads are gone; " + with_commas(before) +
+                       " parameters became " + with_commas(parameters()));
   return {};
 }
 
