@@ -292,7 +292,10 @@ class Commands {
                   [&o](const Context& context) { return optimize(context, o); });
     c.add_option("MODEL", o.model, "An ONNX model; it is only read")->required();
     c.add_option("-o,--output", o.output, "Where the best candidate goes; MODEL.optimized.onnx beside the model if not given");
-    c.add_option("--data", o.data, "Samples: an .npz (an array for each input, and label), an .npy, or a .csv; made up if not given");
+    c.add_option("--data", o.data,
+                 "Samples: an .npz (an array for each input, and label), an .npy, a .csv, or a folder of pictures; made up if not given");
+    c.add_option("--pictures", o.pictures, "How a folder's become numbers: 'resize=256 crop=224 mean=0.5 std=0.25 order=bgr range=-1..1'");
+    c.add_option("--data-out", o.data_out, "Write the samples as the model is given them to this .npz, too");
     c.add_option("--recipe", o.recipes,
                  "Steps, like int8-dynamic,compile (docs/optimize.md); may be said several times; a list by the goal if not given");
     c.add_option("--goal", o.goal, "Which of those that pass is taken: the best in latency, size or cost")
@@ -309,6 +312,7 @@ class Commands {
         ->check(fits(parse_duration));
     c.add_option("--html", o.html, "Write the report as a page, too");
     c.add_option("--svg", o.svg, "Write the picture of size or latency against accuracy, too");
+    c.add_option("--png", o.png, "Write it as PNG, too; drawn by rsvg-convert, where that is installed");
     std::string steps = "Steps of a recipe, 'compile' as the last (docs/optimize.md):\n";
     for (const optimize::StepInfo& step : optimize::all_steps())
       steps += "  " + step.name + (step.amount.empty() ? "" : step.otherwise ? "[:N]" : ":N") + ": " + step.does + "\n";

@@ -123,10 +123,12 @@ struct BenchOptions {
 
 struct OptimizeOptions {
   std::string model, output, data;         // output "": MODEL.optimized.onnx beside it; data "": made up
+  std::string pictures;                    // how those of a folder are prepared (gate/pictures.h)
+  std::string data_out;                    // an .npz for what the model is given; "": none
   std::vector<std::string> recipes;        // none, or "auto": a list by the goal
   std::string goal = "latency", compare = "auto";
   std::string accuracy_drop_max = "1%", same_min = "99%", time_max = "5m";
-  std::string html, svg;
+  std::string html, svg, png;
 };
 // Makes smaller and faster candidates of a model file, and writes the best that the gate passes (app/optimize.cpp). Asks no node.
 [[nodiscard]] Result<void> optimize(const Context& context, const OptimizeOptions& options);
