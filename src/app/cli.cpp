@@ -36,6 +36,7 @@ struct Typed {
   AliasOptions alias;
   DeleteOptions remove;
   ScaleOptions scale;
+  RecordOptions record;
   BenchOptions bench;
   OptimizeOptions optimize;
   NewOptions scaffold;
@@ -241,6 +242,16 @@ class Commands {
     z.add_option("FUNCTION", s.function, "NAME")->required();
     z.add_option("INSTANCES", s.instances, "How many; 0 stops them all")->required()->check(CLI::Range(0, 1000));
     z.add_flag("--evict", s.evict, "With 0: drop the template too, so that the next call starts cold");
+    auto& recorded = typed_.record;
+    auto& y = add(
+        "record", "Keep calls of a model on its node as samples, and write them to a file", "mayfly record fraud --calls 500 --share 10%",
+        [&recorded](const Context& context) { return record(context, recorded); }, &recorded.function);
+    y.add_option("FUNCTION", recorded.function, "NAME; alone: shows what is kept")->required();
+    y.add_option("--calls", recorded.calls, "Begin, and keep at most so many, spread over all that come")->check(CLI::Range(1, 100'000));
+    y.add_option("--share", recorded.share, "Of the calls, that are looked at")->capture_default_str();
+    y.add_option("--size-max", recorded.size_max, "Of all that are kept")->capture_default_str();
+    y.add_option("-o,--output", recorded.output, "Write what is kept as an .npz, which numpy and 'mayfly optimize --data' read");
+    y.add_flag("--off", recorded.off, "Keep no more, and remove what was kept");
   }
 
   void declare_layers() {

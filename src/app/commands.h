@@ -112,6 +112,15 @@ struct ScaleOptions {
 };
 [[nodiscard]] Result<void> scale(const Context& context, const ScaleOptions& options);
 
+struct RecordOptions {
+  std::string function, output;            // output "": nothing is written
+  int calls = 0;                           // 0: nothing begins
+  std::string share = "100%", size_max = "64MiB";
+  bool off = false;
+};
+// Keeps calls of a model as samples, and writes them as an .npz (app/record.cpp).
+[[nodiscard]] Result<void> record(const Context& context, const RecordOptions& options);
+
 struct BenchOptions {
   std::string function, data, format = "plain";
   int concurrency = 16;
