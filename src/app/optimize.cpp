@@ -12,10 +12,12 @@
 #include "app/package.h"
 #include "app/png.h"
 #include "base/units.h"
+#include "gate/class_names.h"
 #include "os/clock.h"
 #include "os/digest.h"
 #include "os/disk.h"
 #include "os/signals.h"
+#include "worker/inspect.h"
 #include "worker/trial.h"
 
 namespace mayfly::app {
@@ -132,9 +134,14 @@ Error as_failure(Error error) {
 Result<gate::Samples> samples_of(worker::Engine& engine, const OptimizeOptions& options, const worker::ChildLimits& limits,
                                  Teller& teller) {
   TRY(const domain::Signature signature, worker::signature_of(engine, options.model, limits));
+  TRY(const auto data, worker::map_model(options.model));
+  TRY(const worker::Inspection seen, worker::inspect_model(data.files[0].bytes.text()));
   if (!options.data.empty())
     return read_samples(options.data, signature,
-                        {.how = options.pictures, .says = [&](const std::string& line) { teller.note(line); }, .limits = limits});
+                        {.how = options.pictures,
+                         .classes = gate::parse_class_names(seen.class_names),
+                         .says = [&](const std::string& line) { teller.note(line); },
+                         .limits = limits});
   return worker::made_up_samples(engine, options.model, signature, kMadeUpSamples, limits);
 }
 

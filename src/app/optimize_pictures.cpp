@@ -95,8 +95,8 @@ Result<Listing> list(const std::string& folder) {
   return listing;
 }
 
-Result<std::vector<std::string>> read_classes(const std::string& folder) {
-  std::vector<std::string> lines;
+Result<ClassNames> read_classes(const std::string& folder) {
+  ClassNames lines;
   const std::string path = (fs::path(folder) / kLabelsFile).string();
   if (!os::is_there(path)) return lines;
   TRY(const std::string text, os::read_file(path, kLabelsMax));
@@ -104,7 +104,7 @@ Result<std::vector<std::string>> read_classes(const std::string& folder) {
     const std::size_t end = std::min(text.find('\n', at), text.size());
     std::string line = text.substr(at, end - at);
     while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.pop_back();
-    lines.push_back(std::move(line));
+    lines.names.push_back(std::move(line));
     at = end + 1;
   }
   return lines;
@@ -187,23 +187,30 @@ bool says_texts(const domain::Signature& signature) {
 
 }  // namespace
 
-Result<std::vector<std::string>> labels_of_folders(const std::vector<std::string>& folders, const std::vector<std::string>& classes,
-                                                   bool by_name) {
+Result<std::vector<std::string>> labels_of_folders(const std::vector<std::string>& folders, const ClassNames& classes, bool by_name) {
   if (by_name) return folders;
   std::vector<std::string> labels;
-  const bool numbers = std::ranges::all_of(folders, [](const std::string& name) {
+  const auto is_number = [](const std::string& name) {
     return !name.empty() && name.size() < 10 && name.find_first_not_of("0123456789") == name.npos;
-  });
+  };
+  const auto is_named = [&](const std::string& name) { return std::ranges::find(classes.names, name) != classes.names.end(); };
+  const bool numbers = std::ranges::all_of(folders, is_number);
+  // A model may name its classes in other words than the folders; who wrote labels.txt means these.
+  const bool named = classes.of_model ? !numbers && std::ranges::any_of(folders, is_named) : !classes.names.empty();
   for (std::size_t i = 0; i < folders.size(); ++i) {
-    if (!classes.empty()) {
-      const auto found = std::ranges::find(classes, folders[i]);
-      if (found == classes.end())
-        return fail(Code::invalid_argument, "the folder '" + printable(folders[i].substr(0, 100)) + "' is none of the " +
-                                                std::to_string(classes.size()) + " classes that labels.txt names, one a line");
-      labels.push_back(std::to_string(found - classes.begin()));
-    } else {
+    if (!named) {
       labels.push_back(std::to_string(numbers ? std::stoul(folders[i]) : i));
+      continue;
     }
+    const auto found = std::ranges::find(classes.names, folders[i]);
+    if (found == classes.names.end())
+      return fail(Code::invalid_argument,
+                  "the folder '" + printable(folders[i].substr(0, 100)) + "' is none of the " + std::to_string(classes.names.size()) +
+                      " classes that " +
+                      (classes.of_model ? "the model names, and others are: rename it, or write labels.txt with the "
+                                          "names of the folders, one a line, in the model's order"
+                                        : "labels.txt names, one a line"));
+    labels.push_back(std::to_string(found - classes.names.begin()));
   }
   return labels;
 }
@@ -211,7 +218,8 @@ Result<std::vector<std::string>> labels_of_folders(const std::vector<std::string
 Result<gate::Samples> read_pictures(const std::string& folder, const domain::Signature& signature, const PictureOptions& options) {
   TRY(const gate::PicturePlan plan, gate::plan_pictures(signature, options.how));
   TRY(Listing listing, list(folder));
-  TRY(const auto classes, read_classes(folder));
+  TRY(ClassNames classes, read_classes(folder));
+  if (classes.names.empty()) classes = {.names = options.classes, .of_model = true};
   TRY(const auto labels, labels_of_folders(listing.folders, classes, says_texts(signature)));
   const std::size_t there = listing.files.size();
   const std::uint64_t fit = kSamplesMax.count / gate::sample_size(plan);

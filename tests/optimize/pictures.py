@@ -181,6 +181,12 @@ def test_labels(world):
     done = world.run(world.model, "--data", named)
     check("no more often than" in done.stderr and "--pictures" in done.stderr and "labels.txt" in done.stderr,
           "names in their alphabet's order are no digits, which shows", done.stderr)
+    model, telling = onnx.load(world.model), world.folder / "telling.onnx"
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "names", str(dict(enumerate(wrong)))  # as Ultralytics does
+    onnx.save(model, telling)
+    comparison = json.loads(world.run(telling, "--data", named).stdout)["candidates"][0]["comparisons"][0]
+    check(abs(comparison["original"] - world.accuracy) < 0.003, "the model's own metadata names them in its order", comparison)
     (named / "labels.txt").write_text("\n".join(wrong) + "\n")
     comparison = json.loads(world.run(world.model, "--data", named).stdout)["candidates"][0]["comparisons"][0]
     check(abs(comparison["original"] - world.accuracy) < 0.003, "labels.txt names the classes in the model's order", comparison)
