@@ -41,7 +41,8 @@ enum class MessageKind : std::uint32_t {
   placed = 14,        // Message, to a fork of code: it and its program are in their control group; go on
   // process -> node
   hello = 20,         // Message: the process exists; its pid comes with SCM_CREDENTIALS. A fork of code: a pidfd of its program beside it
-  ready = 21,         // ReadyMessage; jobs: also the result, as JSON behind it
+  ready = 21,         // ReadyMessage; jobs: also the result, as JSON behind it; of code, where its program takes calls from the node itself
+                      // (domain/direct.h): descriptors: the socket for them, a pidfd of the program
   failed = 22,        // FailedMessage, text behind it
   reply_body = 23,    // BodyMessage; descriptors: one sealed memfd
   log = 24,           // text behind it: a line for the function's log

@@ -138,6 +138,8 @@ class Launcher {
   [[nodiscard]] virtual bool send(ProcessId process, const Request& request) = 0;
   // Best effort: a request that has not begun is dropped there; its reply may still come.
   virtual void cancel(ProcessId process, Ticket ticket) = 0;
+  // A call there is at its deadline: who answers for a program that has its calls from the node itself (domain/direct.h) is to look.
+  virtual void remind(ProcessId) {}
   // Of a reply in parts so many bytes more are with the caller. False: the ring has no room now.
   [[nodiscard]] virtual bool taken(ProcessId, Ticket, std::uint64_t) { return true; }
   // Wakes every process that was sent something since the last flush. Once a turn of the loop.

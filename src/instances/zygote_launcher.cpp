@@ -183,6 +183,7 @@ void ZygoteLauncher::adopt(Process& process, ProcessId id, const StartOrder& ord
   process.memory_max = order.memory_max;
   process.attempts = attempts;
   process.link->limit_bodies(order.memory_max.count);
+  if (order.role == domain::Role::code) process.link->expect_direct();
   if (process.held_order.empty()) process.link->forget_ring_memory();
   // A zygote that dies takes with it what it had not made yet: then the order is given once more.
   if (process.pid == 0) process.order = std::make_unique<StartOrder>(order);
@@ -245,6 +246,14 @@ void ZygoteLauncher::cancel(ProcessId id, Ticket ticket) {
   process->link->in_flush = true;
 }
 
+void ZygoteLauncher::remind(ProcessId id) {
+  Process* process = find(id);
+  if (!process || process->stage != Stage::ready) return;
+  process->link->want();
+  if (!process->link->in_flush) to_wake_.push_back(process->link.get());
+  process->link->in_flush = true;
+}
+
 bool ZygoteLauncher::taken(ProcessId id, Ticket ticket, std::uint64_t bytes) {
   Process* process = find(id);
   if (!process || process->stage != Stage::ready) return true;
@@ -278,6 +287,7 @@ void ZygoteLauncher::stop(ProcessId id) {
   if (!process || process->stage == Stage::closing) return;
   thaw(*process);
   process->asked_to_end = true;
+  process->link->tell_ends();
   const domain::Message order{domain::MessageKind::stop, 0};
   if (!process->link->say(os::bytes_of(order))) return end(*process, "stopped");
   loop_.cancel(process->deadline);

@@ -97,6 +97,7 @@ class Dispatcher final : public Invoker, public instances::FleetUser {
     Invocation call;
     Instant deadline, given;
     bool begun = false;                    // its reply comes in parts
+    bool reminded = false;                 // its instance, that its time is over
     std::uint64_t untaken = 0, owed = 0;   // bytes of it: with the caller's protocol; taken, and the instance was not told
     domain::UsageRecord record;
   };
@@ -122,6 +123,7 @@ class Dispatcher final : public Invoker, public instances::FleetUser {
   Ticket refuse(const Invocation& call, const Target* target, Error error, ReplySink& sink);
   void expire(std::uint32_t index);
   static bool runs_on(const Slot& slot);   // though its caller has left
+  Instant remind(Slot& slot);
   Instant due(const Slot& slot) const;     // when its caller is told that its time is over
   void note_timing(Slot& slot, const instances::Process& process, const domain::ReplyHead& head, Phases& phases);
 
