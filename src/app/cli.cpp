@@ -303,8 +303,9 @@ class Commands {
                   [&o](const Context& context) { return optimize(context, o); });
     c.add_option("MODEL", o.model, "An ONNX model; it is only read")->required();
     c.add_option("-o,--output", o.output, "Where the best candidate goes; MODEL.optimized.onnx beside the model if not given");
-    c.add_option("--data", o.data,
-                 "Samples: an .npz (an array for each input, and label), an .npy, a .csv, or a folder of pictures; made up if not given");
+    c.add_option(
+        "--data", o.data,
+        "Samples: an .npz (an array for each input, and label), .npy or .csv, a folder of pictures, recorded:NAME; made up if not given");
     c.add_option("--pictures", o.pictures, "How a folder's become numbers: 'resize=256 crop=224 mean=0.5 std=0.25 order=bgr range=-1..1'");
     c.add_option("--data-out", o.data_out, "Write the samples as the model is given them to this .npz, too");
     c.add_option("--recipe", o.recipes,

@@ -139,7 +139,7 @@ struct OptimizeOptions {
   std::string accuracy_drop_max = "1%", same_min = "99%", time_max = "5m";
   std::string html, svg, png;
 };
-// Makes smaller and faster candidates of a model file, and writes the best that the gate passes (app/optimize.cpp). Asks no node.
+// Makes smaller and faster candidates of a model file, and writes the best that the gate passes (app/optimize.cpp).
 [[nodiscard]] Result<void> optimize(const Context& context, const OptimizeOptions& options);
 
 // Pieces that several commands share, or that tests want.

@@ -1,5 +1,6 @@
 // mayfly optimize: makes smaller and faster candidates of a model file, measures each on this machine, and writes the best of those that
-// the gate passes. Asks no node. The original is only read; the output appears whole, by a rename, or not at all.
+// the gate passes. Asks a node for nothing but calls that it recorded. The original is only read; the output appears whole, by a rename,
+// or not at all.
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
@@ -11,6 +12,7 @@
 #include "app/optimize_search.h"
 #include "app/package.h"
 #include "app/png.h"
+#include "app/record.h"
 #include "base/units.h"
 #include "gate/class_names.h"
 #include "os/clock.h"
@@ -27,6 +29,7 @@ namespace fs = std::filesystem;
 
 // The gate passes what 268 samples say without a difference; some more leave room for one.
 constexpr std::uint64_t kMadeUpSamples = 400;
+constexpr std::string_view kRecorded = "recorded:";  // and a function's name
 constexpr Duration kTimeMax = std::chrono::hours(24);
 
 // "1%" or "0.01": a share of 1.
@@ -82,9 +85,11 @@ Result<std::string> key_of(const OptimizeOptions& options, const gate::Samples& 
   std::string parts = options.accuracy_drop_max + "\n" + options.same_min + "\n" + options.compare + "\n";
   TRY(const auto data, worker::map_model(options.model));
   for (const auto& file : data.files) parts += os::sha256_hex(file.bytes.text()) + "\n";
-  if (!samples.preparation.empty()) {
-    for (const gate::Array& input : samples.inputs)
+  if (!samples.preparation.empty() || options.data.starts_with(kRecorded)) {
+    for (const gate::Array& input : samples.inputs) {
       parts += os::sha256_hex({reinterpret_cast<const char*>(input.data.data()), input.data.size()}) + "\n";
+      for (const std::string& text : input.strings) parts += os::sha256_hex(text) + "\n";
+    }
     for (const std::string& label : samples.labels) parts += label + "\n";
   } else if (!options.data.empty()) {
     TRY(const os::Fd file, open_file(options.data));
@@ -132,8 +137,13 @@ Error as_failure(Error error) {
 }
 
 Result<gate::Samples> samples_of(worker::Engine& engine, const OptimizeOptions& options, const worker::ChildLimits& limits,
-                                 Teller& teller) {
+                                 const Context& context, Teller& teller) {
   TRY(const domain::Signature signature, worker::signature_of(engine, options.model, limits));
+  if (options.data.starts_with(kRecorded)) {
+    TRY(auto made, recorded_samples(context, options.data.substr(kRecorded.size()), signature, limits));
+    if (const std::string left_out = left_out_of(made); !left_out.empty()) teller.note(left_out.substr(0, left_out.size() - 1));
+    return std::move(made.samples);
+  }
   TRY(const auto data, worker::map_model(options.model));
   TRY(const worker::Inspection seen, worker::inspect_model(data.files[0].bytes.text()));
   if (!options.data.empty())
@@ -185,7 +195,7 @@ Result<void> optimize(const Context& context, const OptimizeOptions& options) {
                   .notes = [&](const std::string& line) { teller.note(line); }};
   TRY(const auto engine, worker::Engine::open(""));
   TRY_VOID(engine->warm());
-  const auto samples = samples_of(*engine, options, {.time_max = time_max, .stops = stops}, teller);
+  const auto samples = samples_of(*engine, options, {.time_max = time_max, .stops = stops}, context, teller);
   if (!samples) return fail(as_failure(samples.error()));
   if (!options.data_out.empty()) TRY_VOID(write_samples(options.data_out, *samples));
   const auto key = key_of(options, *samples);

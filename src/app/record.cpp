@@ -1,13 +1,13 @@
 // mayfly record: keeps calls of a model on its node as samples, shows how many there are, and writes them as an .npz, which `mayfly
 // optimize --data` and numpy read. Nothing is kept of a function for which this was not said.
+#include "app/record.h"
+
 #include <charconv>
 
-#include "app/commands.h"
 #include "app/npz_write.h"
 #include "base/units.h"
 #include "domain/job_results.h"
 #include "os/signals.h"
-#include "worker/recorded.h"
 
 namespace mayfly::app {
 namespace {
@@ -49,11 +49,9 @@ Result<domain::Signature> signature_of(const Context& context, const std::string
 
 Result<void> write_out(const Context& context, const RecordOptions& options) {
   TRY(const domain::Signature signature, signature_of(context, options.function));
-  TRY(const HttpReply reply, context.client.call({.path = path_of(options.function, "/calls")}));
-  TRY_VOID(check(reply));
   TRY(const os::Fd signals, os::catch_end_signals());
   const worker::ChildLimits limits{.time_max = kDecodeMax, .stops = [&] { return os::take_signal(signals); }};
-  TRY(const auto made, worker::samples_of_calls(reply.body, signature, limits));
+  TRY(const auto made, recorded_samples(context, options.function, signature, limits));
   TRY_VOID(write_samples(options.output, made.samples));
   const std::uint64_t rows = made.samples.count * static_cast<std::uint64_t>(made.samples.rows);
   if (context.json) {
@@ -62,14 +60,27 @@ Result<void> write_out(const Context& context, const RecordOptions& options) {
     return {};
   }
   print(options.output + ": " + plural(rows, "sample") + " of " + plural(made.calls, "call") + "\n");
-  if (made.refused > 0)
-    print("left out: " + plural(made.refused, "call") + " that the model does not take, like: " + printable(made.why) + "\n");
-  if (made.other_shapes > 0)
-    print("left out: " + plural(made.other_shapes, "call") + " of other sizes than most, since the samples of a set have one size\n");
+  print(left_out_of(made));
   return {};
 }
 
 }  // namespace
+
+Result<worker::RecordedSamples> recorded_samples(const Context& context, const std::string& function, const domain::Signature& signature,
+                                                 const worker::ChildLimits& limits) {
+  TRY(const HttpReply reply, context.client.call({.path = path_of(function, "/calls")}));
+  TRY_VOID(check(reply));
+  return worker::samples_of_calls(reply.body, signature, limits);
+}
+
+std::string left_out_of(const worker::RecordedSamples& made) {
+  std::string text;
+  if (made.refused > 0)
+    text += "left out: " + plural(made.refused, "call") + " that the model does not take, like: " + printable(made.why) + "\n";
+  if (made.other_shapes > 0)
+    text += "left out: " + plural(made.other_shapes, "call") + " of other sizes than most, since the samples of a set have one size\n";
+  return text;
+}
 
 Result<void> record(const Context& context, const RecordOptions& options) {
   if ((options.calls > 0) + options.off + !options.output.empty() > 1)

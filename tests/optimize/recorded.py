@@ -98,6 +98,11 @@ def test_what_was_sent_comes_back(world):
     check(modes == {0o600, 0o700}, "for the node's user alone", modes)
     report = world.report(world.digits, "--recipe", "compile", "--data", world.folder / "recorded.npz", "-o", world.folder / "by_calls.onnx")
     check(report["samples"] == 404 and report["passed"], "mayfly optimize takes them as samples")
+    done = world.run(world.digits, "--recipe", "compile", "--data", "recorded:digits", "--url", world.node.url, "-o", world.folder / "by_node.onnx",
+                     "--json", status=0)
+    check(json.loads(done.stdout)["samples"] == 404 and "left out: 1 call that the model does not take" in done.stderr, "from the node, too", done.stderr)
+    done = world.run(world.digits, "--data", "recorded:other", "--url", world.node.url, status=4)
+    check("there is no function 'other'" in done.stderr, "of a function that is not there", done.stderr)
 
 
 def test_no_more_than_was_said(world):
