@@ -35,7 +35,7 @@ Node::Node(const Turn& turn, store::Store& store, Background catalog, Background
                  books_.decided(id, std::move(view));
                }
              }),
-      books_(turn), opened_(turn.now) {}
+      books_(turn), recorder_(options_.seed), opened_(turn.now) {}
 
 Node::~Node() = default;
 
@@ -60,6 +60,7 @@ Result<void> Node::open() {
   }
   TRY(std::vector<domain::LayerVersion> layers, store_.catalog().load_layers());
   for (domain::LayerVersion& layer : layers) layers_[{layer.name, layer.number}] = std::move(layer);
+  open_recordings();
   return {};
 }
 
@@ -230,6 +231,7 @@ void Node::remove(std::string_view function, Done<void> done) {
     for (const Version& v : gone->function.versions) forget_version(v);
     for (const std::string& url : gone->urls) urls_.erase(url);
     functions_.erase(name);
+    forget_recording(id);
     collect_garbage();
     done({});
   });

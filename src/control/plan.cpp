@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "domain/recording.h"
 #include "domain/settings.h"
 #include "store/packages.h"
 
@@ -194,9 +195,11 @@ serve::Target target_of(const Version& version) {
 serve::Route route_of(const domain::Function& function) {
   serve::Route route{.aliases = function.aliases};
   const auto calls_max = domain::calls_max(function);
+  const bool recorded = domain::recording_of(function).has_value();
   for (const Version& version : function.versions) {
     route.targets.push_back(target_of(version));
     route.targets.back().calls_max = calls_max;
+    route.targets.back().recorded = recorded && !version.manifest.is_code();
   }
   std::ranges::sort(route.targets, {}, &serve::Target::number);
   return route;

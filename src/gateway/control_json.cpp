@@ -212,8 +212,14 @@ Json summary_to_json(const control::FunctionView& view) {
   return out;
 }
 
+Json to_json(const control::RecordingView& recording) {
+  return {{"calls", recording.calls}, {"calls_max", recording.policy.calls}, {"share", recording.policy.share}, {"seen", recording.seen},
+          {"size", recording.held.count}, {"size_max", recording.policy.size_max.count}};
+}
+
 Json to_json(const control::FunctionView& view) {
   Json out = summary_to_json(view);
+  if (view.recording) out["recording"] = to_json(*view.recording);
   Json versions = Json::array(), decisions = Json::array(), starts = Json::array();
   for (std::size_t i = 0; i < view.function.versions.size(); ++i) {
     const auto stage = i < view.stages.size() ? view.stages[i] : control::Stage::checking;

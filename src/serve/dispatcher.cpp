@@ -153,6 +153,7 @@ Ticket Dispatcher::invoke(Invocation&& call, ReplySink& sink) {
     return refuse(call, &target, {Code::exhausted, std::to_string(live_) + " calls are under way, as many as this node takes: "
                                   "try again later"}, sink);
 
+  if (target.recorded) [[unlikely]] events_.on_recorded_call(target, call);
   const std::uint32_t index = take_slot();
   Slot& slot = slots_[index];
   slot.lane = &lane;

@@ -40,6 +40,8 @@ class DispatcherEvents {
   virtual void on_record(const domain::UsageRecord& record, const TraceId& trace, const Error* error) = 0;
   // The first call of a version since the node started: how are its processes started?
   virtual instances::Group& group_of(const Target& target) = 0;
+  // Of a version whose calls are recorded, one that was taken: before it goes on its way.
+  virtual void on_recorded_call(const Target&, const Invocation&) {}
 
  protected:
   ~DispatcherEvents() = default;
