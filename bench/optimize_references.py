@@ -13,7 +13,7 @@ import time
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import numpy as np  # noqa: E402
 
-CALIBRATION = 16  # samples
+CALIBRATION = 8  # samples
 
 
 def rows_of(samples):
