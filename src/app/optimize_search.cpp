@@ -1,7 +1,9 @@
 #include "app/optimize_search.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <map>
 
 #include "app/optimize_candidate.h"
 #include "control/price.h"
@@ -56,8 +58,14 @@ class Search {
     row.cost = cost_of_million(row.trial);
     report_.samples = answers_.samples.size();
     // A set that is wrong is wrong for every candidate: said before any is made.
-    TRY(const auto same, gate::judge(answers_, answers_, samples_.labels, plan_.limits));
-    row.comparisons = same.comparisons;
+    const auto same = gate::judge(answers_, answers_, samples_.labels, plan_.limits);
+    if (!same && !samples_.preparation.empty())
+      return fail(same.error().code, same.error().message +
+                                         " Or does the model take pictures that are prepared in another way than these (" +
+                                         samples_.preparation + ")? --pictures says how.");
+    if (!same) return fail(same.error());
+    row.comparisons = same->comparisons;
+    note_guessing(row.comparisons[0]);
     add(std::move(row));
     return {};
   }
@@ -94,6 +102,23 @@ class Search {
     return {.from = plan_.model, .steps = recipe.steps, .to = work_.model_of(recipe.text), .keep = std::move(keep),
             .calibration = plan_.calibration ? *plan_.calibration : samples_,
             .measure_max = std::clamp(left / 4, Duration(std::chrono::seconds(1)), kAnswersMax)};
+  }
+
+  // No proof, where one class is most of the samples, but of pictures so often a wrong preparation that it is said.
+  void note_guessing(const gate::Comparison& seen) {
+    if (samples_.preparation.empty() || samples_.labels.empty()) return;
+    std::map<std::string, std::uint64_t> counts;
+    std::uint64_t most = 0;
+    for (std::uint64_t i = 0; i < std::min<std::uint64_t>(seen.rows, samples_.labels.size()); ++i)
+      most = std::max(most, ++counts[samples_.labels[i]]);
+    const auto right = static_cast<std::uint64_t>(std::lround(seen.original * static_cast<double>(seen.rows)));
+    if (counts.size() < 2 || gate::share_interval(right, seen.rows).low > static_cast<double>(most) / static_cast<double>(seen.rows))
+      return;
+    plan_.notes(
+        "the original gets " + std::to_string(right) + " of " + std::to_string(seen.rows) +
+        " labels right, no more often than if it always gave the same answer: does the model take pictures that are prepared in another "
+        "way (these: " +
+        samples_.preparation + "; --pictures says how), or classes in another order (labels.txt names them)?");
   }
 
   Result<void> attempt(const OptimizeRecipe& recipe, OptimizeRow& row) {
