@@ -118,7 +118,8 @@ class Commands {
     auto& c = add("deploy", "Deploy a model file, a folder with function.yaml or code, or a container's image",
                   "mayfly deploy fraud.onnx --name fraud --max 10",
                   [this, &o](const Context& context) {
-                    return typed_.deploy_optimize.recipes.empty() ? deploy(context, o) : deploy_optimized(context, o, typed_.deploy_optimize);
+                    if (typed_.deploy_optimize.recipes.empty()) return deploy(context, o);
+                    return deploy_optimized(context, o, typed_.deploy_optimize);
                   });
     c.add_option("PATH", o.path,
                  "A model file, a folder with function.yaml and the model or the code, a SAM template, oci:IMAGE, or docker://IMAGE")
@@ -135,14 +136,17 @@ class Commands {
     c.add_option("--timeout", o.overrides.timeout, "Limit of one call, like 30s")->check(fits(parse_duration));
     c.add_option("--layer", o.overrides.layers, "A layer of code, NAME:VERSION or NAME for the newest; may be said five times");
     auto* alias = c.add_option("--alias", o.alias, "The alias that is moved to the new version")->capture_default_str();
-    auto* no_alias = c.add_flag("--no-alias", o.no_alias, "Move no alias: the version takes no traffic until one names it")->excludes(alias);
+    auto* no_alias = c.add_flag("--no-alias", o.no_alias, "Move no alias: the version takes no traffic until one names it");
+    no_alias->excludes(alias);
     c.add_flag("--force", o.force, "Make a new version even where nothing is new");
     auto* no_wait = c.add_flag("--no-wait", o.no_wait, "Return once it serves, before it is compiled and tuned");
     auto& p = typed_.deploy_optimize;
     auto* optimize = c.add_option("--optimize", p.recipes,
-                                  "Then make it smaller as 'mayfly optimize' does, by auto or a recipe; the alias moves only if the gate passes");
+                                  "Then make it smaller, as 'mayfly optimize' does, by auto or a recipe; the alias moves if the gate passes");
     optimize->excludes(no_alias)->excludes(no_wait);
-    c.add_option("--goal", p.goal, "Of --optimize: latency, size or cost")->needs(optimize)->check(one_of({"latency", "size", "cost"}));
+    c.add_option("--goal", p.goal, "Of --optimize: latency, size or cost")
+        ->needs(optimize)
+        ->check(one_of({"latency", "size", "cost"}));
     c.add_option("--data", p.data, "Of --optimize: samples; made up if not given")->needs(optimize);
     c.add_option("--accuracy-drop-max", p.accuracy_drop_max, "Of --optimize: how much less often it may be right")->needs(optimize);
     c.add_option("--same-min", p.same_min, "Of --optimize, without labels: how many answers must be the same")->needs(optimize);

@@ -27,7 +27,8 @@ class Scratch {
   static Result<Scratch> make() {
     std::error_code error;
     std::string name = (fs::temp_directory_path(error) / "mayfly-optimized-XXXXXX").string();
-    if (error || !::mkdtemp(name.data())) return fail(Code::exhausted, "no folder can be made at '" + name + "': is TMPDIR there and writable?");
+    if (error || !::mkdtemp(name.data()))
+      return fail(Code::exhausted, "no folder can be made at '" + name + "': is TMPDIR there and writable?");
     return Scratch(name);
   }
   Scratch(Scratch&& other) noexcept : path_(std::exchange(other.path_, "")) {}
@@ -46,7 +47,8 @@ class Scratch {
 // A model and what lies with it, before any node is asked.
 Result<Package> package_of(const DeployOptions& options) {
   const bool image = options.path.starts_with(kImagePrefix) || options.path.starts_with(domain::kPullPrefix);
-  const Error no_model{Code::invalid_argument, "--optimize is for an ONNX model, and '" + options.path.substr(0, 200) + "' is code or an image"};
+  const Error no_model{Code::invalid_argument,
+                       "--optimize is for an ONNX model, and '" + options.path.substr(0, 200) + "' is code or an image"};
   if (image || !find_sam(options.path).empty()) return fail(no_model);
   TRY(const std::string manifest, read_manifest_of(options.path));
   TRY(const std::string whole, with_overrides(manifest, options.overrides));
@@ -90,11 +92,12 @@ Result<bool> names_only(const Context& context, const std::string& function, con
 }
 
 Result<void> move_alias(const Context& context, const std::string& function, const std::string& alias, int version) {
-  const Json body{{"weights", Json::array({{{"version", version}, {"share", 1.0}}})}};
-  return context.client
-      .json({.method = "PUT", .path = "/api/functions/" + encode(function) + "/aliases/" + encode(alias), .body = body.dump(),
-             .headers = {"Content-Type: application/json"}})
-      .transform([](const Json&) {});
+  Json body = Json::object();
+  body["weights"] = Json::array();
+  body["weights"].push_back({{"version", version}, {"share", 1.0}});
+  TRY_VOID(context.client.json({.method = "PUT", .path = "/api/functions/" + encode(function) + "/aliases/" + encode(alias),
+                                .body = body.dump(), .headers = {"Content-Type: application/json"}}));
+  return {};
 }
 
 void tell(const Context& context, const Json& original, const OptimizeReport& report, const Json& version, const std::string& why) {
@@ -104,7 +107,8 @@ void tell(const Context& context, const Json& original, const OptimizeReport& re
   }
   print(table_of(report, context.terminal) + remarks_of(report, context.terminal));
   const std::string name = original.value("function", "");
-  if (!why.empty()) print(name + ": the alias stays at version " + std::to_string(original.value("version", 0)) + ": " + printable(why) + "\n");
+  if (!why.empty())
+    print(name + ": the alias stays at version " + std::to_string(original.value("version", 0)) + ": " + printable(why) + "\n");
   else
     print(name + ": the alias is at version " + std::to_string(version.value("version", 0)) + ", " +
           to_text(Bytes{version.value("size", std::uint64_t{0})}) + " instead of " +
