@@ -142,13 +142,14 @@ class Commands {
     auto* no_wait = c.add_flag("--no-wait", o.no_wait, "Return once it serves, before it is compiled and tuned");
     auto& p = typed_.deploy_optimize;
     auto* optimize = c.add_option("--optimize", p.recipes,
-                                  "Then make it smaller, as 'mayfly optimize' does, by auto or a recipe; the alias moves if the gate passes");
+                                  "Make it smaller as 'mayfly optimize' does, by auto or a recipe; the alias moves if the gate passes");
     optimize->excludes(no_alias)->excludes(no_wait);
     c.add_option("--goal", p.goal, "Of --optimize: latency, size or cost")
         ->needs(optimize)
         ->check(one_of({"latency", "size", "cost"}));
     c.add_option("--data", p.data, "Of --optimize: samples; made up if not given")->needs(optimize);
-    c.add_option("--accuracy-drop-max", p.accuracy_drop_max, "Of --optimize: how much less often it may be right")->needs(optimize);
+    c.add_option("--accuracy-drop-max", p.accuracy_drop_max, "Of --optimize: how much less often it may be right")
+        ->needs(optimize);
     c.add_option("--same-min", p.same_min, "Of --optimize, without labels: how many answers must be the same")->needs(optimize);
     c.add_option("--time-max", p.time_max, "Of --optimize: for all of it")->needs(optimize)->check(fits(parse_duration));
   }

@@ -78,7 +78,7 @@ def test_a_folder_with_external_weights_and_a_manifest(world):
     folder = world.folder / "package"
     (folder / "net").mkdir(parents=True)
     onnx.save_model(onnx.load(world.digits), folder / "net/digits.onnx", save_as_external_data=True, location="digits.weights")
-    (folder / "function.yaml").write_text("name: packed\nmodel: net/digits.onnx\nscale:\n  max: 3\n")
+    (folder / "function.yaml").write_text("name: packed\nmodel: net/digits.onnx\nscaling:\n  max: 3\n")
     (folder / "classes.txt").write_text("0\n1\n")
     told = world.deploy(folder, "--optimize", "int8-dynamic", "--data", world.data)
     version = told["optimized"]
@@ -101,7 +101,7 @@ def test_wrong_usage(world):
     (code / "app.py").write_text("def handler(event, context):\n    return event\n")
     (code / "function.yaml").write_text("name: wrong\nruntime: python3.11\nhandler: app.handler\n")
     check("is code" in world.deploy(code, "--optimize", "auto", status=2), "code is no model")
-    check(world.node.get("/api/functions/wrong").status == 404, "nothing was deployed")
+    check(world.node.send("GET", "/api/functions/wrong").status == 404, "nothing was deployed")
 
 
 if __name__ == "__main__":
