@@ -40,7 +40,7 @@ class World(Digits):
         return json.loads(done.stdout) if status == 0 else done.stderr
 
     def alias(self, name):
-        view = self.node.get(f"/api/functions/{name}").json
+        view = self.node.get(f"/api/functions/{name}")
         return {alias["name"]: alias["weights"] for alias in view["aliases"]}["live"], [version["version"] for version in view["versions"]]
 
     def right(self, name):
