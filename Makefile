@@ -40,6 +40,8 @@ test: all venv
 	@$(PYTHON) tests/faults/run.py --mayfly build/mayfly a_call_that_allocates
 	@echo "make: smaller models and their gate, against the release build"
 	@$(PYTHON) tests/optimize/run.py --mayfly build/mayfly
+	@$(PYTHON) tests/optimize/pictures.py --mayfly build/mayfly
+	@$(PYTHON) tests/optimize/recorded.py --mayfly build/mayfly
 	@$(PYTHON) tests/optimize/deploy.py --mayfly build/mayfly
 	@echo "make: forks of code with numpy and onnxruntime"
 	@python3 tests/code/fork.py --packages --mayfly build/mayfly numpy

@@ -12,6 +12,7 @@ ONLY_IN = {  # a prefix of a system include -> the modules that may name it
     "onnxruntime": {"worker"}, "boost/asio": {"os"}, "grpcpp/": {"gateway"}, "nghttp2/": {"worker"},
     "sqlite3.h": {"store"}, "sys/": {"os", "worker"}, "linux/": {"os", "worker"}, "thread": {"os"},
     "google/protobuf": {"optimize"}, "onnx-ml.pb.h": {"optimize"}, "Eigen/": {"optimize"},
+    "png.h": {"worker"}, "turbojpeg.h": {"worker"},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.M)
 

@@ -11,8 +11,8 @@ ort_sha256=$(sed -n 's/^onnxruntime-jar //p' tools/checksums.txt)
 onnx_version=1.23.2
 onnx_sha256=$(sed -n 's/^onnx-ml.proto //p' tools/checksums.txt)
 headers_version=1.21.0+dfsg
-packages=(ccache cmake g++ libarchive-dev libcli11-dev libeigen3-dev libgtest-dev libnghttp2-dev libprotobuf-dev libseccomp-dev
-  libsimdjson-dev libsqlite3-dev libssl-dev libyaml-cpp-dev make maven ninja-build nlohmann-json3-dev pkg-config protobuf-compiler python3 python3-venv unzip "$@")
+packages=(ccache cmake g++ libarchive-dev libcli11-dev libeigen3-dev libgtest-dev libnghttp2-dev libpng-dev libprotobuf-dev libseccomp-dev
+  libsimdjson-dev libsqlite3-dev libssl-dev libturbojpeg0-dev libyaml-cpp-dev zlib1g-dev make maven ninja-build nlohmann-json3-dev pkg-config protobuf-compiler python3 python3-venv unzip "$@")
 
 say() { printf 'setup: %s\n' "$*"; }
 die() { printf 'setup: %s\n' "$*" >&2; exit 1; }

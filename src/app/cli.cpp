@@ -38,6 +38,7 @@ struct Typed {
   AliasOptions alias;
   DeleteOptions remove;
   ScaleOptions scale;
+  RecordOptions record;
   BenchOptions bench;
   OptimizeOptions optimize;
   NewOptions scaffold;
@@ -259,6 +260,16 @@ class Commands {
     z.add_option("FUNCTION", s.function, "NAME")->required();
     z.add_option("INSTANCES", s.instances, "How many; 0 stops them all")->required()->check(CLI::Range(0, 1000));
     z.add_flag("--evict", s.evict, "With 0: drop the template too, so that the next call starts cold");
+    auto& recorded = typed_.record;
+    auto& y = add(
+        "record", "Keep calls of a model on its node as samples, and write them to a file", "mayfly record fraud --calls 500 --share 10%",
+        [&recorded](const Context& context) { return record(context, recorded); }, &recorded.function);
+    y.add_option("FUNCTION", recorded.function, "NAME; alone: shows what is kept")->required();
+    y.add_option("--calls", recorded.calls, "Begin, and keep at most so many, spread over all that come")->check(CLI::Range(1, 100'000));
+    y.add_option("--share", recorded.share, "Of the calls, that are looked at")->capture_default_str();
+    y.add_option("--size-max", recorded.size_max, "Of all that are kept")->capture_default_str();
+    y.add_option("-o,--output", recorded.output, "Write what is kept as an .npz, which numpy and 'mayfly optimize --data' read");
+    y.add_flag("--off", recorded.off, "Keep no more, and remove what was kept");
   }
 
   void declare_layers() {
@@ -310,7 +321,11 @@ class Commands {
                   [&o](const Context& context) { return optimize(context, o); });
     c.add_option("MODEL", o.model, "An ONNX model; it is only read")->required();
     c.add_option("-o,--output", o.output, "Where the best candidate goes; MODEL.optimized.onnx beside the model if not given");
-    c.add_option("--data", o.data, "Samples: an .npz (an array for each input, and label), an .npy, or a .csv; made up if not given");
+    c.add_option(
+        "--data", o.data,
+        "Samples: an .npz (an array for each input, and label), .npy or .csv, a folder of pictures, recorded:NAME; made up if not given");
+    c.add_option("--pictures", o.pictures, "How a folder's become numbers: 'resize=256 crop=224 mean=0.5 std=0.25 order=bgr range=-1..1'");
+    c.add_option("--data-out", o.data_out, "Write the samples as the model is given them to this .npz, too");
     c.add_option("--recipe", o.recipes,
                  "Steps, like int8-dynamic,compile (docs/optimize.md); may be said several times; a list by the goal if not given");
     c.add_option("--goal", o.goal, "Which of those that pass is taken: the best in latency, size or cost")
@@ -327,6 +342,7 @@ class Commands {
         ->check(fits(parse_duration));
     c.add_option("--html", o.html, "Write the report as a page, too");
     c.add_option("--svg", o.svg, "Write the picture of size or latency against accuracy, too");
+    c.add_option("--png", o.png, "Write it as PNG, too; drawn by rsvg-convert, where that is installed");
     std::string steps = "Steps of a recipe, 'compile' as the last (docs/optimize.md):\n";
     for (const optimize::StepInfo& step : optimize::all_steps())
       steps += "  " + step.name + (step.amount.empty() ? "" : step.otherwise ? "[:N]" : ":N") + ": " + step.does + "\n";

@@ -112,6 +112,15 @@ struct ScaleOptions {
 };
 [[nodiscard]] Result<void> scale(const Context& context, const ScaleOptions& options);
 
+struct RecordOptions {
+  std::string function, output;            // output "": nothing is written
+  int calls = 0;                           // 0: nothing begins
+  std::string share = "100%", size_max = "64MiB";
+  bool off = false;
+};
+// Keeps calls of a model as samples, and writes them as an .npz (app/record.cpp).
+[[nodiscard]] Result<void> record(const Context& context, const RecordOptions& options);
+
 struct BenchOptions {
   std::string function, data, format = "plain";
   int concurrency = 16;
@@ -123,12 +132,14 @@ struct BenchOptions {
 
 struct OptimizeOptions {
   std::string model, output, data;         // output "": MODEL.optimized.onnx beside it; data "": made up
+  std::string pictures;                    // how those of a folder are prepared (gate/pictures.h)
+  std::string data_out;                    // an .npz for what the model is given; "": none
   std::vector<std::string> recipes;        // none, or "auto": a list by the goal
   std::string goal = "latency", compare = "auto";
   std::string accuracy_drop_max = "1%", same_min = "99%", time_max = "5m";
-  std::string html, svg;
+  std::string html, svg, png;
 };
-// Makes smaller and faster candidates of a model file, and writes the best that the gate passes (app/optimize.cpp). Asks no node.
+// Makes smaller and faster candidates of a model file, and writes the best that the gate passes (app/optimize.cpp).
 [[nodiscard]] Result<void> optimize(const Context& context, const OptimizeOptions& options);
 
 // Pieces that several commands share, or that tests want.

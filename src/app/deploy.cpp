@@ -158,6 +158,8 @@ void print_version(const Context& context, const Json& version, const DeployOpti
   if (version.contains("compile_error"))
     text += "\n  " + terminal.paint(Tone::warn, "not compiled") + ": " + printable(version.value("compile_error", "")) +
             "; it serves as uploaded";
+  if (version.contains("weights_note"))
+    text += "\n  " + terminal.paint(Tone::warn, "note") + ": " + printable(version.value("weights_note", ""));
   for (const Json& note : version.value("notes", Json::array()))
     text += "\n  " + terminal.paint(Tone::warn, "note") + ": " + printable(note.get<std::string>());
   print(text + "\n");

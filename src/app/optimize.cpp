@@ -1,5 +1,6 @@
 // mayfly optimize: makes smaller and faster candidates of a model file, measures each on this machine, and writes the best of those that
-// the gate passes. Asks no node. The original is only read; the output appears whole, by a rename, or not at all.
+// the gate passes. Asks a node for nothing but calls that it recorded. The original is only read; the output appears whole, by a rename,
+// or not at all.
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
@@ -7,14 +8,19 @@
 
 #include "app/commands.h"
 #include "app/deploy_optimized.h"
+#include "app/npz_write.h"
 #include "app/optimize_data.h"
 #include "app/optimize_search.h"
 #include "app/package.h"
+#include "app/png.h"
+#include "app/record.h"
 #include "base/units.h"
+#include "gate/class_names.h"
 #include "os/clock.h"
 #include "os/digest.h"
 #include "os/disk.h"
 #include "os/signals.h"
+#include "worker/inspect.h"
 #include "worker/trial.h"
 
 namespace mayfly::app {
@@ -24,6 +30,7 @@ namespace fs = std::filesystem;
 
 // The gate passes what 268 samples say without a difference; some more leave room for one.
 constexpr std::uint64_t kMadeUpSamples = 400;
+constexpr std::string_view kRecorded = "recorded:";  // and a function's name
 constexpr Duration kTimeMax = std::chrono::hours(24);
 
 // "1%" or "0.01": a share of 1.
@@ -75,11 +82,17 @@ Result<std::vector<OptimizeRecipe>> recipes_of(const OptimizeOptions& options) {
 }
 
 // Of all that a row depends on: the model's bytes and its weights', the samples', the limits.
-Result<std::string> key_of(const OptimizeOptions& options) {
+Result<std::string> key_of(const OptimizeOptions& options, const gate::Samples& samples) {
   std::string parts = options.accuracy_drop_max + "\n" + options.same_min + "\n" + options.compare + "\n";
   TRY(const auto data, worker::map_model(options.model));
   for (const auto& file : data.files) parts += os::sha256_hex(file.bytes.text()) + "\n";
-  if (!options.data.empty()) {
+  if (!samples.preparation.empty() || options.data.starts_with(kRecorded)) {
+    for (const gate::Array& input : samples.inputs) {
+      parts += os::sha256_hex({reinterpret_cast<const char*>(input.data.data()), input.data.size()}) + "\n";
+      for (const std::string& text : input.strings) parts += os::sha256_hex(text) + "\n";
+    }
+    for (const std::string& label : samples.labels) parts += label + "\n";
+  } else if (!options.data.empty()) {
     TRY(const os::Fd file, open_file(options.data));
     TRY(const std::string digest, hash_file(file.get(), [](std::uint64_t) {}));
     parts += digest;
@@ -100,6 +113,10 @@ class Teller {
  public:
   explicit Teller(const Context& context) : context_(context), progress_(context.terminal, "optimize", os::monotonic_now()) {}
   void says(const std::string& text) { progress_.say(text, os::monotonic_now()); }
+  void note(const std::string& line) {
+    progress_.clear();
+    std::fprintf(stderr, "%s\n", line.c_str());
+  }
   void found(const OptimizeRow& row) {
     progress_.clear();
     if (context_.json) return;
@@ -120,9 +137,22 @@ Error as_failure(Error error) {
   return error;
 }
 
-Result<gate::Samples> samples_of(worker::Engine& engine, const OptimizeOptions& options, const worker::ChildLimits& limits) {
+Result<gate::Samples> samples_of(worker::Engine& engine, const OptimizeOptions& options, const worker::ChildLimits& limits,
+                                 const Context& context, Teller& teller) {
   TRY(const domain::Signature signature, worker::signature_of(engine, options.model, limits));
-  if (!options.data.empty()) return read_samples(options.data, signature);
+  if (options.data.starts_with(kRecorded)) {
+    TRY(auto made, recorded_samples(context, options.data.substr(kRecorded.size()), signature, limits));
+    if (const std::string left_out = left_out_of(made); !left_out.empty()) teller.note(left_out.substr(0, left_out.size() - 1));
+    return std::move(made.samples);
+  }
+  TRY(const auto data, worker::map_model(options.model));
+  TRY(const worker::Inspection seen, worker::inspect_model(data.files[0].bytes.text()));
+  if (!options.data.empty())
+    return read_samples(options.data, signature,
+                        {.how = options.pictures,
+                         .classes = gate::parse_class_names(seen.class_names),
+                         .says = [&](const std::string& line) { teller.note(line); },
+                         .limits = limits});
   return worker::made_up_samples(engine, options.model, signature, kMadeUpSamples, limits);
 }
 
@@ -133,6 +163,7 @@ Result<OptimizeReport> finish(const OptimizeOptions& options, OptimizeWork& work
     best->chosen = true;
   }
   if (!options.svg.empty()) TRY_VOID(write_text(options.svg, picture_of(report)));
+  if (!options.png.empty()) TRY_VOID(write_png(options.png, picture_of(report)));
   if (!options.html.empty()) TRY_VOID(write_text(options.html, page_of(report)));
   return std::move(report);
 }
@@ -151,6 +182,11 @@ Result<OptimizeReport> find_optimized(const Context& context, const OptimizeOpti
   TRY_VOID(check_optimize(options));
   TRY(const Duration time_max, parse_duration(options.time_max));
   TRY(const gate::Limits limits, limits_of(options));
+  if (!options.pictures.empty() && options.data.empty())
+    return fail(Code::invalid_argument, "--pictures says how the pictures of a folder are prepared: name it with --data");
+  if (!options.png.empty()) {
+    TRY(const std::string renderer, find_renderer());
+  }
   TRY(auto recipes, recipes_of(options));
   std::error_code error;
   if (!fs::exists(options.model, error)) return fail(Code::not_found, "'" + options.model + "' is not there: name an ONNX model");
@@ -161,12 +197,14 @@ Result<OptimizeReport> find_optimized(const Context& context, const OptimizeOpti
   Teller teller(context);
   SearchPlan plan{.model = options.model, .goal = options.goal, .recipes = std::move(recipes), .limits = limits,
                   .end = os::monotonic_now() + time_max, .stops = stops, .says = [&](const std::string& text) { teller.says(text); },
-                  .found = [&](const OptimizeRow& row) { teller.found(row); }};
+                  .found = [&](const OptimizeRow& row) { teller.found(row); },
+                  .notes = [&](const std::string& line) { teller.note(line); }};
   TRY(const auto engine, worker::Engine::open(""));
   TRY_VOID(engine->warm());
-  const auto samples = samples_of(*engine, options, {.time_max = time_max, .stops = stops});
+  const auto samples = samples_of(*engine, options, {.time_max = time_max, .stops = stops}, context, teller);
   if (!samples) return fail(as_failure(samples.error()));
-  const auto key = key_of(options);
+  if (!options.data_out.empty()) TRY_VOID(write_samples(options.data_out, *samples));
+  const auto key = key_of(options, *samples);
   if (!key) return fail(as_failure(key.error()));
   TRY(OptimizeWork work, OptimizeWork::open(output, *key));
   OptimizeReport report{.model = options.model, .output = output, .goal = options.goal,

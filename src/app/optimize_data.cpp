@@ -66,13 +66,12 @@ Result<std::string> read_whole(const std::string& path) {
 
 }  // namespace
 
-Result<gate::Samples> read_samples(const std::string& path, const domain::Signature& signature) {
+Result<gate::Samples> read_samples(const std::string& path, const domain::Signature& signature, const PictureOptions& pictures) {
   std::error_code error;
-  if (!fs::exists(path, error)) return fail(Code::not_found, "'" + path + "' is not there: --data names an .npz, an .npy or a .csv");
-  if (fs::is_directory(path, error))
-    return fail(Code::invalid_argument, "'" + path +
-                                            "' is a folder; pictures are not read, since how they become numbers is the model's own "
-                                            "matter: write the prepared arrays into an .npz (docs/optimize.md shows how)");
+  if (!fs::exists(path, error))
+    return fail(Code::not_found, "'" + path + "' is not there: --data names an .npz, an .npy, a .csv or a folder of pictures");
+  if (fs::is_directory(path, error)) return read_pictures(path, signature, pictures);
+  if (!pictures.how.empty()) return fail(Code::invalid_argument, "--pictures is for a folder of pictures, and --data names '" + path + "'");
   const auto named = [&](const char* ending) { return fs::path(path).extension() == ending; };
   if (named(".csv")) {
     TRY(const std::string text, read_whole(path));
@@ -86,7 +85,8 @@ Result<gate::Samples> read_samples(const std::string& path, const domain::Signat
     arrays.push_back(std::move(array));
     return gate::fit_arrays(std::move(arrays), signature);
   }
-  if (!named(".npz")) return fail(Code::invalid_argument, "'" + path + "': sample sets are .npz, .npy or .csv files");
+  if (!named(".npz"))
+    return fail(Code::invalid_argument, "'" + path + "': sample sets are .npz, .npy or .csv files, or folders of pictures");
   TRY(auto arrays, read_npz(path));
   return gate::fit_arrays(std::move(arrays), signature);
 }

@@ -36,29 +36,56 @@ bool on_front(const Point& point, const std::vector<Point>& points) {
   });
 }
 
-// `label_y` is where there is room for its name.
-std::string circle(const Point& at, double label_y) {
-  const std::string& gate = at.row->gate;
-  const char* color = gate == "original" ? "#4a6fa5" : at.row->passed() ? "#2e8b57" : gate == "unsure" ? "#c98a1b" : "#b23b3b";
+const char* color_of(const OptimizeRow& row) {
+  return row.gate == "original" ? "#4a6fa5" : row.passed() ? "#2e8b57" : row.gate == "unsure" ? "#c98a1b" : "#b23b3b";
+}
+
+// Where a name stands; its width is estimated, as no font is at hand.
+struct Label {
+  double x = 0, y = 0, wide = 0;
+  bool meets(const Label& other) const {
+    constexpr double kLine = 14;
+    return x < other.x + other.wide && other.x < x + wide && std::fabs(y - other.y) < kLine;
+  }
+};
+
+// White around it, so that the lines behind do not cross it.
+std::string circle(const Point& at, const Label& label) {
   return "<circle cx=\"" + form("%.1f", at.x) + "\" cy=\"" + form("%.1f", at.y) + "\" r=\"" + (at.row->chosen ? "8" : "5") + "\" fill=\"" +
-         color + "\"/>\n<text x=\"" + form("%.1f", at.x + 11) + "\" y=\"" + form("%.1f", label_y) + "\" fill=\"" + color + "\">" +
-         escaped(at.row->recipe) + "</text>\n";
+         color_of(*at.row) + "\"/>\n<text x=\"" + form("%.1f", label.x) + "\" y=\"" + form("%.1f", label.y) + "\" fill=\"" +
+         color_of(*at.row) + "\" stroke=\"white\" stroke-width=\"3\" paint-order=\"stroke\">" + escaped(at.row->recipe) + "</text>\n";
 }
 
 // Names of points that are near one another stand below one another.
 std::string circles(std::vector<Point> points) {
-  constexpr double kLine = 15, kWide = 220;
+  constexpr double kLine = 15, kLetter = 6.6;
   std::ranges::sort(points, {}, &Point::y);
   std::string text;
-  std::vector<Point> labels;
+  std::vector<Label> labels;
   for (const Point& point : points) {
-    double y = point.y + 4;
-    for (const Point& label : labels)
-      if (std::fabs(label.x - point.x) < kWide && std::fabs(label.y - y) < kLine) y = label.y + kLine;
-    labels.push_back({point.x, y, point.row});
-    text += circle(point, y);
+    Label label{point.x + 11, point.y + 4, kLetter * static_cast<double>(point.row->recipe.size())};
+    for (std::size_t i = 0; i < labels.size(); ++i)
+      if (label.meets(labels[i])) {
+        label.y = labels[i].y + kLine;
+        i = static_cast<std::size_t>(-1);  // which may be another's place
+      }
+    labels.push_back(label);
+    text += circle(point, label);
   }
   return text;
+}
+
+std::string legend(double y) {
+  std::string text;
+  double x = 95;
+  for (const auto& [name, color] : {std::pair("original", "#4a6fa5"), std::pair("passed", "#2e8b57"), std::pair("unsure", "#c98a1b"),
+                                    std::pair("failed", "#b23b3b")}) {
+    text += "<rect x=\"" + form("%.0f", x - 5) + "\" y=\"" + form("%.0f", y - 9) + "\" width=\"10\" height=\"10\" fill=\"" + color +
+            "\"/>\n<text x=\"" + form("%.0f", x + 10) + "\" y=\"" + form("%.0f", y) + "\">" + name + "</text>\n";
+    x += 85;
+  }
+  return text + "<text x=\"" + form("%.0f", x) + "\" y=\"" + form("%.0f", y) +
+         "\">the large one is taken; nothing is better than the line in both</text>\n";
 }
 
 std::string axis_marks(const Frame& frame, double low, double high, double worst, double best, bool time) {
@@ -116,7 +143,7 @@ std::string picture_of(const OptimizeReport& report) {
           " (up and to the left is better)</text>\n<polyline fill=\"none\" stroke=\"#999\" points=\"";
   for (const Point& point : front) text += form("%.1f", point.x) + "," + form("%.1f", point.y) + " ";
   text += "\"/>\n";
-  return text + circles(std::move(placed)) + "</svg>\n";
+  return text + circles(std::move(placed)) + legend(382) + "</svg>\n";
 }
 
 std::string page_of(const OptimizeReport& report) {

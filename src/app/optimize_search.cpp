@@ -1,7 +1,9 @@
 #include "app/optimize_search.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <map>
 
 #include "control/price.h"
 #include "optimize/model.h"
@@ -78,8 +80,14 @@ class Search {
     row.cost = cost_of_million(row.trial);
     report_.samples = answers_.samples.size();
     // A set that is wrong is wrong for every candidate: said before any is made.
-    TRY(const auto same, gate::judge(answers_, answers_, samples_.labels, plan_.limits));
-    row.comparisons = same.comparisons;
+    const auto same = gate::judge(answers_, answers_, samples_.labels, plan_.limits);
+    if (!same && !samples_.preparation.empty())
+      return fail(same.error().code, same.error().message +
+                                         " Or does the model take pictures that are prepared in another way than these (" +
+                                         samples_.preparation + ")? --pictures says how.");
+    if (!same) return fail(same.error());
+    row.comparisons = same->comparisons;
+    note_guessing(row.comparisons[0]);
     add(std::move(row));
     return {};
   }
@@ -109,6 +117,23 @@ class Search {
   void add(OptimizeRow row) {
     plan_.found(row);
     report_.rows.push_back(std::move(row));
+  }
+
+  // No proof, where one class is most of the samples, but of pictures so often a wrong preparation that it is said.
+  void note_guessing(const gate::Comparison& seen) {
+    if (samples_.preparation.empty() || samples_.labels.empty()) return;
+    std::map<std::string, std::uint64_t> counts;
+    std::uint64_t most = 0;
+    for (std::uint64_t i = 0; i < std::min<std::uint64_t>(seen.rows, samples_.labels.size()); ++i)
+      most = std::max(most, ++counts[samples_.labels[i]]);
+    const auto right = static_cast<std::uint64_t>(std::lround(seen.original * static_cast<double>(seen.rows)));
+    if (counts.size() < 2 || gate::share_interval(right, seen.rows).low > static_cast<double>(most) / static_cast<double>(seen.rows))
+      return;
+    plan_.notes(
+        "the original gets " + std::to_string(right) + " of " + std::to_string(seen.rows) +
+        " labels right, no more often than if it always gave the same answer: does the model take pictures that are prepared in another "
+        "way (these: " +
+        samples_.preparation + "; --pictures says how), or classes in another order (labels.txt names them)?");
   }
 
   Result<void> attempt(const OptimizeRecipe& recipe, OptimizeRow& row) {

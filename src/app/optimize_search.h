@@ -32,6 +32,7 @@ struct SearchPlan {
   std::function<bool()> stops;
   std::function<void(const std::string&)> says;    // what is being done, for the progress line
   std::function<void(const OptimizeRow&)> found;   // a row that is done
+  std::function<void(const std::string&)> notes = [](const std::string&) {};  // what seems odd and is no error
 };
 
 // The rows of the report, the original first. Error cancelled: interrupted; what was measured is in `work`.

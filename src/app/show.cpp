@@ -75,6 +75,7 @@ void print_versions(const Context& context, const Json& versions, const Json& al
     const std::string which = "version " + std::to_string(version.value("version", 0));
     if (const Json cache = version.value("start_cache", Json()); cache.is_object()) print(which + ": " + start_cache_text(cache) + "\n");
     if (version.contains("compile_error")) print(which + " is not compiled: " + printable(version.value("compile_error", "")) + "\n");
+    if (version.contains("weights_note")) print(which + ": " + printable(version.value("weights_note", "")) + "\n");
     for (const Json& note : version.value("notes", Json::array())) print(which + ": " + printable(note.get<std::string>()) + "\n");
   }
 }
@@ -148,6 +149,9 @@ Result<void> describe(const Context& context, const DescribeOptions& options) {
   print("now:      " + plural(f.value("instances", std::uint64_t{0}), "instance") + ", " +
         plural(f.value("templates", std::uint64_t{0}), "template") + ", " + number_at(f, "in_flight") + " in flight, " +
         number_at(f, "waiting") + " waiting, memory " + size_at(f, "memory") + "\n");
+  if (const Json recording = f.value("recording", Json()); recording.is_object())
+    print("recorded: " + plural(recording.value("calls", std::uint64_t{0}), "call") + " of at most " + number_at(recording, "calls_max") +
+          ", " + size_at(recording, "size") + ", kept as samples ('mayfly record " + f.value("name", "") + "')\n");
   if (!versions.empty()) {
     const Json signature = versions.back().value("signature", Json::object());
     const Json manifest = versions.back().value("manifest", Json::object());

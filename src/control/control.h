@@ -16,6 +16,7 @@
 #include "domain/function.h"
 #include "domain/function_url.h"
 #include "domain/printed.h"
+#include "domain/recording.h"
 #include "domain/usage.h"
 
 namespace mayfly::control {
@@ -82,6 +83,7 @@ struct ColdStartView {                 // the phases of one start
   int version = 0;
   std::string origin;                  // as InstanceView
   Duration sandbox{}, map{}, load{}, warm{}, total{};  // total: decision to ready
+  Bytes prefetched;                    // of the model's file, read before the load since it was not in memory
   Duration first_answer{};             // decision to its first answer, with any wait for a call; 0: none yet
   std::uint64_t process = 0;
 };
@@ -109,12 +111,19 @@ struct StartCacheView {                // what makes a version's starts quicker 
   std::string error;                   // why there is none
 };
 
+struct RecordingView {                 // calls that are kept as samples
+  domain::RecordingPolicy policy;
+  std::uint64_t calls = 0, seen = 0;   // kept; looked at since it began
+  Bytes held;
+};
+
 struct FunctionView {
   domain::Function function;
   std::vector<Stage> stages;           // of function.versions, in their order
   std::map<int, StartCacheView> start_caches;  // by version number; of those that may have one
   int instances = 0, templates = 0, waiting = 0, in_flight = 0;
   Bytes memory;
+  std::optional<RecordingView> recording;   // absent: none, as for every function that nobody set it for
   std::vector<DecisionView> decisions;      // newest first, at most 20
   std::vector<ColdStartView> cold_starts;   // newest first, at most 20
   std::vector<FailureView> failures;        // newest first, at most 20
@@ -201,6 +210,11 @@ class Control {
   virtual void rollback(std::string_view function, std::string_view alias, Done<domain::Alias> done) = 0;
   // Changes what is set of a function, all of it or nothing; `updated` becomes now. Durable when `done` is called.
   virtual void set_settings(std::string_view function, std::vector<domain::Setting> settings, Done<void> done) = 0;
+
+  // Keeps calls of a model as samples from now on, in place of what was kept; absent: no more, and what was kept is removed.
+  virtual void record(std::string_view function, std::optional<domain::RecordingPolicy> policy, Done<void> done) = 0;
+  // What is kept, as domain::read_calls reads it.
+  virtual void recorded(std::string_view function, Done<std::string> done) = 0;
 
   // The function's URL of this ID (domain/function_url.h); null: there is none.
   [[nodiscard]] virtual std::shared_ptr<const domain::FunctionUrl> url(std::string_view id) = 0;

@@ -35,7 +35,7 @@ Node::Node(const Turn& turn, store::Store& store, Background catalog, Background
                  books_.decided(id, std::move(view));
                }
              }),
-      books_(turn), opened_(turn.now) {}
+      books_(turn), recorder_(options_.seed), opened_(turn.now) {}
 
 Node::~Node() = default;
 
@@ -60,6 +60,7 @@ Result<void> Node::open() {
   }
   TRY(std::vector<domain::LayerVersion> layers, store_.catalog().load_layers());
   for (domain::LayerVersion& layer : layers) layers_[{layer.name, layer.number}] = std::move(layer);
+  open_recordings();
   return {};
 }
 
@@ -230,6 +231,7 @@ void Node::remove(std::string_view function, Done<void> done) {
     for (const Version& v : gone->function.versions) forget_version(v);
     for (const std::string& url : gone->urls) urls_.erase(url);
     functions_.erase(name);
+    forget_recording(id);
     collect_garbage();
     done({});
   });
@@ -422,7 +424,8 @@ void Node::on_started(const instances::Process& process) {
   books_.started(plan.version, {.at = turn_.wall, .version = plan.number,
                                 .origin = process.is_template ? "template" : std::string(instances::name(process.origin)),
                                 .sandbox = process.report.sandbox, .map = process.report.map, .load = process.report.load,
-                                .warm = process.report.warm, .total = turn_.now - process.asked, .process = process.id.number});
+                                .warm = process.report.warm, .total = turn_.now - process.asked,
+                                .prefetched = process.report.prefetched, .process = process.id.number});
   scale_.keep_watch(plan.version);
 }
 

@@ -16,6 +16,7 @@
 #include "control/detail/joined.h"
 #include "control/plan.h"
 #include "control/price.h"
+#include "control/recorder.h"
 #include "control/scale_loop.h"
 #include "domain/settings.h"
 #include "instances/fleet.h"
@@ -94,6 +95,8 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   void remove_alias(std::string_view function, std::string_view alias, Done<void> done) override;
   void rollback(std::string_view function, std::string_view alias, Done<domain::Alias> done) override;
   void set_settings(std::string_view function, std::vector<domain::Setting> settings, Done<void> done) override;
+  void record(std::string_view function, std::optional<domain::RecordingPolicy> policy, Done<void> done) override;
+  void recorded(std::string_view function, Done<std::string> done) override;
   std::shared_ptr<const domain::FunctionUrl> url(std::string_view id) override;
   void publish_layer(LayerOrder order, Done<domain::LayerVersion> done) override;
   std::vector<domain::LayerVersion> layers(std::string_view name) override;
@@ -113,6 +116,7 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   void on_demand(serve::Lane& lane) override;
   void on_record(const domain::UsageRecord& record, const serve::TraceId& trace, const Error* error) override;
   instances::Group& group_of(const serve::Target& target) override;
+  void on_recorded_call(const serve::Target& target, const serve::Invocation& call) override;
 
   // FleetObserver
   void on_started(const instances::Process& process) override;
@@ -173,6 +177,9 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   void add_place(Entry& entry, const domain::Version& version);
   void forget_version(const domain::Version& version);
   void collect_garbage();
+  void open_recordings();
+  void forget_recording(FunctionId function);
+  std::optional<RecordingView> recording_view(FunctionId function) const;
 
   const Turn& turn_;
   store::Store& store_;
@@ -183,6 +190,7 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   serve::Dispatcher dispatcher_;
   ScaleLoop scale_;
   Books books_;
+  Recorder recorder_;
   Instant opened_{};
   std::vector<std::string> notes_;
   std::map<std::string, std::unique_ptr<Entry>, std::less<>> functions_;

@@ -260,6 +260,7 @@ void Node::keep_compiled(VersionId id, domain::Compiled compiled, bool then_tune
     v->compiled = compiled;
     refresh(*versions_.at(id).entry);
     if (then_tune) return tune(id);
+    if (const std::string note = weights_note(*v); !note.empty()) books_.log(v->function, v->number, 0, "info", note);
     set_stage(id, Stage::ready);
   });
 }

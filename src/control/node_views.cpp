@@ -38,7 +38,7 @@ std::string_view name(Stage stage) {
 }
 
 FunctionView Node::view_of(const Entry& entry) {
-  FunctionView view{.function = entry.function};
+  FunctionView view{.function = entry.function, .recording = recording_view(entry.function.id)};
   for (const Version& v : entry.function.versions) {
     view.stages.push_back(stage_of(entry, v));
     if (const auto cache = start_caches_.find(v.id); cache != start_caches_.end()) view.start_caches.emplace(v.number, cache->second.view);

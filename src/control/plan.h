@@ -20,6 +20,11 @@ using Locate = std::function<std::string(const domain::FileRef&)>;
 [[nodiscard]] bool is_compiled_for(const domain::Version& version, std::string_view compile_key);
 [[nodiscard]] instances::VersionPlan plan_of(const std::string& function_name, const domain::Version& version, std::string_view compile_key,
                                              const Locate& locate);
+// Weights that are packed are copies, in memory that the kernel can't take back: only where the limit has room for them. Else they stay
+// in the file, whose pages come and go.
+[[nodiscard]] bool has_room_to_pack(const domain::Version& version);
+// For people: that and why it runs without packing or from a file that is larger than its memory. "": nothing of that kind.
+[[nodiscard]] std::string weights_note(const domain::Version& version);
 [[nodiscard]] instances::StartOrder job_order(domain::Role role, const std::string& function_name, const domain::Version& version,
                                               const Locate& locate);
 [[nodiscard]] serve::Target target_of(const domain::Version& version);

@@ -50,7 +50,8 @@ inline std::string test_job_result(bool template_allowed = true, const std::stri
   return R"({"signature": {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
                            "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1]}], "batches": true},
              "pack_weights": true, "pack_cold": false, "large_pages": false, "threads": 1, "cold_first_ns": 20000000,
-             "warm_run_ns": 1000000, "fork_first_ns": 2000000, "private_bytes": 1000000, "template_allowed": )" +
+             "warm_run_ns": 1000000, "fork_first_ns": 2000000, "private_bytes": 1000000,
+             "own_bytes": 1, "own_packed_bytes": 2, "working_set": "", "template_allowed": )" +
          std::string(template_allowed ? "true" : "false") + R"(, "notes": )" + notes + "}";
 }
 

@@ -32,6 +32,10 @@ enum class ReplyForm : std::uint8_t {
   url_parts = 4,    // … and a response that the function streams comes as of http_parts
 };
 
+// Of a call that a program has from the node itself. Its host reads of it whenever something else wakes it: what the program prints,
+// its end, a doorbell. It answers for the program where that can't, as for any call.
+enum class DirectStep : std::uint8_t { none = 0, begun = 1, answered = 2 };
+
 struct RequestHead {
   std::uint64_t ticket = 0;
   std::uint64_t deadline_ns = 0;  // monotonic clock; the instance skips what is past it
@@ -44,7 +48,8 @@ struct RequestHead {
   std::uint8_t wants_log = 0;     // 1: what it prints last is to come with the reply
   ReplyForm reply_form{};
   std::uint8_t taken = 0;         // 1: no body; of the reply in parts to `ticket` its caller has taken body_size bytes more
-  std::uint8_t reserved[10] = {};
+  DirectStep direct{};            // not none: no body; told to the host of a program that has calls from the node itself (direct.h)
+  std::uint64_t begun_ns = 0;     // direct: monotonic, when the program was sent it
 };
 static_assert(sizeof(RequestHead) == 64 && std::is_trivially_copyable_v<RequestHead>);
 

@@ -37,6 +37,9 @@ struct Tuning {
   std::uint64_t warm_run_ns = 0;     // one steady run, one row
   std::uint64_t fork_first_ns = 0;   // fork from the template + first run
   std::uint64_t private_bytes = 0;   // of one forked instance after a run
+  std::uint64_t own_bytes = 0;       // allocated by one that maps its weights, after a run; 0: not known
+  std::uint64_t own_packed_bytes = 0;  // … and by one that packs them
+  std::string working_set;           // what a cold start touches of the file (domain/working_set.h); "": not known
   friend bool operator==(const Tuning&, const Tuning&) = default;
 };
 

@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "domain/working_set.h"
+
 namespace mayfly::domain {
 namespace {
 
@@ -79,7 +81,8 @@ std::string to_json(const CheckResult& r) {
 std::string to_json(const Tuning& t) {
   return Json{{"pack_weights", t.pack_weights}, {"pack_cold", t.pack_cold}, {"large_pages", t.large_pages}, {"threads", t.threads},
               {"template_allowed", t.template_allowed}, {"cold_first_ns", t.cold_first_ns}, {"warm_run_ns", t.warm_run_ns},
-              {"fork_first_ns", t.fork_first_ns}, {"private_bytes", t.private_bytes}}.dump();
+              {"fork_first_ns", t.fork_first_ns}, {"private_bytes", t.private_bytes}, {"own_bytes", t.own_bytes},
+              {"own_packed_bytes", t.own_packed_bytes}, {"working_set", t.working_set}}.dump();
 }
 
 Result<Signature> parse_signature(std::string_view json) { return reading<Signature>(json, read_signature); }
@@ -106,7 +109,12 @@ Result<Tuning> parse_tuning_result(std::string_view json) {
              .cold_first_ns = integer<std::uint64_t>(j.at("cold_first_ns")),
              .warm_run_ns = integer<std::uint64_t>(j.at("warm_run_ns")),
              .fork_first_ns = integer<std::uint64_t>(j.at("fork_first_ns")),
-             .private_bytes = integer<std::uint64_t>(j.at("private_bytes"))};
+             .private_bytes = integer<std::uint64_t>(j.at("private_bytes")),
+             .own_bytes = integer<std::uint64_t>(j.at("own_bytes")),
+             .own_packed_bytes = integer<std::uint64_t>(j.at("own_packed_bytes")),
+             .working_set = j.at("working_set").get<std::string>()};
+    // It is only ever to save time: one that is not sound is none.
+    if (!t.working_set.empty() && !parse_working_set(t.working_set)) t.working_set.clear();
     if (t.threads < 1 || t.threads > 64) return fail(Code::invalid_argument, std::to_string(t.threads) + " threads");
     return t;
   });

@@ -4,6 +4,7 @@
 
 #include "domain/build.h"
 #include "domain/compile_key.h"
+#include "domain/working_set.h"
 
 namespace mayfly::domain {
 namespace {
@@ -30,6 +31,11 @@ TEST(JobResults, come_back_as_they_were) {
   EXPECT_EQ(checked->notes[0], "a note");
   const Tuning tuning{.pack_weights = false, .threads = 4, .cold_first_ns = 1ULL << 60, .private_bytes = 7};
   EXPECT_EQ(parse_tuning_result(to_json(tuning)).value(), tuning);
+  Tuning recorded = tuning;
+  recorded.working_set = to_text(working_set_of(1 << 20, {{0, 1}}));
+  EXPECT_EQ(parse_tuning_result(to_json(recorded)).value(), recorded);
+  recorded.working_set.back() = recorded.working_set.back() == '0' ? '1' : '0';
+  EXPECT_EQ(parse_tuning_result(to_json(recorded)).value(), tuning) << "a record that is not sound is none";
 }
 
 TEST(JobResults, the_word_of_a_stranger_is_bounded) {

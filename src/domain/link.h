@@ -41,7 +41,8 @@ enum class MessageKind : std::uint32_t {
   placed = 14,        // Message, to a fork of code: it and its program are in their control group; go on
   // process -> node
   hello = 20,         // Message: the process exists; its pid comes with SCM_CREDENTIALS. A fork of code: a pidfd of its program beside it
-  ready = 21,         // ReadyMessage; jobs: also the result, as JSON behind it
+  ready = 21,         // ReadyMessage; jobs: also the result, as JSON behind it; of code, where its program takes calls from the node itself
+                      // (domain/direct.h): descriptors: the socket for them, a pidfd of the program
   failed = 22,        // FailedMessage, text behind it
   reply_body = 23,    // BodyMessage; descriptors: one sealed memfd
   log = 24,           // text behind it: a line for the function's log
@@ -129,8 +130,9 @@ struct LoadOrder {
   std::uint64_t output_size_max = 0;   // compile: limit of the flat file; unpack: of all that is unpacked
   char model_name[64] = {};            // for replies: the function's name
   std::uint32_t labels_size = 0;       // bytes of class names, each ended by a newline, behind the entries
-  std::uint32_t reserved_too = 0;
-  // files × FileEntry follow, then the class names
+  std::uint32_t working_set_size = 0;  // digits of the record of what it will touch of file 0 (domain/working_set.h), behind these
+  std::uint64_t prefetch_max = 0;      // bytes of it that may be read ahead
+  // files × FileEntry follow, then the class names, then the record
 };
 
 struct ForkOrder {
@@ -152,6 +154,7 @@ struct ReadyMessage {
   std::uint64_t warm_ns = 0;           // … first run on made-up input (template only)
   std::uint64_t cpu_ns = 0;            // CPU of the process so far
   std::uint64_t private_bytes = 0;     // measured: Private_Dirty + Private_Clean
+  std::uint64_t prefetched_bytes = 0;  // of the model's file, read ahead because it was not in memory
 };
 
 struct FailedMessage {
@@ -160,7 +163,7 @@ struct FailedMessage {
   std::uint32_t log_size = 0;          // bytes at the text's end: the last lines that the program printed (printed.h)
 };
 
-constexpr std::size_t kMessageMax = sizeof(LoadOrder) + kFilesMax * sizeof(FileEntry) + 64 * 1024;
+constexpr std::size_t kMessageMax = sizeof(LoadOrder) + kFilesMax * sizeof(FileEntry) + 72 * 1024;
 
 static_assert(std::is_trivially_copyable_v<LoadOrder> && std::is_trivially_copyable_v<ReadyMessage>);
 

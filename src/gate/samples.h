@@ -17,6 +17,7 @@ struct Samples {
   std::int64_t rows = 1;            // of a sample: more where the model's first dimension is fixed to more
   std::vector<std::string> labels;  // one a row, integers in decimal; empty: none are known
   bool generated = false;
+  std::string preparation;          // of pictures: what was done to them, for a message
 };
 
 // What an array is checked and changed for: names, types, shapes. A single array may have any name where the model has one input.

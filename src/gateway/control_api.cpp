@@ -71,6 +71,7 @@ void ControlApi::add_routes(Router& router) {
   add_versions(router);
   add_aliases(router);
   add_layers(router);
+  add_recordings(router);
   add_observation(router);
 }
 

@@ -46,6 +46,7 @@ class ControlApi {
   void add_versions(Router& router);
   void add_aliases(Router& router);
   void add_layers(Router& router);
+  void add_recordings(Router& router);
   void add_observation(Router& router);
 
   template <class Show>

@@ -6,6 +6,8 @@
 #include <cstdio>
 
 #include "base/units.h"
+#include "control/plan.h"
+#include "domain/working_set.h"
 
 namespace mayfly::gateway {
 namespace {
@@ -25,6 +27,12 @@ Json to_json(const std::vector<domain::Weight>& weights) {
   return list;
 }
 
+// Null where it is not known.
+Json working_set_to_json(const std::string& text) {
+  const auto set = domain::parse_working_set(text);
+  return set ? Json{{"size", domain::total_size(*set)}, {"ranges", set->ranges.size()}} : Json();
+}
+
 Json to_json(const domain::Compiled& compiled) {
   const auto& tuning = compiled.tuning;
   return {{"size", compiled.size.count},
@@ -40,7 +48,10 @@ Json to_json(const domain::Compiled& compiled) {
             {"cold_first_ms", ms(tuning.cold_first_ns)},
             {"warm_run_ms", ms(tuning.warm_run_ns)},
             {"fork_first_ms", ms(tuning.fork_first_ns)},
-            {"private_memory", tuning.private_bytes}}}};
+            {"private_memory", tuning.private_bytes},
+            {"own_memory", tuning.own_bytes},
+            {"own_memory_packed", tuning.own_packed_bytes},
+            {"working_set", working_set_to_json(tuning.working_set)}}}};
 }
 
 std::uint64_t size_of(const domain::Version& version) {
@@ -103,6 +114,7 @@ Json to_json(std::string_view function, const domain::Version& version, control:
               {"compiled", version.compiled ? to_json(*version.compiled) : Json()},
               {"files", std::move(files)},
               {"manifest", Json::parse(domain::to_json(version.manifest), nullptr, false)}};
+  if (const std::string note = control::weights_note(version); !note.empty()) out["weights_note"] = note;
   if (!version.compile_error.empty()) out["compile_error"] = version.compile_error;
   for (const domain::LayerRef& layer : version.layers)
     out["layers"].push_back({{"name", layer.name}, {"version", layer.number}, {"size", layer.size.count}});
@@ -200,8 +212,14 @@ Json summary_to_json(const control::FunctionView& view) {
   return out;
 }
 
+Json to_json(const control::RecordingView& recording) {
+  return {{"calls", recording.calls}, {"calls_max", recording.policy.calls}, {"share", recording.policy.share}, {"seen", recording.seen},
+          {"size", recording.held.count}, {"size_max", recording.policy.size_max.count}};
+}
+
 Json to_json(const control::FunctionView& view) {
   Json out = summary_to_json(view);
+  if (view.recording) out["recording"] = to_json(*view.recording);
   Json versions = Json::array(), decisions = Json::array(), starts = Json::array();
   for (std::size_t i = 0; i < view.function.versions.size(); ++i) {
     const auto stage = i < view.stages.size() ? view.stages[i] : control::Stage::checking;
@@ -224,6 +242,7 @@ Json to_json(const control::FunctionView& view) {
                       {"load_ms", to_ms(start.load)},
                       {"warm_ms", to_ms(start.warm)},
                       {"total_ms", to_ms(start.total)},
+                      {"prefetched", start.prefetched.count},
                       {"first_answer_ms", start.first_answer == Duration() ? Json() : Json(to_ms(start.first_answer))}});
   Json failures = Json::array();
   for (const auto& failure : view.failures) {

@@ -39,6 +39,7 @@ constexpr int kDepthMax = 16;
 // summary: without decisions, cold starts and all versions but the newest.
 [[nodiscard]] Json summary_to_json(const control::FunctionView& view);
 [[nodiscard]] Json to_json(const control::FunctionView& view);
+[[nodiscard]] Json to_json(const control::RecordingView& recording);
 // One line of the log with its sequence put in: {"sequence": 12, …}. No newline.
 [[nodiscard]] std::string to_json_line(const control::LogLine& line);
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "domain/working_set.h"
+
 namespace mayfly::gateway {
 namespace {
 
@@ -138,6 +140,13 @@ TEST(Json, OfAVersion) {
   EXPECT_EQ(json["compiled"]["compile_ms"], 41.5);
   EXPECT_EQ(json["compiled"]["tuning"]["cold_first_ms"], 20.0);
   EXPECT_EQ(json["compile_error"], "why");
+  EXPECT_TRUE(json["compiled"]["tuning"]["working_set"].is_null()) << "not known";
+  EXPECT_FALSE(json.contains("weights_note"));
+  version.manifest.resources.memory = {4};
+  version.compiled->tuning.working_set = domain::to_text(domain::working_set_of(1 << 20, {{0, 1}, {1 << 19, 1}}));
+  json = to_json("fraud", version, control::Stage::ready);
+  EXPECT_EQ(json["compiled"]["tuning"]["working_set"], Json::parse(R"({"size": 131072, "ranges": 2})"));
+  EXPECT_NE(json["weights_note"].get<std::string>().find("larger than its memory"), std::string::npos);
 }
 
 TEST(Json, OfAFunctionWholeAndInShort) {
@@ -146,7 +155,7 @@ TEST(Json, OfAFunctionWholeAndInShort) {
                              .instances = 1};
   view.decisions = {{.at = at(0), .version = 2, .before = 0, .after = 1, .reason = "one waited"}};
   view.cold_starts = {{.at = at(0), .version = 2, .origin = "fork", .total = std::chrono::microseconds(2500)},
-                      {.first_answer = std::chrono::microseconds(9500)}};
+                      {.prefetched = {7}, .first_answer = std::chrono::microseconds(9500)}};
   const Json brief = summary_to_json(view);
   EXPECT_EQ(brief["latest"], 2);
   EXPECT_EQ(brief["stage"], "ready");
@@ -158,6 +167,7 @@ TEST(Json, OfAFunctionWholeAndInShort) {
   EXPECT_EQ(whole["cold_starts"][0]["total_ms"], 2.5);
   EXPECT_TRUE(whole["cold_starts"][0]["first_answer_ms"].is_null()) << "none yet";
   EXPECT_EQ(whole["cold_starts"][1]["first_answer_ms"], 9.5);
+  EXPECT_EQ(whole["cold_starts"][1]["prefetched"], 7);
   EXPECT_TRUE(summary_to_json({})["latest"].is_null());
 }
 

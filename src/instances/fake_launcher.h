@@ -68,12 +68,14 @@ class FakeLauncher final : public Launcher {
   [[nodiscard]] Bytes memory() const;
   [[nodiscard]] std::uint64_t runs() const { return runs_; }
   [[nodiscard]] std::uint64_t cancels() const { return cancels_; }
+  [[nodiscard]] std::uint64_t reminders() const { return reminders_; }
 
   // Launcher
   void start(ProcessId process, const StartOrder& order) override;
   void fork(ProcessId child, ProcessId from) override;
   bool send(ProcessId process, const Request& request) override;
   void cancel(ProcessId process, Ticket ticket) override;
+  void remind(ProcessId) override { ++reminders_; }
   void flush() override;
   bool freeze(ProcessId process) override;
   void stop(ProcessId process) override;
@@ -123,7 +125,7 @@ class FakeLauncher final : public Launcher {
   FakeBehaviour behaviour_;
   std::map<ProcessId, Process> processes_;
   std::map<std::pair<Instant, std::uint64_t>, Event> agenda_;
-  std::uint64_t scheduled_ = 0, runs_ = 0, cancels_ = 0, trace_ = 0xcbf29ce484222325;
+  std::uint64_t scheduled_ = 0, runs_ = 0, cancels_ = 0, reminders_ = 0, trace_ = 0xcbf29ce484222325;
   int most_alive_ = 0;
 };
 

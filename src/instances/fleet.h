@@ -139,6 +139,7 @@ class Fleet final : public LauncherEvents {
   // False: its ring is full; it is not picked again before its next reply.
   bool send(Process& process, const Request& request);
   void cancel(Process& process, Ticket ticket) { launcher_->cancel(process.id, ticket); }
+  void remind(Process& process) { launcher_->remind(process.id); }
   bool taken(Process& process, Ticket ticket, std::uint64_t bytes) { return launcher_->taken(process.id, ticket, bytes); }
   void flush() { launcher_->flush(); }
 

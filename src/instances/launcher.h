@@ -49,6 +49,8 @@ struct StartOrder {
   int rows_max = 1;
   Duration batch_wait{};
   Bytes memory_max;                  // of the process and its tmpfs, beyond what it maps
+  Bytes memory_beside;               // models: what its control group lets it have beside that, for pages of what it maps
+  std::string working_set;           // what it will touch of its compiled file (domain/working_set.h); "": not known
   double cpu = 1;                    // cores
   std::string output;                // compile: where the flat file goes on the node's disk; of bound jobs: an empty folder there
   Duration time_max = std::chrono::minutes(10);  // jobs: killed after this
@@ -98,6 +100,7 @@ struct ReadyReport {
   Duration map{}, load{}, warm{};
   Duration cpu{};              // CPU so far
   Bytes private_memory;
+  Bytes prefetched;            // of the model's file, from the disk
   std::string result;          // jobs: JSON
 };
 
@@ -138,6 +141,8 @@ class Launcher {
   [[nodiscard]] virtual bool send(ProcessId process, const Request& request) = 0;
   // Best effort: a request that has not begun is dropped there; its reply may still come.
   virtual void cancel(ProcessId process, Ticket ticket) = 0;
+  // A call there is at its deadline: who answers for a program that has its calls from the node itself (domain/direct.h) is to look.
+  virtual void remind(ProcessId) {}
   // Of a reply in parts so many bytes more are with the caller. False: the ring has no room now.
   [[nodiscard]] virtual bool taken(ProcessId, Ticket, std::uint64_t) { return true; }
   // Wakes every process that was sent something since the last flush. Once a turn of the loop.

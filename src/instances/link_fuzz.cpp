@@ -6,18 +6,26 @@
 //   f m g   a reply with these bytes; one whose body of so many bytes is in a memfd; these bytes as its head and its body
 //   p       a reply's part of the kind that the first byte says, with the bytes behind it
 //   i j     up to 8 bytes over `produced` of the replies, or `consumed` of the requests
+//   y x z   ready with a socket for direct calls and its program; what its program says there: these bytes; an answer of the kind that
+//           the first says, with the bytes behind it
+//   r       the node sends a call that its program may have directly
 //   w       bytes over the replies' data, from where the next frame is read
 //   s       the node sends a body of as many bytes, t a cancel, u that as many were taken, and l lets the loop turn
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/assert.h"
 #include "instances/detail/process_link.h"
+#include "os/process.h"
 
 namespace {
 
 using namespace mayfly;
 using namespace mayfly::instances;
+using namespace std::chrono_literals;
 
 class Owner final : public LinkOwner {
  public:
@@ -79,6 +87,7 @@ struct Stranger {
         bell(near.ring_descriptors()[2]), out(os::open_ring(memory, 1, bell).value()) {
     shared = os::map_file(memory, 4096 + 2 * os::kRingSize, os::Access::write).value();
     near.forget_far_control();
+    near.expect_direct();
   }
 
   void act(char what, std::string_view bytes) {
@@ -102,6 +111,28 @@ struct Stranger {
       case 'i': index(1).produced.store(number(bytes)); break;
       case 'j': index(0).consumed.store(number(bytes)); break;
       case 'w': data(bytes); break;
+      case 'y': {
+        auto pair = os::make_packet_pair().value();
+        const os::Fd self = os::open_process(::getpid()).value();
+        const std::array fds{pair.first.get(), self.get()};
+        const domain::ReadyMessage ready{.credit = 1};
+        (void)os::send_packet(control.get(), os::bytes_of(ready), fds);
+        program = std::move(pair.second);
+        break;
+      }
+      case 'x':
+        if (program) (void)os::send_packet_now(program.get(), {}, bytes);
+        break;
+      case 'z': {
+        if (!program || bytes.empty()) break;
+        const domain::DirectAnswer head{.ticket = 7, .kind = static_cast<domain::DirectKind>(bytes[0] - '0')};
+        (void)os::send_packet_now(program.get(), os::bytes_of(head), bytes.substr(1));
+        break;
+      }
+      case 'r':
+        (void)link.send({.ticket = Ticket{7}, .deadline = Instant{10s}, .format = domain::WireFormat::plain_json, .body = bytes,
+                         .request_id_low = 1});
+        break;
       case 's': (void)link.send({.ticket = Ticket{7}, .body = bytes}); break;
       case 't': link.cancel(Ticket{7}); break;
       default: break;
@@ -149,7 +180,7 @@ struct Stranger {
   }
 
   ProcessLink& link;
-  os::Fd control;
+  os::Fd control, program;
   int memory, bell;
   os::Ring out;
   os::Mapping shared;
@@ -164,6 +195,8 @@ extern "C" const char* const* mayfly_fuzz_seeds() {
       "c010l00", "c010c012l00", "c010c011l00f05hellol00f00l00", "s05hellol00t00c010c011f05hellol00", "c010c014l00c014l00",
       "c010c011d093.......\7l00", "c010c011d093.......\7m01dl00", "c010c011l00f05hellow08\377\377\377\377\377\377\377\377l00",
       "c010c011l00i08aaaaaaaal00", "c010c011j08aaaaaaaas05hellol00", "c010c011g20aaaaaaaabbbbbbbbccccccccddddddddl00", "D010l00",
+      "c010l00y00l00r02{}z030okl00r02{}z032okz031okl00", "c010l00y00l00r02{}l00x03abcl00r02{}", "c010y00l00r02{}f05hellol00z010r02{}",
+      "c010y00l00z010l00", "c010y00l00r02{}z019l00",
       "c010c011l00p06\1hellop06\2hellou05aaaaap06\3hellol00", "c010c011l00p03\4hil00p01\2l00", nullptr};
   return seeds;
 }

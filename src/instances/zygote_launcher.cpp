@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "base/assert.h"
+#include "domain/working_set.h"
 #include "instances/detail/prepare.h"
 #include "os/disk.h"
 
@@ -65,13 +66,15 @@ Result<Opened> open_files(const StartOrder& order) {
 
 // Behind its head and the files' entries: the text of the role, which is the labels or a CodeOrder.
 std::string load_message(const StartOrder& order, std::uint64_t bytes, bool memory_by_rlimit) {
+  // As uploaded its room may be for copies of what it maps.
+  const std::uint64_t copies = order.compiled ? 0 : std::max(order.memory_beside.count, bytes) - bytes;
   domain::LoadOrder load{.role = order.role, .files = static_cast<std::uint32_t>(order.files.size()),
                          .compiled = order.compiled, .pack_weights = order.pack_weights, .large_pages = order.large_pages,
                          .threads = static_cast<std::uint8_t>(std::clamp(order.threads, 1, 64)), .batches = order.batches,
                          .rows_max = static_cast<std::uint32_t>(std::max(order.rows_max, 1)),
                          .version_number = static_cast<std::uint32_t>(order.version_number),
                          .batch_wait_ns = static_cast<std::uint64_t>(order.batch_wait.count()),
-                         .memory_max = memory_by_rlimit ? order.memory_max.count : 0,
+                         .memory_max = memory_by_rlimit ? order.memory_max.count + copies : 0,
                          .output_size_max = order.output.empty() ? 0 : 4 * bytes + (64ULL << 20)};
   order.model_name.copy(load.model_name, sizeof load.model_name - 1);
   std::string message(sizeof load + order.files.size() * sizeof(domain::FileEntry), '\0');
@@ -87,8 +90,13 @@ std::string load_message(const StartOrder& order, std::uint64_t bytes, bool memo
     std::replace(labels.end() - static_cast<std::ptrdiff_t>(label.size()), labels.end(), '\n', ' ');  // the separator
     labels += '\n';
   }
-  if (labels.size() > domain::kLabelsMax) return message;
+  if (labels.size() > domain::kLabelsMax) labels.clear();
   load.labels_size = static_cast<std::uint32_t>(labels.size());
+  if (order.working_set.size() <= domain::kWorkingSetTextMax) {
+    labels += order.working_set;
+    load.working_set_size = static_cast<std::uint32_t>(order.working_set.size());
+    load.prefetch_max = order.memory_beside.count;
+  }
   std::memcpy(message.data(), &load, sizeof load);
   return message + labels;
 }
@@ -181,8 +189,11 @@ void ZygoteLauncher::adopt(Process& process, ProcessId id, const StartOrder& ord
   by_id_[id] = &process;
   process.role = order.role;
   process.memory_max = order.memory_max;
+  for (const ModelFile& file : order.files) process.mapped.count += domain::is_of_model(order.role) ? file.size.count : 0;
+  process.compiled = order.compiled;
   process.attempts = attempts;
   process.link->limit_bodies(order.memory_max.count);
+  if (order.role == domain::Role::code) process.link->expect_direct();
   if (process.held_order.empty()) process.link->forget_ring_memory();
   // A zygote that dies takes with it what it had not made yet: then the order is given once more.
   if (process.pid == 0) process.order = std::make_unique<StartOrder>(order);
@@ -211,8 +222,8 @@ void ZygoteLauncher::start(ProcessId id, const StartOrder& order, int attempts) 
   Process& process = **taken;
   const int tasks =
       order.role == domain::Role::template_ ? kForksAtOnce : order.threads + (domain::is_job(order.role) ? 64 : kThreadsBeyond);
-  // What it maps may be charged to it too, by whoever touches a page first: that must not eat its own.
-  process.limits = {.memory_max = {order.memory_max.count + opened->bytes}, .cpu = order.cpu, .processes_max = tasks};
+  // What it maps is charged to it too, where it was the first to touch it.
+  process.limits = {.memory_max = {order.memory_max.count + order.memory_beside.count}, .cpu = order.cpu, .processes_max = tasks};
   adopt(process, id, order, attempts);
   refill_later();
 }
@@ -241,6 +252,14 @@ void ZygoteLauncher::cancel(ProcessId id, Ticket ticket) {
   if (!process || process->stage != Stage::ready) return;
   process->link->cancel(ticket);
   os::signal_process(process->pidfd, domain::kCancelSignal, ticket.number);  // it may run already, and read no frame until it has
+  if (!process->link->in_flush) to_wake_.push_back(process->link.get());
+  process->link->in_flush = true;
+}
+
+void ZygoteLauncher::remind(ProcessId id) {
+  Process* process = find(id);
+  if (!process || process->stage != Stage::ready) return;
+  process->link->want();
   if (!process->link->in_flush) to_wake_.push_back(process->link.get());
   process->link->in_flush = true;
 }
@@ -278,6 +297,7 @@ void ZygoteLauncher::stop(ProcessId id) {
   if (!process || process->stage == Stage::closing) return;
   thaw(*process);
   process->asked_to_end = true;
+  process->link->tell_ends();
   const domain::Message order{domain::MessageKind::stop, 0};
   if (!process->link->say(os::bytes_of(order))) return end(*process, "stopped");
   loop_.cancel(process->deadline);
@@ -351,7 +371,13 @@ void ZygoteLauncher::close(Process& process) {
 
 // Which limit of its control group it met; "": none.
 std::string ZygoteLauncher::exceeded(const Process& process, const os::GroupUsage& used) const {
-  if (used.out_of_memory > 0) return "exceeded its memory limit of " + to_text(process.memory_max) + " (resources.memory)";
+  if (used.out_of_memory > 0) {
+    const std::string text = "exceeded its memory limit of " + to_text(process.memory_max) + " (resources.memory)";
+    if (process.mapped <= process.memory_max) return text;
+    const std::string weights = to_text(process.mapped);
+    return text + (process.compiled ? ": the model's " + weights + " need not fit, but all that it allocates must"
+                                    : ": as uploaded, its " + weights + " are copied twice; give it three times that");
+  }
   if (cgroups_->refused(process.group) > 0)
     return "had " + std::to_string(process.limits.processes_max) + " processes and threads, as many as it may, and was refused another";
   return {};

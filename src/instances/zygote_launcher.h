@@ -59,6 +59,7 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
   void fork(ProcessId child, ProcessId from) override;
   [[nodiscard]] bool send(ProcessId process, const Request& request) override;
   void cancel(ProcessId process, Ticket ticket) override;
+  void remind(ProcessId process) override;
   [[nodiscard]] bool taken(ProcessId process, Ticket ticket, std::uint64_t bytes) override;
   void flush() override;
   [[nodiscard]] bool freeze(ProcessId process) override;
@@ -87,6 +88,8 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
     Stage stage = Stage::blank;
     domain::Role role{};
     Bytes memory_max;                       // as ordered
+    Bytes mapped;                           // of models
+    bool compiled = false;                  // … or as uploaded
     os::GroupLimits limits;
     std::vector<std::string> destinations;  // that code reaches, here …
     std::unique_ptr<OutboundDoor> outbound;

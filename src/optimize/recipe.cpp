@@ -97,6 +97,7 @@ Result<void> run(Work& work, const std::string& name) {
   if (name == "prune") return prune(work);
   if (name == "prune-neurons") return prune_neurons(work);
   if (name == "prune-channels") return prune_channels(work);
+  if (name == "prune-heads") return prune_heads(work);
   if (name == "low-rank") return low_rank(work);
   if (name.starts_with(kShape)) return specialise(work, std::string_view(name).substr(kShape.size()));
   return fail(Code::internal, "the step '" + name + "' is listed and not made");
@@ -131,6 +132,11 @@ std::vector<StepInfo> all_steps() {
       {.name = "prune-channels",
        .does = "the least channels between convolutions leave, with their weights",
        .amount = "share of the channels",
+       .least = 0.01,
+       .most = 0.95},
+      {.name = "prune-heads",
+       .does = "the least heads of attention leave, with their weights",
+       .amount = "share of the heads",
        .least = 0.01,
        .most = 0.95},
       {.name = "low-rank",

@@ -93,6 +93,15 @@ Result<std::pair<Fd, Fd>> make_packet_pair() {
   return pair;
 }
 
+bool is_packet_socket(int fd) {
+  const auto option = [fd](int name) {
+    int value = -1;
+    socklen_t size = sizeof value;
+    return ::getsockopt(fd, SOL_SOCKET, name, &value, &size) == 0 ? value : -1;
+  };
+  return option(SO_DOMAIN) == AF_UNIX && option(SO_TYPE) == SOCK_SEQPACKET && option(SO_ACCEPTCONN) == 0;
+}
+
 Result<void> send_packet(int socket, std::span<const std::byte> bytes, std::span<const int> fds) {
   ASSERT(fds.size() <= kPacketFdsMax, "too many descriptors for one packet");
   iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};
@@ -150,6 +159,26 @@ Result<Packet> receive_packet(int socket, std::span<std::byte> into) {
   }
   if (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) return fail(Code::invalid_argument, "a packet larger than the protocol allows");
   return packet;
+}
+
+std::int64_t receive_packet_now(int socket, std::span<char> into) {
+  for (;;) {
+    const ssize_t size = ::recv(socket, into.data(), into.size(), MSG_DONTWAIT);
+    if (size >= 0) return size;
+    if (errno != EINTR) return errno == EAGAIN ? kNoPacket : 0;
+  }
+}
+
+std::int64_t send_packet_now(int socket, std::span<const std::byte> head, std::string_view body) {
+  iovec parts[2] = {{const_cast<std::byte*>(head.data()), head.size()}, {const_cast<char*>(body.data()), body.size()}};
+  msghdr message{};
+  message.msg_iov = parts;
+  message.msg_iovlen = 2;
+  for (;;) {
+    const ssize_t size = ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (size >= 0) return size;
+    if (errno != EINTR) return errno == EAGAIN || errno == ENOBUFS ? kNoPacket : 0;
+  }
 }
 
 Result<void> pass_credentials(int socket) {

@@ -52,6 +52,9 @@ void clear_doorbell(int eventfd);
 // A pair of connected SOCK_SEQPACKET sockets: first non-blocking (the node's), second blocking.
 [[nodiscard]] Result<std::pair<Fd, Fd>> make_packet_pair();
 
+// One end of such a pair: nothing that a name leads to, or that another address family would do with what it is sent.
+[[nodiscard]] bool is_packet_socket(int fd);
+
 struct Packet {
   std::size_t size = 0;       // of the bytes; 0: the peer is gone
   std::vector<Fd> fds;
@@ -63,6 +66,11 @@ constexpr std::size_t kPacketFdsMax = 80;  // the kernel takes up to 253
 // unavailable where the peer is gone. receive: exhausted where nothing is there.
 [[nodiscard]] Result<void> send_packet(int socket, std::span<const std::byte> bytes, std::span<const int> fds = {});
 [[nodiscard]] Result<Packet> receive_packet(int socket, std::span<std::byte> into);
+// Without descriptors, and never waiting, though whoever has the other end may have said of the socket that it blocks. Bytes of the
+// packet (more than there is room for are cut off), 0: the peer is gone; or kNoPacket: nothing is there, or there is no room.
+constexpr std::int64_t kNoPacket = -1;
+[[nodiscard]] std::int64_t receive_packet_now(int socket, std::span<char> into);
+[[nodiscard]] std::int64_t send_packet_now(int socket, std::span<const std::byte> head, std::string_view body);
 [[nodiscard]] Result<void> pass_credentials(int socket);  // SO_PASSCRED: receive_packet then fills in pid
 
 template <class T>

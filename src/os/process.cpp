@@ -90,8 +90,10 @@ Result<Child> spawn_in_group(const Command& command, const std::string& folder, 
   ::posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
   ::posix_spawn_file_actions_adddup2(&files, descriptors.out.get(), STDOUT_FILENO);
   ::posix_spawn_file_actions_adddup2(&files, descriptors.err.get(), STDERR_FILENO);
-  if (descriptors.third) ::posix_spawn_file_actions_adddup2(&files, descriptors.third->get(), kSocketAt);
-  ::posix_spawn_file_actions_addclosefrom_np(&files, descriptors.third ? kSocketAt + 1 : STDERR_FILENO + 1);
+  int next = STDERR_FILENO + 1;
+  for (const Fd* socket : {descriptors.third, descriptors.third ? descriptors.fourth : nullptr})
+    if (socket) ::posix_spawn_file_actions_adddup2(&files, socket->get(), next++);
+  ::posix_spawn_file_actions_addclosefrom_np(&files, next);
   ::posix_spawn_file_actions_addchdir_np(&files, folder.c_str());
   return spawn_with(command, files, POSIX_SPAWN_SETPGROUP);
 }

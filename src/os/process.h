@@ -30,12 +30,13 @@ struct Command {
 // Forks and runs `body` with `socket`; in small single-threaded processes only.
 [[nodiscard]] Result<Child> fork_child(Fd socket, const std::function<int(Fd)>& body);
 // Starts a program of somebody else's in a process group of its own and in `folder`: /dev/null as descriptor 0, `out` as 1, `err`
-// as 2, `third` as 3 where there is one, nothing else open; no signal blocked, all with their default effect.
+// as 2, `third` as 3 where there is one, `fourth` as 4 beside it, nothing else open; no signal blocked, all with their default effect.
 struct Descriptors {
   Descriptors(const Fd& output, const Fd* socket = nullptr) : out(output), err(output), third(socket) {}
-  Descriptors(const Fd& output, const Fd& errors, const Fd* socket = nullptr) : out(output), err(errors), third(socket) {}
+  Descriptors(const Fd& output, const Fd& errors, const Fd* socket = nullptr, const Fd* another = nullptr)
+      : out(output), err(errors), third(socket), fourth(another) {}
   const Fd &out, &err;
-  const Fd* third;
+  const Fd *third, *fourth = nullptr;
 };
 [[nodiscard]] Result<Child> spawn_in_group(const Command& command, const std::string& folder, const Descriptors& descriptors);
 // In a child that is to keep nothing else: all descriptors but these, and 0 to 2.

@@ -153,6 +153,7 @@ Ticket Dispatcher::invoke(Invocation&& call, ReplySink& sink) {
     return refuse(call, &target, {Code::exhausted, std::to_string(live_) + " calls are under way, as many as this node takes: "
                                   "try again later"}, sink);
 
+  if (target.recorded) [[unlikely]] events_.on_recorded_call(target, call);
   const std::uint32_t index = take_slot();
   Slot& slot = slots_[index];
   slot.lane = &lane;
@@ -189,6 +190,7 @@ bool Dispatcher::give(Lane& lane, std::uint32_t index) {
   slot.step = Step::running;
   slot.process = process;
   slot.given = turn_.now;
+  slot.reminded = false;
   if (process->ready_at > slot.call.arrived) {  // it waited for this start, or for a part of it
     slot.record.cold = process->origin == Origin::fork ? 1 : 2;
     slot.record.init_us = us(process->ready_at - std::max(process->asked, slot.call.arrived));
@@ -409,6 +411,15 @@ Instant Dispatcher::due(const Slot& slot) const {
   return of_code ? slot.deadline + limits_.last_words : slot.deadline;
 }
 
+// The host of code whose program has its calls from the node sleeps until then. When that is, or never again.
+Instant Dispatcher::remind(Slot& slot) {
+  if (slot.reminded || !domain::is_code(slot.process->group->plan.instance.role)) return Instant::never();
+  if (slot.deadline > turn_.now) return slot.deadline;
+  slot.reminded = true;
+  fleet_.remind(*slot.process);
+  return Instant::never();
+}
+
 void Dispatcher::expire(std::uint32_t index) {
   Slot& slot = slots_[index];
   Lane& lane = *slot.lane;
@@ -445,6 +456,7 @@ Instant Dispatcher::tick() {
   std::vector<Process*> silent;
   for (std::uint32_t i = 1; i < slots_.size(); ++i) {
     Slot& slot = slots_[i];
+    if (slot.step == Step::running || slot.step == Step::orphaned) next = std::min(next, remind(slot));
     if ((slot.step == Step::waiting || slot.step == Step::running) && due(slot) <= turn_.now) expire(i);
     if (slot.step == Step::waiting || slot.step == Step::running) next = std::min(next, due(slot));
     if (slot.step != Step::orphaned) continue;

@@ -40,6 +40,8 @@ class DispatcherEvents {
   virtual void on_record(const domain::UsageRecord& record, const TraceId& trace, const Error* error) = 0;
   // The first call of a version since the node started: how are its processes started?
   virtual instances::Group& group_of(const Target& target) = 0;
+  // Of a version whose calls are recorded, one that was taken: before it goes on its way.
+  virtual void on_recorded_call(const Target&, const Invocation&) {}
 
  protected:
   ~DispatcherEvents() = default;
@@ -95,6 +97,7 @@ class Dispatcher final : public Invoker, public instances::FleetUser {
     Invocation call;
     Instant deadline, given;
     bool begun = false;                    // its reply comes in parts
+    bool reminded = false;                 // its instance, that its time is over
     std::uint64_t untaken = 0, owed = 0;   // bytes of it: with the caller's protocol; taken, and the instance was not told
     domain::UsageRecord record;
   };
@@ -120,6 +123,7 @@ class Dispatcher final : public Invoker, public instances::FleetUser {
   Ticket refuse(const Invocation& call, const Target* target, Error error, ReplySink& sink);
   void expire(std::uint32_t index);
   static bool runs_on(const Slot& slot);   // though its caller has left
+  Instant remind(Slot& slot);
   Instant due(const Slot& slot) const;     // when its caller is told that its time is over
   void note_timing(Slot& slot, const instances::Process& process, const domain::ReplyHead& head, Phases& phases);
 

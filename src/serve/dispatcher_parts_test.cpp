@@ -203,6 +203,27 @@ TEST(Dispatcher, ACallerWhoLeavesEndsNoHandler) {
   }
 }
 
+TEST(Dispatcher, CodeIsRemindedOnceAtADeadline) {
+  for (const bool code : {true, false})
+    for (const bool leaves : {true, false}) {
+      instances::FakeBehaviour slow = instances::steady();
+      slow.run = {20s, 20s};
+      TestServing node(slow);
+      instances::Group& group = node.add({.timeout = 1s});
+      node.warm(group, 1);
+      if (code) group.plan.instance.role = domain::Role::code;
+      const Ticket ticket = node.call();
+      if (leaves) node.dispatcher.cancel(ticket);
+      node.play(900ms);
+      EXPECT_EQ(node.world.launcher.reminders(), 0U);
+      node.play(150ms);
+      EXPECT_EQ(node.world.launcher.reminders(), code ? 1U : 0U) << leaves;
+      node.play(3s);
+      EXPECT_EQ(node.world.launcher.reminders(), code ? 1U : 0U) << leaves;
+      EXPECT_EQ(node.dispatcher.in_flight(), 0U);
+    }
+}
+
 // Until it begins a handler runs on without its caller; what streams would wait for a reader.
 TEST_F(DispatcherParts, AHandlerThatStreamsToNobodyIsToldToEnd) {
   node.world.fleet.groups().begin()->second->plan.instance.role = domain::Role::code;

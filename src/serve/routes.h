@@ -23,6 +23,7 @@ struct Target {
   Bytes body_max;
   int queue_max = 0;
   std::optional<int> calls_max;              // of the function, all versions together; absent: no limit of its own
+  bool recorded = false;                     // its calls are told to DispatcherEvents::on_recorded_call
   bool http = false;                         // a program that is called by HTTP, and by nothing else
 };
 

@@ -35,7 +35,10 @@ domain::Compiled compiled_sample() {
                      .cold_first_ns = 1,
                      .warm_run_ns = 2,
                      .fork_first_ns = 3,
-                     .private_bytes = UINT64_MAX}};
+                     .private_bytes = UINT64_MAX,
+                     .own_bytes = 4,
+                     .own_packed_bytes = 5,
+                     .working_set = "5731"}};
 }
 
 class CatalogTest : public testing::Test {

@@ -33,7 +33,8 @@ Store::Store(StoreOptions options, os::Fd lock, Catalog catalog, std::unique_ptr
       start_caches_(std::move(start_caches)),
       usage_(std::move(usage)),
       events_(std::move(events)),
-      deploys_(std::move(deploys)) {}
+      deploys_(std::move(deploys)),
+      recordings_(options_.folder + "/recordings") {}
 
 Result<Collected> Store::collect_garbage() {
   // A file's time is compared with a file's time: the lock's, touched now. What is committed after the names

@@ -8,6 +8,7 @@
 //   packages/      archives of code, unpacked (store/packages.h)
 //   dependencies/  what was installed for code, likewise
 //   start-caches/  what makes its starts quicker, likewise
+//   recordings/    calls that are kept as samples (store/recordings.h)
 //   usage/         a record of each invocation; usage.db: their sums by the hour (store/usage_log.h)
 //
 // Opens everything in order, in well under a second after a kill. The parts say on which thread they may be used.
@@ -22,6 +23,7 @@
 #include "store/deploys.h"
 #include "store/events.h"
 #include "store/packages.h"
+#include "store/recordings.h"
 #include "store/usage_log.h"
 
 namespace mayfly::store {
@@ -44,6 +46,7 @@ class Store {
   UsageLog& usage() { return *usage_; }
   Events& events() { return events_; }
   Deploys& deploys() { return deploys_; }
+  const Recordings& recordings() const { return recordings_; }
 
   // Removes artifacts that no version names, what was unpacked of them, and dependencies that none has. Blocks; on any background
   // line, beside everything else.
@@ -62,6 +65,7 @@ class Store {
   const std::unique_ptr<UsageLog> usage_;
   Events events_;
   Deploys deploys_;
+  const Recordings recordings_;
 };
 
 }  // namespace mayfly::store

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "base/hex.h"
@@ -100,6 +101,7 @@ CodeLoop::End CodeLoop::run() {
   if (output_) output_->drain();
   if (extension_output_) extension_output_->drain();
   if (*end_ != End::node_gone) static_cast<void>(take());
+  if (running_ && runs_directly_) refuse(let_go(), {Code::unavailable, "the function's program ended before this call's turn"}, true);
   for (const Call& call : waiting_) refuse(call, {Code::unavailable, "the function's program ended before this call's turn"}, true);
   return *end_;
 }
@@ -161,8 +163,9 @@ Result<void> CodeLoop::start_program() {
     TRY(connection, os::make_stream_pair());
     TRY_VOID(port_->adopt(std::move(connection.first)));
   }
+  TRY(const os::Fd direct, make_direct());
   const os::Fd* const far = connection.second ? &connection.second : nullptr;
-  const auto begun = program_.start(order, port_->address(), {output_->far(), output_->far_errors(), far});
+  const auto begun = program_.start(order, port_->address(), {output_->far(), output_->far_errors(), far, direct ? &direct : nullptr});
   output_->forget_far();
   if (!begun) return fail(begun.error().code, "Runtime.InvalidEntrypoint: " + begun.error().message + " (in " + order_.folder + ")");
   return loop_.watch(program_.pidfd().get(), os::kReadable, exit_port_);
@@ -216,7 +219,8 @@ bool CodeLoop::take() {
   const auto taken = [this](std::uint64_t ticket, std::uint64_t bytes) {
     if (stream_ && running_ && running_->frame.head.ticket == ticket) stream_->taken(bytes);
   };
-  return link_.take(accepts, [this](std::uint64_t ticket) { cancel(ticket); }, taken) && waiting_.size() <= kWaitingMax;
+  return link_.take(accepts, [this](std::uint64_t ticket) { cancel(ticket); }, taken,
+                    [this](const domain::RequestHead& head) { return take_direct(head); }) && waiting_.size() <= kWaitingMax;
 }
 
 void CodeLoop::accept(FrameLink::Call&& frame) {
@@ -264,6 +268,7 @@ void CodeLoop::begin_next() {
       running_.reset();
       continue;
     }
+    if (std::exchange(others_cpu_, false)) cpu_told_ = cpu_now();
     deadline_ = loop_.at(deadline, [this] { overdue(); });
     const auto [id_high, id_low] = id_of(running_->frame.head);
     if (running_->frame.head.wants_log) output_->drain();  // what others printed is not its
@@ -280,6 +285,11 @@ void CodeLoop::begin_next() {
 }
 
 void CodeLoop::overdue() {
+  if (runs_directly_) {  // it may have been answered long ago
+    const std::uint64_t ticket = running_->frame.head.ticket;
+    if (!take()) return end(End::node_gone);
+    if (!running_ || running_->frame.head.ticket != ticket) return begin_next();
+  }
   if (!running_) return end(End::given_up);  // answered, but an extension has not come back
   if (held_outcome_ && extensions_.idle()) {
     drop_answer({Code::deadline_exceeded, "its caller had not taken all of its answer when its time was over"});
@@ -336,6 +346,7 @@ void CodeLoop::extension_ended(const std::string& name, int wait_status) {
 // Of whoever wants to see its lines, or must be told why the program ended, all are read before it is over.
 CodeLoop::Call CodeLoop::let_go(bool ended) {
   Call call = *std::exchange(running_, std::nullopt);
+  runs_directly_ = false;
   if (ended || call.frame.head.wants_log) {
     output_->drain();
     call.log = output_->last_lines();
@@ -357,7 +368,11 @@ void CodeLoop::say_ready() {
   told_start_ = true;
   telemetry_.start_over(os::monotonic_now() - begun_);
   cpu_told_ = cpu_now();
-  if (!link_.say_ready(1, os::monotonic_now() - begun_, cpu_told_)) end(End::node_gone);
+  if (extensions_.any()) direct_.reset();  // they are told of each call
+  const std::array brought{direct_.get(), program_.pidfd().get()};
+  const std::span<const int> with = direct_ ? std::span<const int>(brought) : std::span<const int>();
+  if (!link_.say_ready(1, os::monotonic_now() - begun_, cpu_told_, with)) end(End::node_gone);
+  direct_.reset();
 }
 
 void CodeLoop::say_failed(const std::string& text) {
@@ -368,6 +383,7 @@ void CodeLoop::say_failed(const std::string& text) {
 
 void CodeLoop::code_ended() {
   port_->read_all();  // its last words may be an answer
+  if (told_start_ && !end_ && !take()) end(End::node_gone);  // to know whose they are
   output_->drain();
   loop_.unwatch(program_.pidfd().get());
   program_gone_ = true;
@@ -418,6 +434,7 @@ void CodeLoop::refuse(const Call& call, const Error& error, bool last) {
 void CodeLoop::reply(const Call& call, ReplyHead head, std::string_view body) {
   head.ticket = call.frame.head.ticket;
   head.begun_ns = ns(call.begun.since_boot);
+  if (std::exchange(others_cpu_, false)) cpu_told_ = cpu_now();  // told by the node itself
   head.cpu_ns = cpu_since_last();
   if (stream_ && stream_->ticket() == head.ticket) end_stream(head);
   if (!link_.reply(head, body, call.log)) end(End::node_gone);

@@ -2,6 +2,9 @@
 // (domain/frame.h, domain/link.h). To the program, which it starts, it is AWS Lambda's Runtime API on loopback
 // (worker/runtime_api.h, worker/code_port.h), to extensions theirs (worker/extensions_api.h, telemetry.h). One thread, one call at a time.
 //
+// Our own runtime for Python has small calls from the node itself (domain/direct.h), and this process sleeps meanwhile: it reads of them
+// when something wakes it, so that what is printed finds its call, and answers for a program that has ended or is too slow.
+//
 // Promises: it is ready when the program and all extensions first ask for more, or says why it never will be (what was reported,
 // or how one ended); the next call begins when all have asked again; one reply for each call; a program that ends fails the call
 // that it had, and so does an extension; a call that is cancelled or past its deadline is answered at once, and since a program
@@ -97,6 +100,10 @@ class CodeLoop {
   void say_failed(const std::string& text);
   void code_ended();
   void finish(RuntimeApi::Outcome&& outcome);
+  // Calls that the program has from the node itself (code_loop_direct.cpp).
+  Result<os::Fd> make_direct();                        // the program's end; none where it takes none
+  bool take_direct(const domain::RequestHead& head);
+  bool begin_direct(const domain::RequestHead& head);
   // Responses that are streamed (code_loop_stream.cpp).
   bool begin_stream(ConnectionId from, std::string_view path, std::span<const HttpHeader> headers);
   bool pass_on(ConnectionId from, std::string_view bytes);  // false: no more for now
@@ -134,6 +141,8 @@ class CodeLoop {
   std::optional<LambdaStream> stream_;                 // of the one that runs
   ConnectionId stream_from_ = 0;
   std::optional<RuntimeApi::Outcome> held_outcome_;
+  os::Fd direct_;                                      // the node's end, until it has it
+  bool runs_directly_ = false, others_cpu_ = false;    // running_ is such a call; CPU since the last reply was, too
   os::Loop::TimerId deadline_{};
   Duration cpu_told_{}, code_cpu_{}, extension_cpu_{};
   std::optional<End> end_;

@@ -36,6 +36,7 @@ CodeOutput::Pipe::~Pipe() {
 }
 
 void CodeOutput::Pipe::on_events(std::uint32_t) {
+  if (output.before_) output.before_();
   if (output.move(*this) != 0) return;
   output.end_line(*this);
   output.write_out();

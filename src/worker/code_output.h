@@ -35,6 +35,9 @@ class CodeOutput {
   CodeOutput(const CodeOutput&) = delete;
   CodeOutput& operator=(const CodeOutput&) = delete;
 
+  // Called before anything is read because it was told that something is there: the call that it belongs to may not be known yet.
+  void before_reading(std::function<void()> before) { before_ = std::move(before); }
+
   const os::Fd& far() const { return out_.far; }           // the program's ends, until it has them
   const os::Fd& far_errors() const { return err_.far ? err_.far : out_.far; }
   void forget_far();
@@ -71,6 +74,7 @@ class CodeOutput {
   os::Loop& loop_;
   const int log_, pid_ = ::getpid();
   const Also also_;
+  std::function<void()> before_;
   std::uint64_t id_high_ = 0, id_low_ = 0;
   std::string records_, last_;
   Pipe out_, err_;

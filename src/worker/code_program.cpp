@@ -21,6 +21,7 @@ namespace mayfly::worker {
 namespace {
 
 constexpr Duration kForkMax = std::chrono::seconds(10), kEndMax = std::chrono::seconds(10);
+constexpr const char* kDirectArgument = "direct";  // to our runtime: there is a second socket
 constexpr Duration kStatusMax = std::chrono::milliseconds(200);  // from its end to what its template says of it
 
 bool readable(int fd, Duration within) {
@@ -34,6 +35,10 @@ bool takes_connection(const domain::CodeOrder& order) {
   return std::ranges::any_of(order.arguments, [](const std::string& argument) {
     return argument == domain::kPythonRuntime || argument == domain::kNodeRuntime;
   });
+}
+
+bool takes_direct_calls(const domain::CodeOrder& order) {
+  return order.debug_port == 0 && std::ranges::find(order.arguments, domain::kPythonRuntime) != order.arguments.end();
 }
 
 std::string argument_text(const std::string& argument) {
@@ -70,15 +75,17 @@ Result<CodeProgram> CodeProgram::fork(int template_socket) {
 }
 
 Result<void> CodeProgram::start(const domain::CodeOrder& order, std::string_view api, const os::Descriptors& output) {
-  const os::Command command = command_of(order, api);
+  os::Command command = command_of(order, api);
   if (!socket_) {
+    if (output.fourth) command.arguments.emplace_back(kDirectArgument);
     TRY(child_, os::spawn_in_group(command, order.folder, output));
     return {};
   }
   std::string environment;  // ended by zeros, as in /proc/self/environ; at most a CodeOrder's, which fits a packet
   for (const std::string& entry : command.environment) environment.append(entry).push_back('\0');
   std::vector<int> descriptors{output.out.get(), output.err.get()};
-  if (output.third) descriptors.push_back(output.third->get());
+  for (const os::Fd* socket : {output.third, output.fourth})
+    if (socket) descriptors.push_back(socket->get());
   return os::send_packet(socket_.get(), std::as_bytes(std::span(environment)), descriptors);
 }
 

@@ -22,7 +22,8 @@ class CodeProgram {
   // Has the template at the other end of this socket fork one. It waits then, and has touched nothing.
   [[nodiscard]] static Result<CodeProgram> fork(int template_socket);
 
-  // `api`: where its Runtime API listens. `output`: what it prints to; as its third, for our own runtimes, a connection to the Runtime API.
+  // `api`: where its Runtime API listens. `output`: what it prints to; as its third, for our own runtimes, a connection to the Runtime
+  // API; as its fourth, for one that takes them, the socket for calls from the node itself (domain/direct.h).
   [[nodiscard]] Result<void> start(const domain::CodeOrder& order, std::string_view api, const os::Descriptors& output);
   std::optional<int> end();  // wait status: its own where it had ended already; none: nobody knows
 
@@ -36,6 +37,8 @@ class CodeProgram {
 
 // Whether it is a runtime of ours that the order runs, which takes a connection.
 [[nodiscard]] bool takes_connection(const domain::CodeOrder& order);
+// Whether it is one that takes calls from the node itself, too. Under a debugger there are none: they would hide what it holds.
+[[nodiscard]] bool takes_direct_calls(const domain::CodeOrder& order);
 // The argument, or the text of our runtime that it stands for.
 [[nodiscard]] std::string argument_text(const std::string& argument);
 [[nodiscard]] os::Command command_of(const domain::CodeOrder& order, std::string_view api);

@@ -27,7 +27,7 @@ std::pair<std::uint64_t, std::uint64_t> head_id(const domain::RequestHead& head)
 bool FrameLink::read_frame(std::span<const std::byte> frame, Call& call) {
   if (frame.size() < sizeof call.head) return false;
   std::memcpy(&call.head, frame.data(), sizeof call.head);
-  if (call.head.cancelled || call.head.taken) return true;
+  if (call.head.cancelled || call.head.taken || call.head.direct != domain::DirectStep::none) return true;
   if (!call.head.in_memfd) {
     const auto body = frame.subspan(sizeof call.head);
     call.small.assign(reinterpret_cast<const char*>(body.data()), body.size());
@@ -42,13 +42,16 @@ bool FrameLink::read_frame(std::span<const std::byte> frame, Call& call) {
 }
 
 bool FrameLink::take(const std::function<void(Call&&)>& on_call, const std::function<void(std::uint64_t)>& cancel,
-                     const std::function<void(std::uint64_t, std::uint64_t)>& taken) {
+                     const std::function<void(std::uint64_t, std::uint64_t)>& taken,
+                     const std::function<bool(const domain::RequestHead&)>& direct) {
   do {
     while (const auto frame = in_.front()) {
       Call call;
       if (!read_frame(*frame, call)) return false;
       in_.pop();
-      if (call.head.cancelled) cancel(call.head.ticket);
+      if (call.head.direct != domain::DirectStep::none) {
+        if (!direct || !direct(call.head)) return false;
+      } else if (call.head.cancelled) cancel(call.head.ticket);
       else if (call.head.taken) taken ? taken(call.head.ticket, call.head.body_size) : void();
       else on_call(std::move(call));
     }
@@ -57,10 +60,10 @@ bool FrameLink::take(const std::function<void(Call&&)>& on_call, const std::func
   return true;
 }
 
-bool FrameLink::say_ready(std::uint32_t credit, Duration load, Duration cpu) {
+bool FrameLink::say_ready(std::uint32_t credit, Duration load, Duration cpu, std::span<const int> direct) {
   kept_ = std::min<std::size_t>(std::size_t{credit} * kLastFrame, os::kRingSize / 4);
   const domain::ReadyMessage ready{.credit = credit, .threads = 1, .load_ns = ns(load), .cpu_ns = ns(cpu)};
-  return os::send_packet(control_.socket(), os::bytes_of(ready)).has_value();
+  return os::send_packet(control_.socket(), os::bytes_of(ready), direct).has_value();
 }
 
 bool FrameLink::reply(domain::ReplyHead head, std::string_view body, std::string_view log) {

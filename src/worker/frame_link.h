@@ -41,11 +41,14 @@ class FrameLink {
 
   [[nodiscard]] bool read_control() { return control_.read(); }
   [[nodiscard]] os::Fd take_debugger() { return control_.take_debugger(); }
-  // Gives every call that waits, and every cancel, until none is there. False: the node is gone or broke the protocol.
+  // Gives every call that waits, and every cancel, until none is there. False: the node is gone or broke the protocol. `direct`: of
+  // calls that the program has from the node itself; false: that can't be.
   [[nodiscard]] bool take(const std::function<void(Call&&)>& call, const std::function<void(std::uint64_t ticket)>& cancel,
-                          const std::function<void(std::uint64_t ticket, std::uint64_t bytes)>& taken = {});
+                          const std::function<void(std::uint64_t ticket, std::uint64_t bytes)>& taken = {},
+                          const std::function<bool(const domain::RequestHead&)>& direct = {});
 
-  [[nodiscard]] bool say_ready(std::uint32_t credit, Duration load, Duration cpu);
+  // `direct`: what comes with it (domain/link.h), or nothing.
+  [[nodiscard]] bool say_ready(std::uint32_t credit, Duration load, Duration cpu, std::span<const int> direct = {});
   [[nodiscard]] bool say_failed(const Error& error, std::string_view log = {}) {
     return worker::say_failed(control_.socket(), error, 4096, log);
   }

@@ -70,6 +70,10 @@ class Reader {
 constexpr std::array<std::string_view, 6> kRandom = {"RandomNormal",      "RandomNormalLike", "RandomUniform",
                                                      "RandomUniformLike", "Multinomial",      "Bernoulli"};
 
+// What exporters call the names of classes: Ultralytics, Hugging Face, and those who write them by hand.
+constexpr std::array<std::string_view, 5> kNameKeys = {"names", "id2label", "classes", "class_names", "labels"};
+constexpr std::size_t kNamesMax = 1 << 20;
+
 class Walk {
  public:
   Result<Inspection> model(std::string_view bytes) {
@@ -79,6 +83,7 @@ class Walk {
       if (field->number == 1) out_.ir_version = static_cast<std::int64_t>(field->value);
       if (field->number == 7) graph_seen = true, graph(field->bytes, 0);
       if (field->number == 8) opset(field->bytes);
+      if (field->number == 14) metadata(field->bytes);
       if (field->number == 25) function(field->bytes);
       if (failure_) return fail(*failure_);
     }
@@ -103,6 +108,17 @@ class Walk {
       if (field->number == 2) version = static_cast<std::int64_t>(field->value);
     }
     if (domain.empty() || domain == "ai.onnx") out_.opset = version;
+    bad_ = bad_ || reader.bad();
+  }
+
+  void metadata(std::string_view bytes) {  // StringStringEntryProto: key, value
+    Reader reader(bytes);
+    std::string_view key, value;
+    while (const auto field = reader.next()) {
+      if (field->number == 1) key = field->bytes;
+      if (field->number == 2) value = field->bytes;
+    }
+    if (std::ranges::find(kNameKeys, key) != kNameKeys.end() && value.size() <= kNamesMax) out_.class_names = value;
     bad_ = bad_ || reader.bad();
   }
 

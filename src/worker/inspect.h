@@ -17,6 +17,7 @@ struct Inspection {
   std::set<std::string> external_data;        // paths that weights refer to, relative to the model
   bool draws_random = false;
   std::uint64_t nodes = 0;
+  std::string class_names;                    // of its metadata, as gate/class_names.h reads it; at most 1 MiB, "" where there are none
 };
 
 // Error invalid_argument: not ONNX, truncated, or weights that point outside the folder.

@@ -1,5 +1,8 @@
 #include "worker/jobs.h"
 
+#include <filesystem>
+
+#include "domain/working_set.h"
 #include "worker/made_up.h"
 #include "worker/test_models.h"
 
@@ -113,6 +116,14 @@ TEST(Tune, measures_and_decides) {
     EXPECT_GT(tuning->warm_run_ns, 0U);
     EXPECT_GT(tuning->fork_first_ns, tuning->warm_run_ns);
     EXPECT_GT(tuning->private_bytes, 0U);
+#ifndef __SANITIZE_ADDRESS__  // whose allocator does not tell
+    EXPECT_GT(tuning->own_bytes, 0U);
+    EXPECT_GT(tuning->own_packed_bytes, 0U);
+#endif
+    const auto touched = domain::parse_working_set(tuning->working_set);
+    ASSERT_TRUE(touched) << touched.error().message;
+    EXPECT_EQ(touched->file_size, std::filesystem::file_size(path));
+    EXPECT_GT(domain::total_size(*touched), 0U) << "it can't have answered without its file";
     EXPECT_EQ(tuning->threads, 1);
     EXPECT_EQ(tuning->template_allowed, name == "forest");
     EXPECT_EQ(domain::parse_tuning_result(domain::to_json(*tuning)).value(), *tuning);

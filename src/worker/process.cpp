@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "domain/link.h"
+#include "domain/working_set.h"
 #include "os/clock.h"
 #include "os/ring.h"
 #include "worker/build.h"
@@ -26,6 +27,7 @@
 #include "worker/model.h"
 #include "worker/node_control.h"
 #include "worker/outbound.h"
+#include "worker/prefetch.h"
 #include "worker/probe.h"
 #include "worker/run_watch.h"
 #include "worker/seccomp.h"
@@ -51,6 +53,7 @@ struct Received {
   std::vector<domain::FileEntry> files;
   std::vector<os::Fd> fds;
   std::string labels;          // each ended by a newline
+  std::string working_set;     // of file 0, as text
 };
 
 void send_with_text(int control, std::span<const std::byte> fixed, std::string_view text) {
@@ -89,8 +92,10 @@ Received receive_order(int control) {
     if (got.order.files > 0) std::memcpy(got.files.data(), bytes.data() + sizeof(LoadOrder), got.order.files * sizeof(domain::FileEntry));
     got.fds = std::move(packet->fds);
     const std::size_t behind = sizeof(LoadOrder) + got.order.files * sizeof(domain::FileEntry);
-    if (got.order.labels_size <= packet->size - behind)
-      got.labels.assign(reinterpret_cast<const char*>(bytes.data()) + behind, got.order.labels_size);
+    const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + behind, packet->size - behind);
+    if (got.order.labels_size <= text.size()) got.labels = text.substr(0, got.order.labels_size);
+    if (text.size() - got.labels.size() >= got.order.working_set_size)
+      got.working_set = text.substr(got.labels.size(), got.order.working_set_size);
     return got;
   }
 }
@@ -102,6 +107,16 @@ Result<ModelData> map_files(const Received& got) {
     data.files.push_back({std::string(got.files[i].path, ::strnlen(got.files[i].path, domain::kPathMax)), std::move(bytes)});
   }
   return data;
+}
+
+// What the first answer will touch, while nothing else is to be done.
+std::uint64_t read_ahead(const Received& got, const ModelData& data) {
+  if (!got.order.compiled || got.working_set.empty()) return 0;
+  const auto set = domain::parse_working_set(got.working_set);
+  if (!set) return 0;
+  const os::Mapping& file = data.files[0].bytes;
+  if (got.order.prefetch_max < file.size()) read_singly_beside(file, *set);
+  return prefetch(got.fds[3].get(), file, *set, got.order.prefetch_max);
 }
 
 std::vector<std::string> split_labels(std::string_view text) {
@@ -254,6 +269,7 @@ Result<void> cache_start(std::string_view text) {
   auto data = map_files(got);
   if (!data) report_failure(control.get(), data.error());
   ReadyMessage ready;
+  ready.prefetched_bytes = read_ahead(got, *data);
   const Instant mapped = os::monotonic_now();
   ready.map_ns = static_cast<std::uint64_t>((mapped - begun).count());
   auto model = Model::load(engine, std::move(*data),

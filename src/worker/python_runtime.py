@@ -3,7 +3,8 @@ as `python3 -c`. What it answers and the names of its errors are those of AWS's 
 import sys
 
 sys.path.pop(0)  # "", the package's folder: its json.py must not become ours
-import decimal, gc, importlib, importlib.machinery, json, os, select, signal, socket, threading, time, traceback, types, warnings
+import decimal, fcntl, gc, importlib, importlib.machinery, json, os, select, signal, socket, struct, threading, time, traceback, types
+import warnings
 
 if sys.argv[1:] == ["template"]:
     import dis
@@ -149,7 +150,7 @@ class Host:
     read as its only server writes them: with http.client, made for all servers, a call costs twice as much."""
 
     def __init__(self, descriptor):
-        self.socket, self.rest = socket.socket(fileno=descriptor), b""
+        self.socket, self.rest, self.owed = socket.socket(fileno=descriptor), b"", 0
         self.socket.setblocking(True)
         os.set_inheritable(descriptor, False)
 
@@ -184,26 +185,100 @@ class Host:
         sys.stdout.flush()
         head = f"POST {ROOT}{path} HTTP/1.1\r\nHost: runtime\r\nContent-Type: application/json\r\n{kind}Content-Length: {len(body)}\r\n\r\n"
         self.socket.sendall(b"".join((head.encode("latin-1", "replace"), body, behind)))
-        self.take()  # that it was accepted
+        self.owed += 1  # that it was accepted
+
+    def next(self):
+        while self.owed:
+            self.take()
+            self.owed -= 1
+        return self.take()
 
 
-def call(handler, headers, body):
-    """Where to post, and what."""
-    Logs.request_id = request_id = headers["Lambda-Runtime-Aws-Request-Id"]
-    if trace_id := headers.get("Lambda-Runtime-Trace-Id"):
+def call(handler, said, body):
+    """Where to post, and what. `said`: of the call, by the names of the Runtime API's headers."""
+    Logs.request_id = request_id = said["Lambda-Runtime-Aws-Request-Id"]
+    if trace_id := said.get("Lambda-Runtime-Trace-Id"):
         os.environ["_X_AMZN_TRACE_ID"] = trace_id
     try:
         try:
             event = decode(body.decode("utf-8", "surrogatepass"))
         except Exception as error:
             raise Fault("Runtime.UnmarshalError", f"Unable to unmarshal input: {error}")
-        result = handler(event, Context(headers))
+        result = handler(event, Context(said))
         try:
             return "response", result if isinstance(result, bytes) else text_of(result)
         except Exception as error:
             raise Fault("Runtime.MarshalError", f"Unable to marshal response: {error}")
     except Exception as error:
         return "error", describe(error, request_id)
+
+
+class Direct:
+    """The socket on which small calls come from the node itself, past the host (domain/direct.h has the packets)."""
+    start, head, answer = struct.Struct("<QQ"), struct.Struct("<QQ16sII"), struct.Struct("<QII")
+    RESPONSE, ERROR, PIECE = range(3)
+    piece, error_max = 48 * 1024, 60 * 1024
+    FIONREAD, NONE = 0x541b, bytes(4)
+
+    def __init__(self, descriptor):
+        self.socket = socket.socket(fileno=descriptor)
+        self.socket.setblocking(True)
+        os.set_inheritable(descriptor, False)
+        self.buffer = bytearray(80 * 1024)
+        self.view = memoryview(self.buffer)
+        self.outputs = [os.dup(fd) for fd in (1, 2)]
+        size = self.socket.recv_into(self.buffer)
+        _, self.answer_max = self.start.unpack_from(self.buffer)
+        self.arn = self.buffer[self.start.size:size].decode()
+
+    def serve(self, handler):
+        """One call. False: there will be no more."""
+        size = self.socket.recv_into(self.buffer)
+        if not size:
+            return False
+        ticket, left, request_id, event_size, _ = self.head.unpack_from(self.buffer)
+        event_end = self.head.size + event_size
+        digits = request_id.hex()
+        said = {"Lambda-Runtime-Aws-Request-Id": f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}",
+                "Lambda-Runtime-Deadline-Ms": int(time.time() * 1000 + left // 1000000), "Lambda-Runtime-Invoked-Function-Arn": self.arn}
+        if size > event_end:
+            said.update(line.split(": ", 1) for line in str(self.view[event_end:size], "latin-1").split("\r\n") if line)
+        trace = said.get("Lambda-Runtime-Trace-Id", "")
+        if "Root=1-" not in trace:
+            trace = f"Root=1-{int(time.time()):08x}-{digits[:12]}{digits[20:]}"
+        if "Parent=" not in trace:
+            trace += ";Parent=" + digits[16:]
+        said["Lambda-Runtime-Trace-Id"] = trace if "Sampled=" in trace else trace + ";Sampled=0"
+        outcome, value = call(handler, said, self.buffer[self.head.size:event_end])
+        kind = self.RESPONSE
+        if outcome == "error" or len(value) > self.answer_max:
+            kind, value = self.ERROR, self.text_of_error(value)
+        sys.stdout.flush()
+        self.await_reader()
+        rest = value
+        while len(rest) > self.piece:
+            self.socket.send(self.answer.pack(ticket, self.PIECE, 0) + rest[:self.piece])
+            rest = memoryview(rest)[self.piece:]
+        self.socket.send(b"".join((self.answer.pack(ticket, kind, 0), rest)))
+        return True
+
+    def text_of_error(self, value):
+        if isinstance(value, bytes):
+            value = {"errorMessage": f"Response payload size exceeded maximum allowed payload size ({self.answer_max} bytes).",
+                     "errorType": "Function.ResponseSizeTooLarge"}
+        text = json.dumps(value).encode()
+        if len(text) > self.error_max:
+            short = {name: str(value[name])[:self.error_max // 16] for name in ("errorMessage", "errorType", "requestId") if name in value}
+            text = json.dumps(short | {"stackTrace": []}).encode()
+        return text
+
+    def await_reader(self):
+        """What the call has printed must be with the host before the call is over, or its lines would be the next call's. A host that
+        takes more than some hundredths of a second is not waited for."""
+        for wait in range(100):
+            if all(fcntl.ioctl(output, self.FIONREAD, self.NONE) == self.NONE for output in self.outputs):
+                return
+            time.sleep(5e-6 * wait)
 
 
 def tasks():
@@ -364,13 +439,13 @@ class Forks:
 
 
 def take_over(shared, module):
-    """A fork's first steps: nothing before its host says so. Returns its connection to the Runtime API."""
+    """A fork's first steps: nothing before its host says so. Returns its connection to the Runtime API, and the one to the node."""
     os.setpgid(0, 0)
     shared.send(b"here")
-    data, passed, _, _ = shared.recvmsg(1 << 17, socket.CMSG_SPACE(12))
+    data, passed, _, _ = shared.recvmsg(1 << 17, socket.CMSG_SPACE(16))
     if not data:
         os._exit(0)
-    output, errors, connection = memoryview(passed[0][2]).cast("i")
+    output, errors, *connections = memoryview(passed[0][2]).cast("i")
     for at, printed in enumerate((output, errors), 1):
         os.dup2(printed, at)
         os.close(printed)
@@ -385,7 +460,7 @@ def take_over(shared, module):
         torch.seed()
     if renew := getattr(module, "mayfly_after_fork", None):
         renew()
-    return connection
+    return (*connections, None)[:2]
 
 
 def be_template():
@@ -405,7 +480,7 @@ def be_template():
     gc.collect()
     gc.freeze()  # a look at them all would copy their pages
     link.send(b"ready")
-    return take_over(Forks(link).serve(), module), handler
+    return *take_over(Forks(link).serve(), module), handler
 
 
 NEXT = f"GET {ROOT}invocation/next HTTP/1.1\r\nHost: runtime\r\n\r\n".encode()
@@ -422,8 +497,9 @@ def await_debugger(port):
     debugpy.listen(("127.0.0.1", int(port)))
 
 
-def main(connection=3, handler=None):
+def main(connection=3, direct=None, handler=None):
     host = Host(connection)
+    direct = direct and Direct(direct)
     Context.begin()
     try:
         if port := os.environ.get("MAYFLY_DEBUG_PORT"):
@@ -431,20 +507,39 @@ def main(connection=3, handler=None):
         handler = handler or find_handler(os.environ["_HANDLER"])
     except Exception as error:
         host.post("init/error", describe(error))
+        host.take()  # that it was accepted
         sys.exit(1)
+    poll = select.poll()
+    for each in [host, direct] if direct else []:
+        poll.register(each.socket, select.POLLIN)
     host.socket.sendall(NEXT)
     while True:
-        head, body = host.take()
+        if direct and not host.rest:
+            ready = [fd for fd, _ in poll.poll()]
+            if host.socket.fileno() not in ready:
+                if not direct.serve(handler):
+                    direct = None
+                continue
+            if host.owed:  # which may be all that is there
+                host.take()
+                host.owed -= 1
+                continue
+        head, body = host.next()
         status, *lines = head.split("\r\n")
         if status != "HTTP/1.1 200 OK":
             sys.exit(f"no call to run: {status} {body.decode()}")
-        headers = dict([line.split(": ", 1) for line in lines])
-        outcome, value = call(handler, headers, body)
+        said = dict([line.split(": ", 1) for line in lines])
+        outcome, value = call(handler, said, body)
         # The next call is asked for in the same breath.
-        host.post(f"invocation/{headers['Lambda-Runtime-Aws-Request-Id']}/{outcome}", value, NEXT)
+        host.post(f"invocation/{said['Lambda-Runtime-Aws-Request-Id']}/{outcome}", value, NEXT)
 
 
 sys.path.insert(0, os.environ["LAMBDA_TASK_ROOT"])
 sys.stdout.reconfigure(line_buffering=True)
 sys.meta_path.insert(0, Logs)
-main(*(be_template() if sys.argv[1:] == ["template"] else ()))
+if sys.argv[1:] == ["template"]:
+    main(*be_template())
+else:
+    has_direct = sys.argv[1:] == ["direct"]
+    del sys.argv[1:]
+    main(direct=4 if has_direct else None)

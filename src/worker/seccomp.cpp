@@ -34,6 +34,7 @@ namespace {
 // Computing, waiting, talking on what is open already: everybody.
 constexpr int kEverybody[] = {
     SCMP_SYS(read), SCMP_SYS(write), SCMP_SYS(readv), SCMP_SYS(writev), SCMP_SYS(pread64), SCMP_SYS(pwrite64), SCMP_SYS(preadv),
+    SCMP_SYS(preadv2),
     SCMP_SYS(lseek), SCMP_SYS(close), SCMP_SYS(close_range), SCMP_SYS(dup), SCMP_SYS(dup2), SCMP_SYS(dup3), SCMP_SYS(fstat),
     SCMP_SYS(recvmsg), SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(sendto),
     SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(epoll_create1), SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait),
@@ -85,6 +86,12 @@ constexpr int kCarrying[] = {
     SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_wait), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_pwait2), SCMP_SYS(clock_gettime), SCMP_SYS(futex),
     SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall),
     SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(getpid), SCMP_SYS(gettid), SCMP_SYS(sched_yield), SCMP_SYS(getrandom),
+};
+
+// Of who turns a stranger's bytes into pixels: memory, and the result into what is open already.
+constexpr int kComputing[] = {
+    SCMP_SYS(write), SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(madvise), SCMP_SYS(brk), SCMP_SYS(futex), SCMP_SYS(clock_gettime),
+    SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(getrandom), SCMP_SYS(sched_yield),
 };
 
 enum class Filter { common, instance, instance_threads, template_, job, code, outbound };
@@ -249,6 +256,18 @@ Result<Program> build_outbound() {
   return builder.finish();
 }
 
+Result<Program> build_decoder() {
+  Builder builder;
+  builder.allow(kComputing);
+#ifdef __SANITIZE_ADDRESS__
+  constexpr int kSanitizers[] = {SCMP_SYS(pipe), SCMP_SYS(pipe2), SCMP_SYS(read), SCMP_SYS(close), SCMP_SYS(sigaltstack), SCMP_SYS(getpid)};
+  builder.allow(kSanitizers);
+#endif
+  builder.add(SCMP_ACT_ALLOW, SCMP_SYS(mmap), when(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+  builder.add(SCMP_ACT_ALLOW, SCMP_SYS(mprotect), when(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+  return builder.finish();
+}
+
 Result<Program> build(Filter filter) {
   if (filter == Filter::code) return build_code();
   if (filter == Filter::outbound) return build_outbound();
@@ -297,13 +316,14 @@ void on_denied(int, siginfo_t* info, void* context) {
   errno = saved;
 }
 
-Result<void> install(Filter filter) {
-  Program& program = programs()[static_cast<std::size_t>(filter)];
+Result<void> install(Program& program) {
   if (program.empty()) return fail(Code::internal, "prepare_filters() has not run");
   const sock_fprog raw{static_cast<unsigned short>(program.size()), program.data()};
   if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &raw) != 0) return fail(os::os_error("seccomp"));
   return {};
 }
+
+Result<void> install(Filter filter) { return install(programs()[static_cast<std::size_t>(filter)]); }
 
 }  // namespace
 
@@ -325,6 +345,12 @@ Result<void> apply_common_filter() {
 Result<void> apply_code_filter() { return install(Filter::code); }
 
 Result<void> apply_outbound_filter() { return install(Filter::outbound); }
+
+Result<void> apply_decoder_filter() {
+  TRY(Program program, build_decoder());
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return fail(os::os_error("prctl", "PR_SET_NO_NEW_PRIVS"));
+  return install(program);
+}
 
 Result<void> apply_role_filter(domain::Role role, int threads) {
   switch (role) {

@@ -15,6 +15,8 @@ namespace mayfly::worker {
 [[nodiscard]] Result<void> apply_code_filter();
 // For the process that carries connections of a code sandbox to the outside (worker/outbound.h): it moves bytes and accepts, no more.
 [[nodiscard]] Result<void> apply_outbound_filter();
+// For the process that decodes pictures (worker/pictures.h): it computes and writes to what is open already. Needs nothing prepared.
+[[nodiscard]] Result<void> apply_decoder_filter();
 // Tightens further for the role it was given. Filters only ever add up. threads: of the engine, as ordered; an
 // instance with one may not make more.
 [[nodiscard]] Result<void> apply_role_filter(domain::Role role, int threads = 1);

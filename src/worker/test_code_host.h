@@ -11,6 +11,8 @@
 #include <fstream>
 #include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "domain/link.h"
 #include "worker/code_loop.h"
@@ -56,6 +58,7 @@ struct Start {  // what the node is told of a start
   bool ready = false;
   domain::ReadyMessage message;
   std::string failure, log;
+  std::vector<os::Fd> brought;
 };
 
 // A host process in a forked child, with its folder, its log, and the node's end of its link.
@@ -74,9 +77,9 @@ class ForkedHost {
     std::vector<std::byte> bytes(65536);
     pollfd ask{.fd = link_.node_socket.get(), .events = POLLIN, .revents = 0};
     if (::poll(&ask, 1, static_cast<int>(to_ms(wait))) <= 0) return std::nullopt;
-    const auto packet = os::receive_packet(link_.node_socket.get(), bytes);
+    auto packet = os::receive_packet(link_.node_socket.get(), bytes);
     if (!packet || packet->size < sizeof(domain::Message)) return std::nullopt;
-    Start start;
+    Start start{.brought = std::move(packet->fds)};
     domain::Message head;
     std::memcpy(&head, bytes.data(), sizeof head);
     start.ready = head.kind == domain::MessageKind::ready;

@@ -69,8 +69,8 @@ class TestNode {
     requests_.publish(sizeof head + body.size());
     return true;
   }
-  void cancel(std::uint64_t ticket) {
-    const domain::RequestHead head{.ticket = ticket, .cancelled = 1};
+  void cancel(std::uint64_t ticket) { write({.ticket = ticket, .cancelled = 1}); }
+  void write(const domain::RequestHead& head) {
     std::byte* at = requests_.reserve(sizeof head);
     ASSERT_NE(at, nullptr);
     std::memcpy(at, &head, sizeof head);

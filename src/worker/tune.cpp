@@ -18,6 +18,7 @@
 #include "os/clock.h"
 #include "worker/jobs.h"
 #include "worker/made_up.h"
+#include "worker/touch_watch.h"
 
 namespace mayfly::worker {
 namespace {
@@ -38,6 +39,7 @@ struct Measured {
   Duration steady{};           // one run of one row
   Duration fork_first{};       // fork, first run
   std::uint64_t private_bytes = 0;
+  std::uint64_t own_bytes = 0;       // allocated since before the load
   Code code = Code::internal;  // why it isn't done
   std::array<char, 256> reason{};
 
@@ -116,15 +118,23 @@ void measure_steady(Loaded& loaded, Measured& into) {
   }
 }
 
+// What the allocator has handed out: the heap and what it mapped. The engine takes all its memory from it.
+std::uint64_t allocated() {
+  const auto info = ::mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+
 // Twice: the first also brings the file into the page cache.
 Result<Measured> measure_load(Engine& engine, const LoadData& load, const Config& config) {
   std::optional<Measured> best;
   for (int round = 0; round < 2; ++round) {
     TRY(const Measured measured, in_a_fork([&](Measured& into) {
+      const std::uint64_t before = allocated();
       const Instant begun = os::monotonic_now();
       auto loaded = load_and_run(engine, load, config);
       if (!loaded) return into.give_up(loaded.error());
       into.first = os::monotonic_now() - begun;
+      into.own_bytes = std::max(allocated(), before) - before;
       if (round == 1) measure_steady(*loaded, into);
       into.done = true;
     }));
@@ -189,6 +199,25 @@ Result<bool> names_a_draw(const LoadData& load) {
       kNames, [&](std::string_view name) { return ::memmem(file.data(), file.size(), name.data(), name.size()) != nullptr; });
 }
 
+// What a cold start touches of the file, from its load to its first answer; "" where that can't be told.
+std::string record_working_set(Engine& engine, const LoadData& load) {
+  const auto sized = load();
+  if (!sized) return {};
+  auto watch = TouchWatch::make(sized->files[0].bytes.size());
+  if (!watch) return {};
+  const auto done = in_a_fork([&](Measured& into) {
+    ::prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    auto data = load();
+    if (!data) return into.give_up(data.error());
+    if (const auto watched = watch->watch(data->files[0].bytes); !watched) return into.give_up(watched.error());
+    const auto model = Model::load(engine, std::move(*data), {.compiled = true, .pack_weights = false});
+    if (!model) return into.give_up(model.error());
+    if (const auto size = find_size(**model); !size) return into.give_up(size.error());
+    into.done = true;
+  });
+  return done ? domain::to_text(watch->touched()) : std::string();
+}
+
 // True where `a` is more than 3 % less: below that it is noise.
 bool clearly_less(Duration a, Duration b) { return a.count() * 100 < b.count() * 97; }
 std::uint64_t count(Duration d) { return static_cast<std::uint64_t>(d.count()); }
@@ -205,6 +234,9 @@ Result<Tuning> tune_model(Engine& engine, const LoadData& load, int threads_max)
   tuning.pack_cold = tuning.pack_weights && clearly_less(packed.first, plain.first);
   tuning.cold_first_ns = count(tuning.pack_cold ? packed.first : plain.first);
   tuning.warm_run_ns = count(tuning.pack_weights ? packed.steady : plain.steady);
+  tuning.own_bytes = plain.own_bytes;
+  tuning.own_packed_bytes = packed.own_bytes;
+  tuning.working_set = record_working_set(engine, load);
   // What differs from run to run would not differ from fork to fork; a draw in a branch that made-up input does not take counts too.
   TRY(const bool draws, names_a_draw(load));
   tuning.template_allowed = !draws && !plain.draws_random && !packed.draws_random;

@@ -97,6 +97,33 @@ def test_errors(world):
     check(0 < world.call({"do": "left"}) <= 3000, "it knows how much time is left")
 
 
+SPOILS = """\
+import os
+
+def sockets():
+    return [int(fd) for fd in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + fd)
+            and os.readlink("/proc/self/fd/" + fd).startswith("socket:")]
+
+def handler(event, context):
+    for fd in sockets() if event.get("say") else []:
+        try:
+            os.write(fd, event["say"].encode())
+        except OSError:
+            pass
+    return len(sockets())
+"""
+
+
+def test_what_writes_where_it_should_not(world):
+    """The socket on which a program has its calls from the node is its own to spoil, and nobody else's."""
+    world.deploy("spoils", SPOILS, "--max", "1")
+    check(world.call({}, "spoils") == 2, "a program has a socket to its host and one to the node")
+    for said in ("x", "x" * 40, "x" * 60000):
+        reply = world.send({"say": said}, "spoils")
+        check(reply.status >= 500, "whoever speaks there out of turn loses its own call", reply)
+        check(world.call({}, "spoils") == 2, "the next is answered, by another process")
+
+
 def test_a_caller_who_leaves(world):
     world.deploy("goes-on", "import time\ncalls = []\n\ndef handler(event, context):\n    time.sleep(event.get('seconds', 0))\n"
                  "    calls.append(event)\n    return calls\n", "--max", "1")

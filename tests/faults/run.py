@@ -22,9 +22,10 @@ import calls  # noqa: E402
 import clients  # noqa: E402
 import deaths  # noqa: E402
 import disk  # noqa: E402
+import large_models  # noqa: E402
 from world import Skip, World  # noqa: E402
 
-MODULES = (clients, bad_models, calls, deaths, disk)
+MODULES = (clients, bad_models, calls, deaths, disk, large_models)
 
 
 def tests(names):

@@ -251,6 +251,59 @@ def test_pruned_neurons_of_minilm(world):
     check(close > 0.9, f"cosine {close}")
 
 
+def without_heads(model, output_weights, gone, width, path):
+    """The model with these heads' rows of the output weights zero: what one without these heads must answer."""
+    made = onnx.load(model)
+    for tensor in made.graph.initializer:
+        if tensor.name in gone and tensor.name in output_weights:
+            array = numpy_helper.to_array(tensor).copy()
+            for head in gone[tensor.name]:
+                array[head * width:(head + 1) * width] = 0
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    onnx.save(made, path)
+    return path
+
+
+def test_pruned_heads_of_minilm(world):
+    inputs = sentences()
+    cut, said = world.apply(MINILM, "prune-heads:0.25")
+    check("prune-heads:0.25: 6 changed" in said and "18 of 72 heads are gone" in said, said[:600])
+    weights, rest = ({one.name: numpy_helper.to_array(one) for one in onnx.load(path).graph.initializer} for path in (MINILM, cut))
+    names = [f"encoder.layer.{i}.attention.output.dense.weight" for i in range(6)]
+    gone = {}
+    for name in names:
+        check(rest[name].shape == (288, 384), f"{name} is {rest[name].shape}")
+        heads, kept = weights[name].reshape(12, 32, 384), rest[name].reshape(9, 32, 384)
+        gone[name] = [i for i in range(12) if not any(np.array_equal(heads[i], one) for one in kept)]
+        worth = [np.linalg.norm(weights[name.replace("output.dense", "self.value")][:, i * 32:(i + 1) * 32] @ heads[i]) for i in range(12)]
+        check(sorted(gone[name]) == sorted(np.argsort(worth)[:3]), f"{name}: {gone[name]} left, {worth}")
+    zeroed = without_heads(MINILM, names, gone, 32, world.folder / "zeroed.onnx")
+    expected, seen, exact = answers(zeroed, inputs)[0], answers(cut, inputs)[0], answers(MINILM, inputs)[0]
+    check(np.abs(expected - seen).max() < 1e-4, f"other answers than without those heads: {np.abs(expected - seen).max()}")
+    print(f"    prune-heads:0.25: {cut.stat().st_size:,} bytes, cosine {cosine(exact, seen):.5f}")
+    small, _ = world.apply(MINILM, "prune-heads:0.1,prune-neurons:0.05,int8-dynamic")
+    check(cosine(exact, answers(small, inputs)[0]) > 0.85, "with the other steps behind it")
+
+
+def test_pruned_heads_of_the_fused_node(world):
+    rng = np.random.default_rng(9)
+    c = lambda *shape: rng.standard_normal(shape).astype(np.float32) / 8
+    constants = {"w": c(64, 192), "b": c(192), "wo": c(64, 64)}
+    node = helper.make_node
+    nodes = [node("Attention", ["x", "w", "b"], ["a"], name="attention", domain="com.microsoft", num_heads=8), node("MatMul", ["a", "wo"], ["y"], name="out")]
+    path = world.save("fused", nodes, [("x", FLOAT, ["n", "s", 64])], [("y", FLOAT, ["n", "s", 64])], constants)
+    made = onnx.load(path)
+    made.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    onnx.save(made, path)
+    cut, said = world.apply(path, "prune-heads:0.5")
+    check("4 of 8 heads are gone" in said, said)
+    heads, kept = constants["wo"].reshape(8, 8, 64), numpy_helper.to_array(next(t for t in onnx.load(cut).graph.initializer if t.name == "wo")).reshape(4, 8, 64)
+    gone = {"wo": [i for i in range(8) if not any(np.array_equal(heads[i], one) for one in kept)]}
+    inputs = {"x": rng.standard_normal((2, 5, 64)).astype(np.float32)}
+    expected = answers(without_heads(path, ["wo"], gone, 8, world.folder / "fused_zeroed.onnx"), inputs)[0]
+    check(np.abs(expected - answers(cut, inputs)[0]).max() < 1e-5, "other answers than without those heads")
+
+
 def test_pruned_channels(world):
     model, inputs = world.convolutions(), pictures()
     cut, said = world.apply(model, "prune-channels:0.25")

@@ -30,6 +30,13 @@ bool text_behind(std::string_view bytes, const T& fixed, std::string_view& text)
   return true;
 }
 
+void put_id(const Request& request, domain::RequestHead& head) {
+  for (std::size_t i = 0; i < 8; ++i) {
+    head.request_id[i] = static_cast<std::uint8_t>(request.request_id_high >> (56 - 8 * i));
+    head.request_id[8 + i] = static_cast<std::uint8_t>(request.request_id_low >> (56 - 8 * i));
+  }
+}
+
 // Something of another form leads the body.
 bool leads(domain::WireFormat format) { return format == domain::WireFormat::v2_binary || format == domain::WireFormat::http; }
 
@@ -57,17 +64,47 @@ ProcessLink::~ProcessLink() { close(); }
 void ProcessLink::close() {
   if (control_) loop_.unwatch(control_.get());
   if (from_bell_) loop_.unwatch(from_bell_.get());
+  if (direct_) direct_->stop();
   open_ = false;
 }
 
 bool ProcessLink::finish() {
   if (open_) take_frames();
+  if (open_ && direct_) direct_->read();
   const bool was_open = open_;
   close();
   return was_open;
 }
 
+void ProcessLink::note(const domain::RequestHead& head) {
+  std::byte* at = to_.reserve(sizeof head);
+  if (!at) return os::ring_doorbell(from_bell_.get());  // kept free for it: so it is broken, which is said from the loop
+  std::memcpy(at, &head, sizeof head);
+  to_.publish(sizeof head);
+}
+
+// Told to the host before the program can begin, so that what it prints finds its call there. A host that has not read half of its
+// ring gets the call itself: then it must wake up first.
+bool ProcessLink::send_direct(const Request& request) {
+  if (!direct_ || !open_ || !direct_->takes(request) || to_.room() < os::kRingSize / 2) return false;
+  if (to_.room() < os::kRingSize * 3 / 4) wanted_ = true;
+  domain::RequestHead head{.ticket = request.ticket.number, .deadline_ns = static_cast<std::uint64_t>(request.deadline.since_boot.count()),
+                           .direct = domain::DirectStep::begun, .begun_ns = static_cast<std::uint64_t>(loop_.now().since_boot.count())};
+  put_id(request, head);
+  note(head);
+  if (direct_->send(request)) return true;
+  note({.ticket = request.ticket.number, .direct = domain::DirectStep::answered});
+  return false;
+}
+
+void ProcessLink::answered_directly(Reply&& reply) {
+  note({.ticket = reply.head.ticket, .direct = domain::DirectStep::answered});
+  if (tells_ends_) to_.wake();
+  owner_.link_reply(*this, std::move(reply));
+}
+
 bool ProcessLink::send(const Request& request) {
+  if (send_direct(request)) return true;
   const bool in_memfd = request.body_memfd >= 0;
   ASSERT(in_memfd || request.body.size() <= domain::kInlineMax, "a body over the limit of a frame that is in no memfd");
   const std::size_t body_size = in_memfd ? 0 : request.body.size();
@@ -89,13 +126,12 @@ bool ProcessLink::send(const Request& request) {
                            .in_memfd = in_memfd,
                            .wants_log = request.wants_log,
                            .reply_form = request.reply_form};
-  for (std::size_t i = 0; i < 8; ++i) {
-    head.request_id[i] = static_cast<std::uint8_t>(request.request_id_high >> (56 - 8 * i));
-    head.request_id[8 + i] = static_cast<std::uint8_t>(request.request_id_low >> (56 - 8 * i));
-  }
+  put_id(request, head);
   std::memcpy(at, &head, sizeof head);
   if (body_size > 0) std::memcpy(at + sizeof head, request.body.data(), body_size);
   to_.publish(sizeof head + body_size);
+  wanted_ = true;
+  if (direct_) direct_->by_host();
   return true;
 }
 
@@ -105,6 +141,7 @@ void ProcessLink::cancel(Ticket ticket) {
   const domain::RequestHead head{.ticket = ticket.number, .cancelled = 1};
   std::memcpy(at, &head, sizeof head);
   to_.publish(sizeof head);
+  wanted_ = true;
 }
 
 bool ProcessLink::taken(Ticket ticket, std::uint64_t bytes) {
@@ -114,6 +151,7 @@ bool ProcessLink::taken(Ticket ticket, std::uint64_t bytes) {
   const domain::RequestHead head{.ticket = ticket.number, .body_size = bytes, .taken = 1};
   std::memcpy(at, &head, sizeof head);
   to_.publish(sizeof head);
+  wanted_ = true;
   return true;
 }
 
@@ -153,7 +191,8 @@ void ProcessLink::take_packet(std::string_view bytes, os::Packet&& packet) {
   domain::Message head;
   if (!read_as(bytes, head)) return broken("a message without a head");
   const bool may_bring_one = head.kind == domain::MessageKind::reply_body || head.kind == domain::MessageKind::hello;
-  if (packet.fds.size() > (may_bring_one ? 1U : 0U)) return broken("a descriptor that nobody asked for");
+  const std::size_t may_bring = may_bring_one ? 1 : may_direct_ && head.kind == domain::MessageKind::ready ? 2 : 0;
+  if (packet.fds.size() > may_bring) return broken("a descriptor that nobody asked for");
   std::string_view text;
   switch (head.kind) {
     case domain::MessageKind::hello:
@@ -165,6 +204,7 @@ void ProcessLink::take_packet(std::string_view bytes, os::Packet&& packet) {
       if (ready_ || !said_hello_ || !read_as(bytes, ready) || !text_behind(bytes, ready, text)) return broken("a ready that is none");
       if (ready.credit > kCreditMax) return broken("a credit of " + std::to_string(ready.credit));
       ready_ = true;
+      if (!packet.fds.empty() && !take_direct(std::move(packet.fds))) return;
       return owner_.link_ready(*this, ready, text);
     }
     case domain::MessageKind::failed: {
@@ -184,6 +224,20 @@ void ProcessLink::take_packet(std::string_view bytes, os::Packet&& packet) {
     case domain::MessageKind::reply_body: return take_body(bytes, std::move(packet));
     default: return broken("a message of kind " + std::to_string(static_cast<std::uint32_t>(head.kind)));
   }
+}
+
+bool ProcessLink::take_direct(std::vector<os::Fd>&& brought) {
+  if (brought.size() != 2) {
+    broken("a socket for direct calls without its program");
+    return false;
+  }
+  auto line = DirectLine::open(loop_, std::move(brought[0]), brought[1],
+                               {.answered = [this](Reply&& reply) { answered_directly(std::move(reply)); },
+                                .broken = [this](const std::string& how) { broken(how); }});
+  // A program that has ended meanwhile is no lie: its host will say so.
+  if (!line && line.error().code == Code::invalid_argument) broken(line.error().message);
+  if (line) direct_ = *std::move(line);
+  return open_;
 }
 
 void ProcessLink::take_body(std::string_view bytes, os::Packet&& packet) {
@@ -249,6 +303,8 @@ void ProcessLink::take_reply(std::span<const std::byte> frame) {
     body_.assign(reinterpret_cast<const char*>(inline_body.data()), inline_body.size());
     reply.body = body_;
   }
+  if (direct_ && domain::is_last(head.part) && !direct_->give_up(head.ticket)) return;
+  if (!open_) return;
   if (head.log_size > 0) {
     const auto log = frame.last(head.log_size);
     reply.log.assign(reinterpret_cast<const char*>(log.data()), log.size());

@@ -9,11 +9,13 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
 #include "domain/frame.h"
 #include "domain/link.h"
+#include "instances/detail/direct_line.h"
 #include "instances/launcher.h"
 #include "os/fd.h"
 #include "os/loop.h"
@@ -59,7 +61,13 @@ class ProcessLink {
   [[nodiscard]] bool send(const Request& request);
   void cancel(Ticket ticket);
   [[nodiscard]] bool taken(Ticket ticket, std::uint64_t bytes);
-  void wake() { to_.wake(); }
+  // Its host, if anything is there that it should not find by itself some time (direct calls, until their time is over).
+  void wake() {
+    if (std::exchange(wanted_, false)) to_.wake();
+  }
+  void want() { wanted_ = true; }
+  void expect_direct() { may_direct_ = true; }  // it may bring a socket for direct calls (domain/direct.h)
+  void tell_ends() { tells_ends_ = true; }      // of direct calls at once: its host waits for that
   // Its process is dead: delivers all that it sent, link_closed() last.
   void drain();
   // Listens no more; what was not delivered is lost.
@@ -88,6 +96,10 @@ class ProcessLink {
   void take_frames();
   void read_frames();
   void take_reply(std::span<const std::byte> frame);
+  bool take_direct(std::vector<os::Fd>&& brought);   // false: that broke the link
+  [[nodiscard]] bool send_direct(const Request& request);
+  void answered_directly(Reply&& reply);
+  void note(const domain::RequestHead& head);        // for the host, which reads it when it wakes
   void broken(const std::string& how);
 
   os::Loop& loop_;
@@ -102,6 +114,8 @@ class ProcessLink {
   bool open_ = true;
   bool in_frames_ = false;
   bool said_hello_ = false, ready_ = false;
+  std::unique_ptr<DirectLine> direct_;
+  bool may_direct_ = false, wanted_ = false, tells_ends_ = false;
 };
 
 }  // namespace mayfly::instances

@@ -35,7 +35,10 @@ Result<ZygoteLauncher::Process*> ZygoteLauncher::make_fork(Process& parent) {
   child.forked = true;
   child.role = parent.role == domain::Role::code_template ? domain::Role::code : domain::Role::instance;
   child.memory_max = parent.memory_max;
+  child.mapped = parent.mapped;
+  child.compiled = parent.compiled;
   child.link->limit_bodies(child.memory_max.count);
+  if (child.role == domain::Role::code) child.link->expect_direct();
   child.limits = parent.limits;
   if (child.role == domain::Role::code) {
     const domain::Message placed{domain::MessageKind::placed, 0};

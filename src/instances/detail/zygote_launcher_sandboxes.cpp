@@ -276,7 +276,8 @@ void ZygoteLauncher::link_ready(ProcessLink& link, const domain::ReadyMessage& r
   const ReadyReport report{.credit = static_cast<int>(ready.credit), .threads = static_cast<int>(ready.threads),
                            .sandbox = std::max(Duration{}, process.hello_at - process.asked),
                            .map = Duration(ready.map_ns), .load = Duration(ready.load_ns), .warm = Duration(ready.warm_ns),
-                           .cpu = Duration(ready.cpu_ns), .private_memory = {ready.private_bytes}, .result = std::string(result)};
+                           .cpu = Duration(ready.cpu_ns), .private_memory = {ready.private_bytes},
+                           .prefetched = {ready.prefetched_bytes}, .result = std::string(result)};
   events_.on_ready(process.id, report);
 }
 

@@ -49,6 +49,8 @@ class Graph {
   int producer(const std::string& name) const;                      // a node's index; -1: an input, a constant, nothing
   const std::vector<int>& consumers(const std::string& name) const;  // indices of nodes of this graph, once for each input
   int only_consumer(const std::string& name) const;                  // -1: none or several, or it is an output or used in a branch
+  const auto& inputs() const { return model_.graph().input(); }
+  const auto& values() const { return model_.graph().value_info(); }  // what the model says of values within
   // The element type of a value, as far as the model says; 0 where it does not.
   int type_of(const std::string& name) const;
 

@@ -5,6 +5,7 @@
 // one product. The scheme is ONNX Runtime's quantize_dynamic with a finer scale; biases and everything else stay as they are.
 #include <algorithm>
 
+#include "optimize/detail/heads.h"
 #include "optimize/detail/quantise.h"
 #include "optimize/detail/steps.h"
 
@@ -24,6 +25,7 @@ class Dynamic {
       const bool done = is_onnx(node, "MatMul") ? product(node)
                         : is_onnx(node, "Gemm") ? gemm(node)
                                                 : is_onnx(node, "Gather") && tables_.quantise(node, out_);
+      if (is_fused_attention(node)) work_.leave(node, "its products are within it: export the model without fused attention");
       if (done) work_.did(node);
       else out_.push_back(node);
     }

@@ -117,18 +117,6 @@ class Region {
     for (std::size_t i = 0; i < numbers.size(); ++i) use(i / inner % size, numbers[i]);
   }
 
-  static void keep_only(TensorProto& tensor, int axis, const std::vector<std::size_t>& order) {
-    const auto size = static_cast<std::size_t>(tensor.dims(axis));
-    std::size_t inner = sizeof(float);
-    for (int i = axis + 1; i < tensor.dims_size(); ++i) inner *= static_cast<std::size_t>(tensor.dims(i));
-    const std::string& from = tensor.raw_data();
-    std::string to;
-    for (std::size_t at = 0; at + size * inner <= from.size() && size * inner > 0; at += size * inner)
-      for (const std::size_t unit : order) to.append(from, at + unit * inner, inner);
-    tensor.set_dims(axis, static_cast<std::int64_t>(order.size()));
-    tensor.set_raw_data(std::move(to));
-  }
-
   // Where in the weights of a layer are the units that it makes (out) or takes; -1: it is no such layer.
   int axis_of(const NodeProto& node, bool out) const {
     if (channels_) return is_onnx(node, "Conv") && int_of(node, "group", 1) == 1 ? (out ? 0 : 1) : -1;

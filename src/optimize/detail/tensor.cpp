@@ -129,4 +129,16 @@ std::uint16_t to_bfloat16(float value) {
   return static_cast<std::uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
+void keep_only(onnx::TensorProto& tensor, int axis, const std::vector<std::size_t>& entries) {
+  const auto size = static_cast<std::size_t>(tensor.dims(axis));
+  std::size_t inner = sizeof(float);
+  for (int i = axis + 1; i < tensor.dims_size(); ++i) inner *= static_cast<std::size_t>(tensor.dims(i));
+  const std::string& from = tensor.raw_data();
+  std::string to;
+  for (std::size_t at = 0; at + size * inner <= from.size() && size * inner > 0; at += size * inner)
+    for (const std::size_t entry : entries) to.append(from, at + entry * inner, inner);
+  tensor.set_dims(axis, static_cast<std::int64_t>(entries.size()));
+  tensor.set_raw_data(std::move(to));
+}
+
 }  // namespace mayfly::optimize

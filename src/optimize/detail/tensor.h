@@ -54,6 +54,9 @@ template <class T>
 [[nodiscard]] std::uint16_t to_half(float value);      // IEEE 754 binary16, rounded to nearest even; too large becomes infinity
 [[nodiscard]] std::uint16_t to_bfloat16(float value);  // likewise
 
+// Of a tensor of 32-bit floats, only those entries of dimension `axis` stay, in this order.
+void keep_only(onnx::TensorProto& tensor, int axis, const std::vector<std::size_t>& entries);
+
 // The transpose of a matrix.
 template <class T>
 [[nodiscard]] std::vector<T> transposed(const std::vector<T>& matrix, std::size_t rows, std::size_t columns) {

@@ -49,7 +49,10 @@ std::string to_column(const domain::Compiled& c) {
                  {"cold_first_ns", c.tuning.cold_first_ns},
                  {"warm_run_ns", c.tuning.warm_run_ns},
                  {"fork_first_ns", c.tuning.fork_first_ns},
-                 {"private_bytes", c.tuning.private_bytes}}}});
+                 {"private_bytes", c.tuning.private_bytes},
+                 {"own_bytes", c.tuning.own_bytes},
+                 {"own_packed_bytes", c.tuning.own_packed_bytes},
+                 {"working_set", c.tuning.working_set}}}});
 }
 
 std::string to_column(const domain::Dependencies& d) {
@@ -102,7 +105,10 @@ Result<domain::Compiled> compiled_from(std::string_view column) {
                                        .cold_first_ns = t.at("cold_first_ns"),
                                        .warm_run_ns = t.at("warm_run_ns"),
                                        .fork_first_ns = t.at("fork_first_ns"),
-                                       .private_bytes = t.at("private_bytes")}};
+                                       .private_bytes = t.at("private_bytes"),
+                                       .own_bytes = t.value("own_bytes", std::uint64_t{}),  // since this is measured
+                                       .own_packed_bytes = t.value("own_packed_bytes", std::uint64_t{}),
+                                       .working_set = t.value("working_set", "")}};
   });
 }
 

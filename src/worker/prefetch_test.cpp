@@ -1,0 +1,125 @@
+// What is touched is recorded, and read ahead next time: counted in the kernel's own faults, never in time.
+#include "worker/prefetch.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <functional>
+
+#include "worker/touch_watch.h"
+
+namespace mayfly::worker {
+namespace {
+
+constexpr std::uint64_t kUnit = domain::kWorkingSetUnit;
+constexpr std::uint64_t kSize = (512 << 20) + 100;
+constexpr std::uint64_t kApart = 8 << 20;   // further than most machines read ahead
+constexpr std::uint64_t kPlaces = kSize / kApart;
+
+// A file that has blocks only where it is touched; forgotten by the page cache, so that a touch waits for the disk.
+class PrefetchTest : public testing::Test {
+ protected:
+  PrefetchTest() : file_(::open((testing::TempDir() + "mayfly-prefetch-" + std::to_string(::getpid())).c_str(), O_RDWR | O_CREAT, 0600)) {
+    ::unlink((testing::TempDir() + "mayfly-prefetch-" + std::to_string(::getpid())).c_str());
+    EXPECT_EQ(::ftruncate(file_.get(), kSize), 0);
+    const std::string data(kUnit, 'x');
+    for (std::uint64_t i = 0; i < kPlaces; ++i)
+      EXPECT_EQ(::pwrite(file_.get(), data.data(), data.size(), static_cast<off_t>(i * kApart)), static_cast<ssize_t>(data.size()));
+    EXPECT_EQ(::fsync(file_.get()), 0);
+    forget_pages();
+  }
+  void forget_pages() const { ASSERT_EQ(::posix_fadvise(file_.get(), 0, 0, POSIX_FADV_DONTNEED), 0); }
+
+  // A status of 0 to 255 of what ran in a process of its own.
+  static int in_a_fork(const std::function<int()>& work) {
+    const int pid = ::fork();
+    if (pid == 0) ::_exit(work());
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+  // Not in their order, which the kernel would learn.
+  static void touch(const os::Mapping& mapping) {
+    for (std::uint64_t i = 0; i < kPlaces; ++i)
+      static_cast<void>(const_cast<const volatile std::byte*>(mapping.data())[(i * 37 % kPlaces) * kApart + 5000]);
+  }
+  static int waits_for_the_disk(const os::Mapping& mapping) {
+    rusage before{}, after{};
+    ::getrusage(RUSAGE_SELF, &before);
+    touch(mapping);
+    ::getrusage(RUSAGE_SELF, &after);
+    return static_cast<int>(after.ru_majflt - before.ru_majflt);
+  }
+  os::Mapping map() const { return os::map_file(file_.get(), kSize, os::Access::read).value(); }
+
+  os::Fd file_;
+};
+
+TEST_F(PrefetchTest, what_a_fork_touches_is_noted_exactly) {
+  auto watch = TouchWatch::make(kSize).value();
+  ASSERT_EQ(in_a_fork([&] {
+    const os::Mapping mapping = map();
+    if (!watch.watch(mapping)) return 1;
+    touch(mapping);
+    return static_cast<int>(const_cast<const volatile std::byte*>(mapping.data())[kSize - 1]);  // 0: nothing was written there
+  }), 0);
+  const domain::WorkingSet set = watch.touched();
+  ASSERT_EQ(set.ranges.size(), kPlaces + 1);
+  for (std::uint64_t i = 0; i < kPlaces; ++i) EXPECT_EQ(set.ranges[i], (domain::PageRange{i * kApart, kUnit}));
+  EXPECT_EQ(set.ranges.back(), (domain::PageRange{kSize - 100, 100}));
+}
+
+TEST_F(PrefetchTest, another_fault_still_ends_the_process) {
+  auto watch = TouchWatch::make(kSize).value();
+  const int pid = ::fork();
+  if (pid == 0) {
+    const rlimit none{0, 0};
+    ::setrlimit(RLIMIT_CORE, &none);
+    const os::Mapping mapping = map();
+    if (!watch.watch(mapping)) ::_exit(1);
+    const os::Mapping shut(::mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 4096);
+    ::_exit(static_cast<int>(*const_cast<const volatile std::byte*>(shut.data())));
+  }
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+#ifdef __SANITIZE_ADDRESS__
+  EXPECT_FALSE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+#else
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV) << status;
+#endif
+}
+
+TEST_F(PrefetchTest, the_next_start_does_not_wait_for_what_the_first_touched) {
+  const int alone = in_a_fork([&] { return waits_for_the_disk(map()); });
+  std::vector<domain::PageRange> touched;
+  for (std::uint64_t i = 0; i < kPlaces; ++i) touched.push_back({i * kApart, 8192});
+  const domain::WorkingSet set = domain::working_set_of(kSize, touched);
+  forget_pages();
+  const int ahead = in_a_fork([&] {
+    const os::Mapping mapping = map();
+    if (prefetch(file_.get(), mapping, set, UINT64_MAX) != kPlaces * kUnit) return 255;
+    return waits_for_the_disk(mapping);
+  });
+  if (alone == 0) GTEST_SKIP() << "the folder of tests is in memory: nothing waits for a disk";
+  EXPECT_GE(alone, static_cast<int>(kPlaces / 2)) << "each place was waited for";
+  EXPECT_LE(ahead, alone / 8);
+}
+
+TEST_F(PrefetchTest, what_is_in_memory_is_left_alone_and_a_wrong_record_too) {
+  const os::Mapping mapping = map();
+  const domain::WorkingSet set = domain::working_set_of(kSize, {{0, kUnit}, {kApart, kUnit}, {2 * kApart, kUnit}});
+  EXPECT_EQ(prefetch(file_.get(), mapping, domain::working_set_of(kSize - 1, {{0, kUnit}}), UINT64_MAX), 0U) << "another file's";
+  EXPECT_EQ(prefetch(file_.get(), mapping, set, 0), 0U);
+  if (in_a_fork([&] { return waits_for_the_disk(map()); }) == 0) GTEST_SKIP() << "the folder of tests is in memory";
+  forget_pages();
+  EXPECT_EQ(prefetch(file_.get(), mapping, set, kUnit), kUnit) << "no more than it may";
+  EXPECT_EQ(prefetch(file_.get(), mapping, set, UINT64_MAX), 3 * kUnit);
+  EXPECT_EQ(prefetch(file_.get(), mapping, set, UINT64_MAX), 0U) << "all of it is there";
+}
+
+}  // namespace
+}  // namespace mayfly::worker
