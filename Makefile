@@ -42,6 +42,7 @@ test: all venv
 	@$(PYTHON) tests/optimize/run.py --mayfly build/mayfly
 	@$(PYTHON) tests/optimize/pictures.py --mayfly build/mayfly
 	@$(PYTHON) tests/optimize/recorded.py --mayfly build/mayfly
+	@$(PYTHON) tests/optimize/deploy.py --mayfly build/mayfly
 	@echo "make: forks of code with numpy and onnxruntime"
 	@python3 tests/code/fork.py --packages --mayfly build/mayfly numpy
 	@echo "make: an image classifier in Python, with numpy and onnxruntime installed at deploy, on real photographs"

@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "app/commands.h"
+#include "app/deploy_optimized.h"
 #include "app/serve.h"
 #include "app/version.h"
 #include "base/rfc3339.h"
@@ -29,6 +30,7 @@ struct Typed {
   bool json = false;
   ServeOptions serve;
   DeployOptions deploy;
+  OptimizeOptions deploy_optimize;
   InvokeOptions invoke;
   LogsOptions logs;
   DescribeOptions describe;
@@ -116,7 +118,10 @@ class Commands {
     auto& o = typed_.deploy;
     auto& c = add("deploy", "Deploy a model file, a folder with function.yaml or code, or a container's image",
                   "mayfly deploy fraud.onnx --name fraud --max 10",
-                  [&o](const Context& context) { return deploy(context, o); });
+                  [this, &o](const Context& context) {
+                    if (typed_.deploy_optimize.recipes.empty()) return deploy(context, o);
+                    return deploy_optimized(context, o, typed_.deploy_optimize);
+                  });
     c.add_option("PATH", o.path,
                  "A model file, a folder with function.yaml and the model or the code, a SAM template, oci:IMAGE, or docker://IMAGE")
         ->required();
@@ -132,9 +137,22 @@ class Commands {
     c.add_option("--timeout", o.overrides.timeout, "Limit of one call, like 30s")->check(fits(parse_duration));
     c.add_option("--layer", o.overrides.layers, "A layer of code, NAME:VERSION or NAME for the newest; may be said five times");
     auto* alias = c.add_option("--alias", o.alias, "The alias that is moved to the new version")->capture_default_str();
-    c.add_flag("--no-alias", o.no_alias, "Move no alias: the version takes no traffic until one names it")->excludes(alias);
+    auto* no_alias = c.add_flag("--no-alias", o.no_alias, "Move no alias: the version takes no traffic until one names it");
+    no_alias->excludes(alias);
     c.add_flag("--force", o.force, "Make a new version even where nothing is new");
-    c.add_flag("--no-wait", o.no_wait, "Return once it serves, before it is compiled and tuned");
+    auto* no_wait = c.add_flag("--no-wait", o.no_wait, "Return once it serves, before it is compiled and tuned");
+    auto& p = typed_.deploy_optimize;
+    auto* optimize = c.add_option("--optimize", p.recipes,
+                                  "Make it smaller as 'mayfly optimize' does, by auto or a recipe; the alias moves if the gate passes");
+    optimize->excludes(no_alias)->excludes(no_wait);
+    c.add_option("--goal", p.goal, "Of --optimize: latency, size or cost")
+        ->needs(optimize)
+        ->check(one_of({"latency", "size", "cost"}));
+    c.add_option("--data", p.data, "Of --optimize: samples; made up if not given")->needs(optimize);
+    c.add_option("--accuracy-drop-max", p.accuracy_drop_max, "Of --optimize: how much less often it may be right")
+        ->needs(optimize);
+    c.add_option("--same-min", p.same_min, "Of --optimize, without labels: how many answers must be the same")->needs(optimize);
+    c.add_option("--time-max", p.time_max, "Of --optimize: for all of it")->needs(optimize)->check(fits(parse_duration));
   }
 
   void declare_beginnings() {

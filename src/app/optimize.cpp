@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "app/commands.h"
+#include "app/deploy_optimized.h"
 #include "app/npz_write.h"
 #include "app/optimize_candidate.h"
 #include "app/optimize_data.h"
@@ -167,7 +168,7 @@ std::string calibration_text(const gate::Parts& parts) {
          (parts.calibration.generated ? "; real ones, given by --data, have other ranges" : "");
 }
 
-Result<void> finish(const Context& context, const OptimizeOptions& options, OptimizeWork& work, OptimizeReport& report) {
+Result<OptimizeReport> finish(const OptimizeOptions& options, OptimizeWork& work, OptimizeReport& report) {
   OptimizeRow* best = best_of(report.rows, options.goal);
   if (best) {
     TRY_VOID(work.take(best->recipe, options.model));
@@ -176,17 +177,22 @@ Result<void> finish(const Context& context, const OptimizeOptions& options, Opti
   if (!options.svg.empty()) TRY_VOID(write_text(options.svg, picture_of(report)));
   if (!options.png.empty()) TRY_VOID(write_png(options.png, picture_of(report)));
   if (!options.html.empty()) TRY_VOID(write_text(options.html, page_of(report)));
-  if (context.json) print_json(to_json(report));
-  else print(table_of(report, context.terminal) + remarks_of(report, context.terminal));
-  if (!best) return fail(Code::internal, "no candidate passed the gate: nothing was written to '" + report.output + "'");
-  return {};
+  return std::move(report);
 }
 
 }  // namespace
 
-Result<void> optimize(const Context& context, const OptimizeOptions& options) {
+Result<void> check_optimize(const OptimizeOptions& options) {
   TRY(const Duration time_max, parse_duration(options.time_max));
   if (time_max <= Duration{} || time_max > kTimeMax) return fail(Code::invalid_argument, "--time-max is above 0 and at most 24h");
+  TRY_VOID(limits_of(options));
+  TRY_VOID(recipes_of(options));
+  return {};
+}
+
+Result<OptimizeReport> find_optimized(const Context& context, const OptimizeOptions& options) {
+  TRY_VOID(check_optimize(options));
+  TRY(const Duration time_max, parse_duration(options.time_max));
   TRY(const gate::Limits limits, limits_of(options));
   if (!options.pictures.empty() && options.data.empty())
     return fail(Code::invalid_argument, "--pictures says how the pictures of a folder are prepared: name it with --data");
@@ -239,7 +245,16 @@ Result<void> optimize(const Context& context, const OptimizeOptions& options) {
     return fail(Code::cancelled, "interrupted: nothing was written to '" + output + "'; the same command goes on after " +
                                      plural(work.done().size(), "candidate") + " that were measured");
   }
-  return finish(context, options, work, report);
+  return finish(options, work, report);
+}
+
+Result<void> optimize(const Context& context, const OptimizeOptions& options) {
+  TRY(const OptimizeReport report, find_optimized(context, options));
+  if (context.json) print_json(to_json(report));
+  else print(table_of(report, context.terminal) + remarks_of(report, context.terminal));
+  if (std::ranges::none_of(report.rows, &OptimizeRow::chosen))
+    return fail(Code::internal, "no candidate passed the gate: nothing was written to '" + report.output + "'");
+  return {};
 }
 
 }  // namespace mayfly::app

@@ -1,0 +1,15 @@
+// mayfly deploy --optimize, and the part of `mayfly optimize` that it shares: the search without its last words.
+#pragma once
+#include "app/commands.h"
+#include "app/optimize_report.h"
+
+namespace mayfly::app {
+
+[[nodiscard]] Result<void> check_optimize(const OptimizeOptions& options);  // of what was typed alone
+// The report; the best of it is written, if one passed, and `chosen`.
+[[nodiscard]] Result<OptimizeReport> find_optimized(const Context& context, const OptimizeOptions& options);
+
+// Deploys the original, which serves at once; then what was found of it, as a version beside it.
+[[nodiscard]] Result<void> deploy_optimized(const Context& context, const DeployOptions& deploy, const OptimizeOptions& optimize);
+
+}  // namespace mayfly::app
