@@ -186,7 +186,7 @@ Result<void> check_optimize(const OptimizeOptions& options) {
   TRY(const Duration time_max, parse_duration(options.time_max));
   if (time_max <= Duration{} || time_max > kTimeMax) return fail(Code::invalid_argument, "--time-max is above 0 and at most 24h");
   TRY_VOID(limits_of(options));
-  TRY_VOID(recipes_of(options));
+  TRY_VOID(recipes_of(options, false));
   return {};
 }
 
