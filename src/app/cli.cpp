@@ -39,6 +39,7 @@ struct Typed {
   DeleteOptions remove;
   ScaleOptions scale;
   RecordOptions record;
+  HistoryOptions history;
   BenchOptions bench;
   OptimizeOptions optimize;
   NewOptions scaffold;
@@ -152,6 +153,7 @@ class Commands {
     c.add_option("--accuracy-drop-max", p.accuracy_drop_max, "Of --optimize: how much less often it may be right")
         ->needs(optimize);
     c.add_option("--same-min", p.same_min, "Of --optimize, without labels: how many answers must be the same")->needs(optimize);
+    c.add_option("--canary", p.canary, "Of --optimize: the share of the calls that the smaller one gets, like 10%")->needs(optimize);
     c.add_option("--time-max", p.time_max, "Of --optimize: for all of it")->needs(optimize)->check(fits(parse_duration));
   }
 
@@ -318,8 +320,21 @@ class Commands {
     auto& o = typed_.optimize;
     auto& c = add("optimize", "Make a model smaller and faster, and write it only where it still answers right",
                   "mayfly optimize classifier.onnx --data samples.npz --accuracy-drop-max 1% --goal size -o small.onnx",
-                  [&o](const Context& context) { return optimize(context, o); });
-    c.add_option("MODEL", o.model, "An ONNX model; it is only read")->required();
+                  [](const Context&) { return Result<void>(); });
+    c.callback([this, &o, &c] {
+      if (!c.get_subcommands().empty()) return;  // history
+      if (o.model.empty()) throw CLI::RequiredError("MODEL");
+      chosen = [&o](const Context& context) { return optimize(context, o); };
+    });
+    auto& kept = typed_.history;
+    auto& h = *c.add_subcommand("history", "Every candidate of a function's versions that were optimised at their deploy");
+    h.footer("Example:\n  mayfly optimize history classifier");
+    h.add_option("FUNCTION", kept.function, "NAME")->required();
+    h.callback([this, &kept] {
+      chosen = [&kept](const Context& context) { return optimize_history(context, kept); };
+      function = kept.function;
+    });
+    c.add_option("MODEL", o.model, "An ONNX model; it is only read");
     c.add_option("-o,--output", o.output, "Where the best candidate goes; MODEL.optimized.onnx beside the model if not given");
     c.add_option(
         "--data", o.data,

@@ -130,6 +130,12 @@ struct BenchOptions {
 };
 [[nodiscard]] Result<void> bench(const Context& context, const BenchOptions& options);
 
+// What `mayfly deploy --optimize` found of each version of a function, newest first (app/optimize_history.cpp).
+struct HistoryOptions {
+  std::string function;
+};
+[[nodiscard]] Result<void> optimize_history(const Context& context, const HistoryOptions& options);
+
 struct OptimizeOptions {
   std::string model, output, data;         // output "": MODEL.optimized.onnx beside it; data "": made up
   std::string pictures;                    // how those of a folder are prepared (gate/pictures.h)
@@ -138,6 +144,7 @@ struct OptimizeOptions {
   std::string goal = "latency", compare = "auto";
   std::string accuracy_drop_max = "1%", same_min = "99%", time_max = "5m";
   std::string html, svg, png;
+  std::string canary = "100%";             // of deploy: the share of the calls that the optimised version gets
 };
 // Makes smaller and faster candidates of a model file, and writes the best that the gate passes (app/optimize.cpp).
 [[nodiscard]] Result<void> optimize(const Context& context, const OptimizeOptions& options);

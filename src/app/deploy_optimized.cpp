@@ -91,16 +91,42 @@ Result<bool> names_only(const Context& context, const std::string& function, con
   return false;
 }
 
-Result<void> move_alias(const Context& context, const std::string& function, const std::string& alias, int version) {
+// All calls, or `share` of them beside the original.
+Result<void> move_alias(const Context& context, const std::string& function, const std::string& alias, int from, int to, double share) {
   Json body = Json::object();
   body["weights"] = Json::array();
-  body["weights"].push_back({{"version", version}, {"share", 1.0}});
+  if (share < 1) body["weights"].push_back({{"version", from}, {"share", 1 - share}});
+  body["weights"].push_back({{"version", to}, {"share", share}});
   TRY_VOID(context.client.json({.method = "PUT", .path = "/api/functions/" + encode(function) + "/aliases/" + encode(alias),
                                 .body = body.dump(), .headers = {"Content-Type: application/json"}}));
   return {};
 }
 
-void tell(const Context& context, const Json& original, const OptimizeReport& report, const Json& version, const std::string& why) {
+// What becomes of the calls, for people.
+std::string became_of(const std::string& why, double share, const std::string& alias) {
+  if (!why.empty()) return "the alias stays: " + why;
+  return "alias '" + alias + "' gives it " + (share < 1 ? form("%g", 100 * share) + " % of the calls" : "all calls");
+}
+
+// Kept on the node with the version; of long lists the first few.
+Result<void> keep_history(const Context& context, const Json& original, const OptimizeReport& report, const Json& version,
+                          const std::string& became) {
+  constexpr std::size_t kListed = 3;
+  Json kept = to_json(report);
+  for (Json& row : kept["candidates"])
+    for (const char* list : {"left", "notes", "kept"})
+      if (row[list].size() > kListed) row[list].erase(row[list].begin() + kListed, row[list].end());
+  kept["optimized"] = version.is_object() ? version.value("version", 0) : 0;
+  kept["became"] = became;
+  const std::string path = "/api/functions/" + encode(original.value("function", "")) + "/optimizations/" +
+                           std::to_string(original.value("version", 0));
+  TRY(const HttpReply reply, context.client.call({.method = "PUT", .path = path, .body = kept.dump(),
+                                                  .headers = {"Content-Type: application/json"}}));
+  return check(reply);
+}
+
+void tell(const Context& context, const Json& original, const OptimizeReport& report, const Json& version, const std::string& why,
+          double share) {
   if (context.json) {
     print_json({{"original", original}, {"optimize", to_json(report)}, {"optimized", version}, {"moved", why.empty()}, {"why", why}});
     return;
@@ -110,15 +136,19 @@ void tell(const Context& context, const Json& original, const OptimizeReport& re
   if (!why.empty())
     print(name + ": the alias stays at version " + std::to_string(original.value("version", 0)) + ": " + printable(why) + "\n");
   else
-    print(name + ": the alias is at version " + std::to_string(version.value("version", 0)) + ", " +
+    print(name + (share < 1 ? ": " + form("%g", 100 * share) + " % of the calls go to version " : ": the alias is at version ") +
+          std::to_string(version.value("version", 0)) + ", " +
           to_text(Bytes{version.value("size", std::uint64_t{0})}) + " instead of " +
-          to_text(Bytes{original.value("size", std::uint64_t{0})}) + "; 'mayfly rollback " + name + "' goes back\n");
+          to_text(Bytes{original.value("size", std::uint64_t{0})}) + "; 'mayfly rollback " + name + "' goes back" +
+          (share < 1 ? ", 'mayfly alias' gives it more" : "") + "\n");
 }
 
 }  // namespace
 
 Result<void> deploy_optimized(const Context& context, const DeployOptions& deploy, const OptimizeOptions& typed) {
   TRY_VOID(check_optimize(typed));
+  TRY(const double share, share_of(typed.canary, "--canary", 1));
+  if (share <= 0) return fail(Code::invalid_argument, "--canary is above 0, like 10%");
   TRY(const Package package, package_of(deploy));
   TRY(const Scratch scratch, Scratch::make());
   TRY(const Json original, deploy_version(context, deploy));
@@ -153,10 +183,12 @@ Result<void> deploy_optimized(const Context& context, const DeployOptions& deplo
     else {
       TRY(const bool still, names_only(context, function, deploy.alias, number));
       if (!still) why = "the alias '" + deploy.alias + "' was moved meanwhile";
-      else TRY_VOID(move_alias(context, function, deploy.alias, version.value("version", 0)));
+      else TRY_VOID(move_alias(context, function, deploy.alias, number, version.value("version", 0), share));
     }
   }
-  tell(context, original, report, version, why);
+  const auto kept = keep_history(context, original, report, version, became_of(why, share, deploy.alias));
+  tell(context, original, report, version, why, share);
+  if (!kept) std::fprintf(stderr, "%s: the candidates are not kept on the node: %s\n", function.c_str(), kept.error().message.c_str());
   return {};
 }
 

@@ -5,6 +5,8 @@
 
 namespace mayfly::app {
 
+// "1%", "0.01": at most `most`. Error invalid_argument names the option.
+[[nodiscard]] Result<double> share_of(const std::string& text, const char* option, double most);
 [[nodiscard]] Result<void> check_optimize(const OptimizeOptions& options);  // of what was typed alone
 // The report; the best of it is written, if one passed, and `chosen`.
 [[nodiscard]] Result<OptimizeReport> find_optimized(const Context& context, const OptimizeOptions& options);

@@ -36,18 +36,6 @@ constexpr std::string_view kRecorded = "recorded:";  // and a function's name
 constexpr Duration kTimeMax = std::chrono::hours(24);
 
 // "1%" or "0.01": a share of 1.
-Result<double> share_of(const std::string& text, const char* option, double most) {
-  const bool hundredths = text.ends_with('%');
-  double value = 0;
-  const char* end = text.data() + text.size() - (hundredths ? 1 : 0);
-  const auto [at, error] = std::from_chars(text.data(), end, value);
-  if (hundredths) value /= 100;
-  if (error != std::errc() || at != end || !(value >= 0) || value > most)
-    return fail(Code::invalid_argument, std::string(option) + ": '" + printable(text.substr(0, 40)) + "' is no share from 0% to " +
-                                            percent(most) + ": write 1% or 0.01");
-  return value;
-}
-
 Result<gate::Limits> limits_of(const OptimizeOptions& options) {
   gate::Limits limits;
   TRY(limits.drop_max, share_of(options.accuracy_drop_max, "--accuracy-drop-max", 1));
@@ -181,6 +169,18 @@ Result<OptimizeReport> finish(const OptimizeOptions& options, OptimizeWork& work
 }
 
 }  // namespace
+
+Result<double> share_of(const std::string& text, const char* option, double most) {
+  const bool hundredths = text.ends_with('%');
+  double value = 0;
+  const char* end = text.data() + text.size() - (hundredths ? 1 : 0);
+  const auto [at, error] = std::from_chars(text.data(), end, value);
+  if (hundredths) value /= 100;
+  if (error != std::errc() || at != end || !(value >= 0) || value > most)
+    return fail(Code::invalid_argument, std::string(option) + ": '" + printable(text.substr(0, 40)) + "' is no share from 0% to " +
+                                            percent(most) + ": write 1% or 0.01");
+  return value;
+}
 
 Result<void> check_optimize(const OptimizeOptions& options) {
   TRY(const Duration time_max, parse_duration(options.time_max));

@@ -164,6 +164,25 @@ Json to_json(const OptimizeReport& report) {
           {"labelled", report.labelled}, {"currency", report.currency}, {"candidates", std::move(rows)}, {"not_tried", report.not_tried}};
 }
 
+std::optional<OptimizeReport> report_from_json(const Json& json) {
+  try {
+    OptimizeReport report{.model = json.at("model"), .output = json.at("output").is_null() ? "" : json.at("output").get<std::string>(),
+                          .goal = json.at("goal"), .data = json.at("data"), .calibration = json.at("calibration"),
+                          .samples = json.at("samples"), .samples_of = json.at("samples_of"), .labelled = json.at("labelled"),
+                          .not_tried = json.at("not_tried").get<std::vector<std::string>>(), .currency = json.at("currency")};
+    for (const Json& one : json.at("candidates")) {
+      auto row = row_from_json(one);
+      if (!row) return std::nullopt;
+      row->chosen = one.at("chosen");
+      report.rows.push_back(std::move(*row));
+    }
+    if (report.rows.empty()) return std::nullopt;
+    return report;
+  } catch (const Json::exception&) {
+    return std::nullopt;
+  }
+}
+
 std::optional<double> quality_of(const OptimizeRow& row, bool labelled) {
   const gate::Comparison* c = deciding(row);
   if (c) return labelled ? c->candidate : c->value;

@@ -48,6 +48,8 @@ struct OptimizeReport {
 // As to_json wrote it; nothing where it is another form.
 [[nodiscard]] std::optional<OptimizeRow> row_from_json(const Json& json);
 
+[[nodiscard]] std::optional<OptimizeReport> report_from_json(const Json& json);
+
 // Between 0 and 1: accuracy, or the worst of what was compared; nothing where it was not.
 [[nodiscard]] std::optional<double> quality_of(const OptimizeRow& row, bool labelled);
 

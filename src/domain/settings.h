@@ -18,6 +18,9 @@ constexpr std::size_t kSettingBytesMax = 64 << 10;           // of a document
 [[nodiscard]] const Setting* find_setting(const Function& function, std::string_view kind, std::string_view key = {});
 [[nodiscard]] std::optional<int> calls_max(const Function& function);
 
+// What `mayfly deploy --optimize` found of a version: a JSON object, its report (app/optimize_report.h) and what became of it.
+constexpr std::string_view kOptimization = "optimization";   // key: the version's number
+
 // What is to become of events, calls that nobody waits for (jobs/event_queue.h). The document is a JSON object in the words of AWS
 // Lambda's event-invoke configuration.
 constexpr std::string_view kEvents = "aws.events";           // key: "", a version's number, or an alias

@@ -72,6 +72,7 @@ void ControlApi::add_routes(Router& router) {
   add_aliases(router);
   add_layers(router);
   add_recordings(router);
+  add_optimizations(router);
   add_observation(router);
 }
 

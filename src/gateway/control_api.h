@@ -47,6 +47,7 @@ class ControlApi {
   void add_aliases(Router& router);
   void add_layers(Router& router);
   void add_recordings(Router& router);
+  void add_optimizations(Router& router);
   void add_observation(Router& router);
 
   template <class Show>

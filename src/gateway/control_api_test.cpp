@@ -91,6 +91,8 @@ struct ScriptedControl final : ControlWithoutLayers {
     done(domain::Alias{std::string(alias), {{1, 1}}, {{2, 1}}});
   }
   void set_settings(std::string_view, std::vector<domain::Setting>, control::Done<void> done) override { done({}); }
+  void record(std::string_view, std::optional<domain::RecordingPolicy>, control::Done<void> done) override { done({}); }
+  void recorded(std::string_view, control::Done<std::string> done) override { done(std::string()); }
   Result<void> scale(std::string_view function, int instances, bool evict) override {
     if (function != "fraud") return unknown(function);
     calls.push_back("scale " + std::to_string(instances) + (evict ? " evict" : ""));

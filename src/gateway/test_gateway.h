@@ -65,6 +65,8 @@ struct ScriptedControl final : ControlWithoutLayers {
   void remove_alias(std::string_view, std::string_view, control::Done<void>) override {}
   void rollback(std::string_view, std::string_view, control::Done<domain::Alias>) override {}
   void set_settings(std::string_view, std::vector<domain::Setting>, control::Done<void> done) override { done({}); }
+  void record(std::string_view, std::optional<domain::RecordingPolicy>, control::Done<void> done) override { done({}); }
+  void recorded(std::string_view, control::Done<std::string> done) override { done(std::string()); }
   void append_made(std::uint64_t, std::function<Result<std::string>()>, control::Done<void>) override {}
   void fetch_object(control::ObjectName, control::Done<domain::FileRef>) override {}
   void publish_layer(control::LayerOrder, control::Done<domain::LayerVersion>) override {}

@@ -56,9 +56,41 @@ def test_the_smaller_one_serves_and_one_command_goes_back(world):
     check(second["size"] < 0.35 * first["size"], f"{first['size']} bytes became {second['size']}: under 35 %")
     check(world.alias("digits") == ([{"version": 2, "share": 1.0}], [1, 2]), "the alias names the smaller one, the original stays", world.alias("digits"))
     check(world.right("digits") > 0.9, "it answers right")
+    history = world.node.get("/api/functions/digits/optimizations")["optimizations"]
+    check([one["version"] for one in history] == [1] and history[0]["optimized"] == 2, "the node keeps what was found", history)
+    shown = world.node.command("optimize", "history", "digits")
+    check("int8-dynamic,compile" in shown and "passed, taken" in shown and "optimised as version 2" in shown, "and shows every candidate", shown)
     world.node.command("rollback", "digits")
     check(world.alias("digits")[0] == [{"version": 1, "share": 1.0}], "one command goes back")
     check(world.right("digits") > 0.9, "and the original answers")
+
+
+def test_a_canary_gets_its_share(world):
+    told = world.deploy(world.digits, "--name", "canary", "--optimize", "int8-dynamic,compile", "--goal", "size", "--data", world.data,
+                        "--canary", "10%")
+    check(told["moved"], "it passes", told["why"])
+    weights = {weight["version"]: round(weight["share"], 6) for weight in world.alias("canary")[0]}
+    check(weights == {1: 0.9, 2: 0.1}, "a tenth of the calls go to the smaller one", weights)
+    check(world.right("canary") > 0.9, "whoever answers is right")
+    world.node.command("rollback", "canary")
+    check(world.alias("canary")[0] == [{"version": 1, "share": 1.0}], "one command goes back")
+
+
+def test_history_is_of_a_version_and_outlives_a_restart(world):
+    world.deploy(world.digits, "--name", "kept", "--optimize", "prune:0.99,compile", "--data", world.data)
+    before = world.node.get("/api/functions/kept/optimizations")
+    check([row["gate"] for row in before["optimizations"][0]["candidates"]] == ["original", "failed"], "what failed is there, too", before)
+    check("no candidate passed" in before["optimizations"][0]["became"], "and that the alias stays", before["optimizations"][0]["became"])
+    world.node.stop()
+    world.node = Node(world.binary, data=world.data_folder)
+    check(world.node.get("/api/functions/kept/optimizations") == before, "a node that starts again has it")
+    for path, body, status in (("/api/functions/kept/optimizations/9", {"candidates": []}, 404),
+                               ("/api/functions/kept/optimizations/x", {"candidates": []}, 400),
+                               ("/api/functions/kept/optimizations/1", {"rows": []}, 400),
+                               ("/api/functions/kept/optimizations/1", {"candidates": ["x" * 70000]}, 400),
+                               ("/api/functions/nobody/optimizations/1", {"candidates": []}, 404)):
+        reply = world.node.send("PUT", path, json.dumps(body), {"Content-Type": "application/json"})
+        check(reply.status == status, f"{path} {str(body)[:30]}: {status}", reply)
 
 
 def test_what_fails_the_gate_moves_nothing(world):
