@@ -20,7 +20,7 @@ class Pages(unittest.TestCase):
         page = (ROOT / "docs/cli.md").read_text()
         commands = set(re.findall(r'(?:add_subcommand|about_one|add)\(\s*"([a-z]+)",', self.cli)) - {"zygote"}
         self.assertGreater(len(commands), 15, "the regular expression above no longer finds them")
-        named = set(re.findall(r"`(?:layer )?([a-z]+)[` ]", page)) | set(re.findall(r"`(layer) ", page))
+        named = set(re.findall(r"`(?:layer |optimize )?([a-z]+)[` ]", page)) | set(re.findall(r"`(layer) ", page))
         self.assertEqual(commands - named, set(), "docs/cli.md does not name these commands")
         self.assertEqual(self.options - set(re.findall(r"--[a-z-]+", page)), set(), "docs/cli.md does not name these options")
 
