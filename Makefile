@@ -38,6 +38,8 @@ test: all venv
 	@$(PYTHON) tests/faults/cycles.py --mayfly build/mayfly
 	@echo "make: calls for more memory than there is, which a sanitizer would end, in the release build"
 	@$(PYTHON) tests/faults/run.py --mayfly build/mayfly a_call_that_allocates
+	@echo "make: models larger than their memory, whose limit a sanitizer would not keep to, in the release build"
+	@$(PYTHON) tests/faults/run.py --mayfly build/mayfly larger_than fit_beside
 	@echo "make: smaller models and their gate, against the release build"
 	@$(PYTHON) tests/optimize/run.py --mayfly build/mayfly
 	@$(PYTHON) tests/optimize/pictures.py --mayfly build/mayfly
