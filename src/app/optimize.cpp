@@ -2,7 +2,6 @@
 // the gate passes. Asks a node for nothing but calls that it recorded. The original is only read; the output appears whole, by a rename,
 // or not at all.
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 #include <filesystem>
 
@@ -14,6 +13,7 @@
 #include "app/optimize_search.h"
 #include "app/package.h"
 #include "app/png.h"
+#include "app/share.h"
 #include "app/record.h"
 #include "base/units.h"
 #include "gate/class_names.h"
@@ -35,7 +35,6 @@ constexpr std::uint64_t kMadeUpSamples = 400, kJudgedLeast = 300, kCalibrationMa
 constexpr std::string_view kRecorded = "recorded:";  // and a function's name
 constexpr Duration kTimeMax = std::chrono::hours(24);
 
-// "1%" or "0.01": a share of 1.
 Result<gate::Limits> limits_of(const OptimizeOptions& options) {
   gate::Limits limits;
   TRY(limits.drop_max, share_of(options.accuracy_drop_max, "--accuracy-drop-max", 1));
@@ -171,15 +170,11 @@ Result<OptimizeReport> finish(const OptimizeOptions& options, OptimizeWork& work
 }  // namespace
 
 Result<double> share_of(const std::string& text, const char* option, double most) {
-  const bool hundredths = text.ends_with('%');
-  double value = 0;
-  const char* end = text.data() + text.size() - (hundredths ? 1 : 0);
-  const auto [at, error] = std::from_chars(text.data(), end, value);
-  if (hundredths) value /= 100;
-  if (error != std::errc() || at != end || !(value >= 0) || value > most)
+  const auto value = read_share(text);
+  if (!value || !(*value >= 0) || *value > most)
     return fail(Code::invalid_argument, std::string(option) + ": '" + printable(text.substr(0, 40)) + "' is no share from 0% to " +
                                             percent(most) + ": write 1% or 0.01");
-  return value;
+  return *value;
 }
 
 Result<void> check_optimize(const OptimizeOptions& options) {

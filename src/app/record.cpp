@@ -2,9 +2,8 @@
 // optimize --data` and numpy read. Nothing is kept of a function for which this was not said.
 #include "app/record.h"
 
-#include <charconv>
-
 #include "app/npz_write.h"
+#include "app/share.h"
 #include "base/units.h"
 #include "domain/job_results.h"
 #include "os/signals.h"
@@ -19,15 +18,11 @@ std::string path_of(const std::string& function, const char* rest = "") {
 }
 
 Result<double> share_of(const std::string& text) {
-  const bool hundredths = text.ends_with('%');
-  double value = 0;
-  const char* end = text.data() + text.size() - (hundredths ? 1 : 0);
-  const auto [at, error] = std::from_chars(text.data(), end, value);
-  if (hundredths) value /= 100;
-  if (error != std::errc() || at != end || !(value > 0) || value > 1)
+  const auto value = read_share(text);
+  if (!value || !(*value > 0) || *value > 1)
     return fail(Code::invalid_argument,
                 "--share: '" + printable(text.substr(0, 40)) + "' is no share above 0% and up to 100%: write 10% or 0.1");
-  return value;
+  return *value;
 }
 
 void show(const Context& context, const std::string& function, const Json& recording) {

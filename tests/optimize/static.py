@@ -6,17 +6,16 @@
 Each test_… below is one; NAME picks some. Exits 1 where one fails. The models are made here: a convolutional network that numpy trains on
 scikit-learn's digits, and a small ResNet of random weights. ONNX Runtime's Python package is fetched by tests/optimize/graph.py.
 """
-import argparse
 import json
 import pathlib
 import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import graph  # noqa: E402  (it brings onnxruntime)
+import run  # noqa: E402
 import numpy as np  # noqa: E402
 import onnx  # noqa: E402
 import onnxruntime  # noqa: E402
@@ -86,10 +85,12 @@ def save(path, nodes, constants, inputs, outputs):
 
 
 class World:
-    def __init__(self, binary, folder):
+    def __init__(self, binary):
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
-        self.binary, self.folder = str(pathlib.Path(binary).resolve()), folder
+        self.binary = str(pathlib.Path(binary).resolve())
+        self.kept = tempfile.TemporaryDirectory(prefix="mayfly-static-")
+        folder = self.folder = pathlib.Path(self.kept.name)
         data = load_digits()
         x = (data.images / 16).astype(np.float32)[:, None]
         x_train, self.x, y_train, self.y = train_test_split(x, data.target, test_size=0.5, random_state=7)
@@ -273,28 +274,5 @@ def test_keep_of_dynamic(world):
     check(row["gate"] == "passed" and row["kept"] and row["kept"][0].startswith("second"), f"the second product is kept: {row['kept']}, {row['why']}")
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--mayfly", required=True)
-    parser.add_argument("names", nargs="*")
-    options = parser.parse_args()
-    failed = 0
-    with tempfile.TemporaryDirectory(prefix="mayfly-static-") as folder:
-        world = World(options.mayfly, pathlib.Path(folder))
-        for name, test in [(n, t) for n, t in globals().items() if n.startswith("test_")]:
-            if options.names and not any(part in name for part in options.names):
-                continue
-            print(name, flush=True)
-            begun = time.monotonic()
-            try:
-                test(world)
-                print(f"   passed, {time.monotonic() - begun:.1f} s", flush=True)
-            except Exception:
-                failed += 1
-                traceback.print_exc(file=sys.stdout)
-                print("   failed", flush=True)
-    sys.exit(failed > 0)
-
-
 if __name__ == "__main__":
-    main()
+    run.main(World, globals())

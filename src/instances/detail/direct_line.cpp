@@ -29,6 +29,13 @@ Result<os::Fd> in_memory(std::string_view body) {
 
 }  // namespace
 
+void put_id(const Request& request, std::uint8_t (&to)[16]) {
+  for (std::size_t i = 0; i < 8; ++i) {
+    to[i] = static_cast<std::uint8_t>(request.request_id_high >> (56 - 8 * i));
+    to[8 + i] = static_cast<std::uint8_t>(request.request_id_low >> (56 - 8 * i));
+  }
+}
+
 Result<std::unique_ptr<DirectLine>> DirectLine::open(os::Loop& loop, os::Fd socket, const os::Fd& program, User user) {
   if (!os::is_packet_socket(socket.get())) return fail(Code::invalid_argument, "a socket for calls that is of another kind");
   const int pid = os::pid_of(program);
@@ -54,10 +61,7 @@ bool DirectLine::send(const Request& request) {
   const Duration left = request.deadline - loop_.now();
   domain::DirectCall head{.ticket = request.ticket.number, .time_left_ns = left > Duration{} ? ns(left) : 0,
                           .event_size = static_cast<std::uint32_t>(request.body.size() - request.context_size)};
-  for (std::size_t i = 0; i < 8; ++i) {
-    head.request_id[i] = static_cast<std::uint8_t>(request.request_id_high >> (56 - 8 * i));
-    head.request_id[8 + i] = static_cast<std::uint8_t>(request.request_id_low >> (56 - 8 * i));
-  }
+  put_id(request, head.request_id);
   if (!std::exchange(cpu_known_, true)) cpu_told_ = os::process_cpu(pid_);
   if (os::send_packet_now(socket_.get(), os::bytes_of(head), request.body) <= 0) return false;
   ticket_ = request.ticket.number;

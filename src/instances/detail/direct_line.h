@@ -18,6 +18,9 @@
 
 namespace mayfly::instances {
 
+// The call's id as heads have it: a UUID's bytes.
+void put_id(const Request& request, std::uint8_t (&to)[16]);
+
 class DirectLine final : os::Watcher {
  public:
   struct User {

@@ -30,13 +30,6 @@ bool text_behind(std::string_view bytes, const T& fixed, std::string_view& text)
   return true;
 }
 
-void put_id(const Request& request, domain::RequestHead& head) {
-  for (std::size_t i = 0; i < 8; ++i) {
-    head.request_id[i] = static_cast<std::uint8_t>(request.request_id_high >> (56 - 8 * i));
-    head.request_id[8 + i] = static_cast<std::uint8_t>(request.request_id_low >> (56 - 8 * i));
-  }
-}
-
 // Something of another form leads the body.
 bool leads(domain::WireFormat format) { return format == domain::WireFormat::v2_binary || format == domain::WireFormat::http; }
 
@@ -90,7 +83,7 @@ bool ProcessLink::send_direct(const Request& request) {
   if (to_.room() < os::kRingSize * 3 / 4) wanted_ = true;
   domain::RequestHead head{.ticket = request.ticket.number, .deadline_ns = static_cast<std::uint64_t>(request.deadline.since_boot.count()),
                            .direct = domain::DirectStep::begun, .begun_ns = static_cast<std::uint64_t>(loop_.now().since_boot.count())};
-  put_id(request, head);
+  put_id(request, head.request_id);
   note(head);
   if (direct_->send(request)) return true;
   note({.ticket = request.ticket.number, .direct = domain::DirectStep::answered});
@@ -126,7 +119,7 @@ bool ProcessLink::send(const Request& request) {
                            .in_memfd = in_memfd,
                            .wants_log = request.wants_log,
                            .reply_form = request.reply_form};
-  put_id(request, head);
+  put_id(request, head.request_id);
   std::memcpy(at, &head, sizeof head);
   if (body_size > 0) std::memcpy(at + sizeof head, request.body.data(), body_size);
   to_.publish(sizeof head + body_size);
