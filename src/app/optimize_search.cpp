@@ -217,7 +217,7 @@ Result<OptimizeRecipe> read_recipe(const std::string& text) {
     return fail(Code::invalid_argument, what + "'compile' comes last, as what it makes is not changed any more");
   if (all.find("," + std::string(kKeep) + ",") != std::string::npos || (recipe.keep && !quantises(recipe.steps)))
     return fail(Code::invalid_argument,
-                what + "'keep' comes after all other steps but 'compile', one of which is int8-dynamic or int8-static");
+                what + "'keep' comes after all other steps but 'compile', one of which is int8-dynamic, int8-static or int8-weights");
   if (recipe.steps.empty() && recipe.compile) return recipe;
   const auto steps = optimize::parse_recipe(recipe.steps);
   if (!steps) return fail(steps.error().code, steps.error().message + "; and 'keep' behind them, and 'compile' as the last");
