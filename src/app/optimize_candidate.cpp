@@ -96,21 +96,27 @@ class Maker {
       TRY(calibrated_, worker::calibrate(engine_, model, order_.calibration,
                                          {.method = *method, .scratch = order_.to + ".ranges.onnx", .time_max = order_.measure_max}));
     }
-    TRY(auto applied, optimize::quantise_static(model, calibrated_->ranges, keep));
+    const bool fits = step.name == optimize::kStaticFitStep;
+    if (fits) TRY_VOID(measure(model, optimize::FitLayers::all));
+    TRY(auto applied, optimize::quantise_static(model, calibrated_->ranges, keep, fits ? &measured_->moments : nullptr));
     applied.notes.push_back("ranges of " + std::to_string(calibrated_->ranges.size()) + " values, measured on " +
                             std::to_string(calibrated_->samples) + (order_.calibration.generated ? " made-up samples" : " samples"));
     return applied;
   }
 
   Result<optimize::Applied> fitted_of(const optimize::Model& model, const std::set<std::string>& keep) {
-    if (!measured_) {
-      TRY(measured_, worker::measure_moments(engine_, model, order_.calibration,
-                                             {.scratch = order_.to + ".inputs.onnx", .time_max = order_.measure_max}));
-    }
+    TRY_VOID(measure(model, optimize::FitLayers::worth_storing));
     TRY(auto applied, optimize::fit_weights(model, measured_->moments, keep));
     applied.notes.push_back("inputs measured on " + std::to_string(measured_->samples) +
                             (order_.calibration.generated ? " made-up samples" : " samples"));
     return applied;
+  }
+
+  Result<void> measure(const optimize::Model& model, optimize::FitLayers layers) {
+    if (measured_) return {};
+    TRY(measured_, worker::measure_moments(engine_, model, order_.calibration,
+                                           {.layers = layers, .scratch = order_.to + ".inputs.onnx", .time_max = order_.measure_max}));
+    return {};
   }
 
   worker::Engine& engine_;

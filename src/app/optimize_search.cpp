@@ -16,7 +16,7 @@ namespace mayfly::app {
 namespace {
 
 constexpr std::string_view kCompile = "compile", kKeep = "keep", kNoChange = "no change";
-constexpr int kFollowedMax = 2;
+constexpr std::size_t kFollowedMax = 2;
 constexpr Duration kAnswersMax = std::chrono::seconds(60);
 
 worker::ChildLimits limits_of(const SearchPlan& plan) {
@@ -229,9 +229,9 @@ std::vector<std::string> recipes_for(const std::string& goal, bool convolutional
   // changes no answer, and is what a node does at deploy. Convolutions gain by ranges that were measured before, products by those that
   // are measured at each run.
   if (convolutional && goal == "size")
-    return {"int8-static,compile", "int8-static:percentile,compile", "int8-weights,compile", "fp16,compile", "compile"};
+    return {"int8-static,compile", "int8-static:percentile,compile", "int8-weights:fit,fp16,compile", "fp16,compile", "compile"};
   if (convolutional)
-    return {"int8-static,compile", "compile", "int8-static:percentile,compile", "int8-weights,compile", "fp16,compile"};
+    return {"int8-static,compile", "compile", "int8-static:percentile,compile", "int8-weights:fit,fp16,compile", "fp16,compile"};
   if (goal == "size")
     return {"int4-weights,int8-dynamic,compile",
             "int8-dynamic,compile",
@@ -242,6 +242,22 @@ std::vector<std::string> recipes_for(const std::string& goal, bool convolutional
   return {"int8-dynamic,compile", "compile", "int4-weights,int8-dynamic,compile", "int8-weights,compile", "fp16,compile"};
 }
 
+std::vector<OptimizeRecipe> worth_keeping(const std::vector<OptimizeRecipe>& recipes, const std::vector<OptimizeRow>& rows) {
+  std::vector<std::pair<double, const OptimizeRecipe*>> failed;
+  for (const OptimizeRecipe& recipe : recipes) {
+    const auto row = std::ranges::find(rows, recipe.text, &OptimizeRow::recipe);
+    if (recipe.keep || !quantises(recipe.steps) || row == rows.end() || row->gate != "failed") continue;
+    double lacks = 0;  // to the limit, of the output that is furthest from it
+    for (const gate::Comparison& seen : row->comparisons)
+      lacks = std::max(lacks, seen.measure == gate::Measure::accuracy ? seen.value - seen.limit : seen.limit - seen.value);
+    failed.emplace_back(lacks, &recipe);
+  }
+  std::ranges::stable_sort(failed, std::ranges::less(), [](const auto& one) { return one.first; });
+  std::vector<OptimizeRecipe> out;
+  for (std::size_t i = 0; i < std::min(failed.size(), kFollowedMax); ++i) out.push_back(*failed[i].second);
+  return out;
+}
+
 Result<void> search(worker::Engine& engine, const SearchPlan& plan, const gate::Samples& samples, OptimizeWork& work,
                     OptimizeReport& report) {
   Search search(engine, plan, samples, work, report);
@@ -250,12 +266,8 @@ Result<void> search(worker::Engine& engine, const SearchPlan& plan, const gate::
     if (os::monotonic_now() >= plan.end) report.not_tried.push_back(recipe.text);
     else TRY_VOID(search.candidate(recipe));
   }
-  int followed = 0;
-  for (const OptimizeRecipe& recipe : plan.recipes) {
-    if (!plan.follows || followed == kFollowedMax || recipe.keep || !quantises(recipe.steps)) continue;
-    const auto row = std::ranges::find(report.rows, recipe.text, &OptimizeRow::recipe);
-    if (row == report.rows.end() || row->gate != "failed") continue;
-    ++followed;
+  if (!plan.follows) return {};
+  for (const OptimizeRecipe& recipe : worth_keeping(plan.recipes, report.rows)) {
     TRY(const OptimizeRecipe again, read_recipe(recipe.steps + ",keep" + (recipe.compile ? ",compile" : "")));
     if (os::monotonic_now() >= plan.end) report.not_tried.push_back(again.text);
     else TRY_VOID(search.candidate(again));

@@ -52,6 +52,7 @@ std::optional<Calibration> calibration_of(std::string_view step) {
   if (step == "int8-static") return Calibration::min_max;
   if (step == "int8-static:percentile") return Calibration::percentile;
   if (step == "int8-static:entropy") return Calibration::entropy;
+  if (step == "int8-static:mse" || step == kStaticFitStep) return Calibration::squares;
   return std::nullopt;
 }
 
@@ -84,7 +85,7 @@ double Observed::edge(std::size_t bin) const {
 std::optional<Range> Observed::range(Calibration method) const {
   if (!any_) return std::nullopt;
   if (method == Calibration::min_max || bins_.empty() || bound_ == 0) return seen_;
-  const Range cut = method == Calibration::percentile ? percentile() : entropy();
+  const Range cut = method == Calibration::percentile ? percentile() : method == Calibration::entropy ? entropy() : squares();
   return Range{std::max(cut.least, seen_.least), std::min(cut.most, seen_.most)};
 }
 
@@ -97,6 +98,24 @@ Range Observed::percentile() const {
   for (double sum = 0; high > low + 1 && sum + static_cast<double>(bins_[high - 1]) <= aside; --high)
     sum += static_cast<double>(bins_[high - 1]);
   return {static_cast<float>(edge(low)), static_cast<float>(edge(high))};
+}
+
+Range Observed::squares() const {
+  constexpr double kSteps = 255, kShareLeast = 0.2, kStride = 0.02;
+  double least = std::numeric_limits<double>::infinity();
+  Range best = seen_;
+  for (double share = 1; share >= kShareLeast; share -= kStride) {
+    const double low = std::min(0.0, static_cast<double>(seen_.least)) * share, high = std::max(0.0, static_cast<double>(seen_.most)) * share;
+    const double step = (high - low) / kSteps, half = static_cast<double>(bound_) / static_cast<double>(kBins);
+    double error = 0;
+    for (std::size_t i = 0; i < kBins; ++i) {
+      if (bins_[i] == 0) continue;
+      const double value = edge(i) + half, cut = std::clamp(value, low, high), off = std::nearbyint(cut / step) * step - value;
+      error += static_cast<double>(bins_[i]) * off * off;
+    }
+    if (error < least) least = error, best = {static_cast<float>(low), static_cast<float>(high)};
+  }
+  return best;
 }
 
 Range Observed::entropy() const {

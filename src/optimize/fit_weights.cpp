@@ -55,96 +55,74 @@ bool has_bias(const Graph& graph, const NodeProto& node, std::size_t rows) {
   return bias && is_float(*bias) && bias->dims_size() == 1 && elements(*bias) == rows;
 }
 
-class Fit {
- public:
-  Fit(Work& work, const AllMoments& moments) : work_(work), graph_(work.graph), moments_(moments) {}
-
-  Result<void> run() {
-    for (int i = 0; i < graph_.nodes(); ++i) fit(graph_.node(i));
-    TRY_VOID(int8_weights(work_, fitted_));
-    for (int i = 0; i < graph_.nodes(); ++i) add_bias(*graph_.proto().mutable_node(i));
-    graph_.refresh();
-    graph_.remove_unused_constants();
-    work_.notes.push_back(std::to_string(fitted_.size()) + " of " + std::to_string(work_.done.size()) +
-                          " layers have weights that fit the samples, the others the nearest numbers");
-    return {};
-  }
-
- private:
-  void fit(const NodeProto& node) {
-    const auto patches = patches_of(graph_, node);
-    if (!patches || work_.keep.contains(name_of(node)) || graph_.uses(node.input(1)) != 1) return;
-    const auto found = moments_.find(key_of(node.input(0), *patches));
-    if (found == moments_.end() || found->second.rows() < kRowsLeast || found->second.patches() != *patches) return;
-    const TensorProto& weights = *graph_.constant(node.input(1));
-    const std::size_t size = patches->size, rows = elements(weights) / size, each = rows / patches->groups;
-    std::vector<float> numbers = values<float>(weights);
-    if (!is_turned(node)) numbers = transposed(numbers, size, rows);
-    std::vector<float> scales(rows);
-    for (std::size_t r = 0; r < rows; ++r) {
-      for (std::size_t i = 0; i < size; ++i) scales[r] = std::max(scales[r], std::abs(numbers[r * size + i]));
-      scales[r] = std::max(scales[r] / 127, 1e-12f);
-    }
-    const bool centred = has_bias(graph_, node, rows);
-    std::vector<std::int8_t> whole;
-    std::vector<float> shift(rows);
-    for (std::size_t g = 0; g < patches->groups; ++g) {
-      const auto part = std::span(numbers).subspan(g * each * size, each * size);
-      const auto rounded = round_with_feedback({.weights = part, .scales = std::span(scales).subspan(g * each, each),
-                                                .products = found->second.products(g, centred)});
-      // Nothing ever came in there, or always the same: the nearest numbers will do, the bias takes their error.
-      for (std::size_t i = 0; i < part.size(); ++i)
-        whole.push_back(rounded ? (*rounded)[i] : static_cast<std::int8_t>(std::nearbyint(part[i] / scales[g * each + i / size])));
-      const std::vector<double> mean = found->second.means(g);
-      for (std::size_t r = g * each; centred && r < (g + 1) * each; ++r) shift[r] = shift_of(numbers, whole, scales[r], r, mean);
-    }
-    const Shape matrix = is_turned(node) ? Shape{static_cast<std::int64_t>(rows), static_cast<std::int64_t>(size)}
-                                         : Shape{static_cast<std::int64_t>(size), static_cast<std::int64_t>(rows)};
-    if (!is_turned(node)) whole = transposed(whole, rows, size);
-    if (centred) shifts_[node.output(0)] = std::move(shift);
-    fitted_[weights.name()] = {make_tensor(weights.name() + "_int8", TensorProto::INT8, matrix, whole),
-                               make_tensor(weights.name() + "_int8_scale", TensorProto::FLOAT, {static_cast<std::int64_t>(rows)}, scales)};
-  }
-
-  static float shift_of(const std::vector<float>& numbers, const std::vector<std::int8_t>& whole, float scale, std::size_t row,
-                        const std::vector<double>& mean) {
-    double sum = 0;
-    for (std::size_t i = 0; i < mean.size(); ++i) {
-      const std::size_t at = row * mean.size() + i;
-      sum += (static_cast<double>(numbers[at]) - static_cast<double>(whole[at]) * static_cast<double>(scale)) * mean[i];
-    }
-    return static_cast<float>(sum);
-  }
-
-  void add_bias(NodeProto& node) {
-    const auto found = node.output_size() > 0 ? shifts_.find(node.output(0)) : shifts_.end();
-    if (found == shifts_.end()) return;
-    std::vector<float>& bias = found->second;
-    const std::string before = node.input_size() > 2 ? node.input(2) : std::string();
-    if (!before.empty()) {
-      const std::vector<float> old = values<float>(*graph_.constant(before));
-      for (std::size_t i = 0; i < bias.size(); ++i) bias[i] += old[i];
-    }
-    const std::string name = graph_.add(make_tensor((before.empty() ? node.output(0) + "_bias" : before + "_fitted"), TensorProto::FLOAT,
-                                                    {static_cast<std::int64_t>(bias.size())}, bias));
-    if (node.input_size() > 2) node.set_input(2, name);
-    else node.add_input(name);
-  }
-
-  Work& work_;
-  Graph& graph_;
-  const AllMoments& moments_;
-  Fitted fitted_;
-  std::map<std::string, std::vector<float>> shifts_;  // by the layer's result
-};
+float shift_of(std::span<const float> numbers, std::span<const std::int8_t> whole, float scale, const std::vector<double>& mean) {
+  double sum = 0;
+  for (std::size_t i = 0; i < mean.size(); ++i)
+    sum += (static_cast<double>(numbers[i]) - static_cast<double>(whole[i]) * static_cast<double>(scale)) * mean[i];
+  return static_cast<float>(sum);
+}
 
 }  // namespace
 
-std::optional<Patches> patches_of(const Graph& graph, const NodeProto& node) {
+bool Fit::take(const NodeProto& node) {
+  const auto patches = patches_of(graph_, node, options_.layers);
+  if (!patches || graph_.uses(node.input(1)) != 1) return false;
+  const auto found = moments_.find(key_of(node.input(0), *patches));
+  if (found == moments_.end() || found->second.rows() < kRowsLeast || found->second.patches() != *patches) return false;
+  const TensorProto& weights = *graph_.constant(node.input(1));
+  const std::size_t size = patches->size, rows = elements(weights) / size, each = rows / patches->groups;
+  const auto most = static_cast<float>(options_.most);
+  std::vector<float> numbers = values<float>(weights);
+  if (!is_turned(node)) numbers = transposed(numbers, size, rows);
+  std::vector<float> scales(rows);
+  for (std::size_t r = 0; r < rows; ++r) {
+    for (std::size_t i = 0; i < size; ++i) scales[r] = std::max(scales[r], std::abs(numbers[r * size + i]));
+    scales[r] = std::max(scales[r] / most, 1e-12f);
+  }
+  const bool centred = has_bias(graph_, node, rows);
+  std::vector<std::int8_t> whole;
+  std::vector<float> shift(rows);
+  for (std::size_t g = 0; g < patches->groups; ++g) {
+    const auto part = std::span(numbers).subspan(g * each * size, each * size);
+    const std::vector<double> products = found->second.products(g, centred), mean = found->second.means(g);
+    const auto rounded =
+        round_with_feedback({.weights = part, .scales = std::span(scales).subspan(g * each, each), .products = products, .most = most});
+    // Nothing ever came in there, or always the same: the nearest numbers will do, the bias takes their error.
+    for (std::size_t i = 0; i < part.size(); ++i)
+      whole.push_back(rounded ? (*rounded)[i] : static_cast<std::int8_t>(std::nearbyint(part[i] / scales[g * each + i / size])));
+    for (std::size_t r = g * each; centred && r < (g + 1) * each; ++r)
+      shift[r] = shift_of(std::span(numbers).subspan(r * size, size), std::span(whole).subspan(r * size, size), scales[r], mean);
+  }
+  const auto high = static_cast<std::int64_t>(rows), wide = static_cast<std::int64_t>(size);
+  if (!is_turned(node)) whole = transposed(whole, rows, size);
+  if (centred) shifts_[node.output(0)] = std::move(shift);
+  fitted_[weights.name()] = {
+      make_tensor(weights.name() + "_int8", TensorProto::INT8, is_turned(node) ? Shape{high, wide} : Shape{wide, high}, whole),
+      make_tensor(weights.name() + "_int8_scale", TensorProto::FLOAT, {high}, scales)};
+  return true;
+}
+
+void Fit::correct_bias(NodeProto& node) {
+  const auto found = node.output_size() > 0 ? shifts_.find(node.output(0)) : shifts_.end();
+  if (found == shifts_.end()) return;
+  std::vector<float> bias = found->second;
+  const std::string before = node.input_size() > 2 ? node.input(2) : std::string();
+  if (!before.empty()) {
+    const std::vector<float> old = values<float>(*graph_.constant(before));
+    for (std::size_t i = 0; i < bias.size(); ++i) bias[i] += old[i];
+  }
+  const std::string name = graph_.add(make_tensor((before.empty() ? node.output(0) + "_bias" : before + "_fitted"), TensorProto::FLOAT,
+                                                  {static_cast<std::int64_t>(bias.size())}, bias));
+  if (node.input_size() > 2) node.set_input(2, name);
+  else node.add_input(name);
+}
+
+std::optional<Patches> patches_of(const Graph& graph, const NodeProto& node, FitLayers layers) {
   const bool conv = is_onnx(node, "Conv"), gemm = is_onnx(node, "Gemm");
   if ((!conv && !gemm && !is_onnx(node, "MatMul")) || node.input_size() < 2 || node.output_size() != 1) return std::nullopt;
   const TensorProto* weights = graph.constant(node.input(1));
-  if (!weights || !is_float(*weights) || elements(*weights) < kQuantisedLeast || !all_finite(*weights)) return std::nullopt;
+  if (!weights || !is_float(*weights) || elements(*weights) == 0 || !all_finite(*weights)) return std::nullopt;
+  if (layers == FitLayers::worth_storing && elements(*weights) < kQuantisedLeast) return std::nullopt;
   if (graph.constant(node.input(0)) || (gemm && int_of(node, "transA", 0) != 0)) return std::nullopt;
   if (!conv && weights->dims_size() != 2) return std::nullopt;
   const auto patches = conv ? patches_of_conv(node, *weights)
@@ -164,7 +142,15 @@ std::string key_of(const std::string& value, const Patches& patches) {
 Result<Applied> fit_weights(const Model& model, const AllMoments& moments, const std::set<std::string>& keep) {
   Model made = model.copy();
   Work work{.graph = Graph(made.impl().proto), .keep = keep};
-  TRY_VOID(Fit(work, moments).run());
+  Fit fit(work.graph, moments, {});
+  for (int i = 0; i < work.graph.nodes(); ++i)
+    if (!keep.contains(name_of(work.graph.node(i)))) fit.take(work.graph.node(i));
+  TRY_VOID(int8_weights(work, fit.fitted()));
+  for (NodeProto& node : *work.graph.proto().mutable_node()) fit.correct_bias(node);
+  work.graph.refresh();
+  work.graph.remove_unused_constants();
+  work.notes.push_back(std::to_string(fit.fitted().size()) + " of " + std::to_string(work.done.size()) +
+                       " layers have weights that fit the samples, the others the nearest numbers");
   return Applied{.model = std::move(made), .changed = work.changed, .done = std::move(work.done), .left = std::move(work.left),
                  .notes = std::move(work.notes)};
 }

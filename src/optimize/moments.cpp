@@ -127,14 +127,14 @@ std::vector<double> Moments::products(std::size_t group, bool centred) const {
   return out;
 }
 
-std::vector<FitInput> inputs_to_fit(const Model& model) {
+std::vector<FitInput> inputs_to_fit(const Model& model, FitLayers layers) {
   Model mine = model.copy();
   const Graph graph(mine.impl().proto);
   std::vector<FitInput> out;
   std::set<std::string> seen;
   std::uint64_t products = 0;
   for (int i = 0; i < graph.nodes(); ++i) {
-    const auto patches = patches_of(graph, graph.node(i));
+    const auto patches = patches_of(graph, graph.node(i), layers);
     if (!patches) continue;
     const std::string& value = graph.node(i).input(0);
     FitInput input{.key = key_of(value, *patches), .value = value, .patches = *patches};

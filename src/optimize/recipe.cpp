@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/distance.h"
+#include "optimize/calibration.h"
 #include "optimize/detail/steps.h"
 #include "optimize/fit_weights.h"
 
@@ -123,6 +124,9 @@ std::vector<StepInfo> all_steps() {
       {.name = "int8-static", .does = "8-bit convolutions and products; the ranges of activations are measured once, on samples"},
       {.name = "int8-static:percentile", .does = "the same, with ranges that hold 99.999 % of what was measured"},
       {.name = "int8-static:entropy", .does = "the same, with ranges that lose least of the values' distribution"},
+      {.name = "int8-static:mse", .does = "the same, with ranges whose squared error is least"},
+      {.name = std::string(kStaticFitStep),
+       .does = "the same with mse, and weights and biases that fit the samples, in 7 bits: no processor overflows with them"},
       {.name = "int8-weights", .does = "weights stored in 8 bits, a scale for each column, computed with in 32"},
       {.name = std::string(kFitStep), .does = "the same, rounded so that what the layers compute on samples changes least"},
       {.name = "int4-weights",

@@ -134,7 +134,7 @@ Result<Measured> measure_moments(Engine& engine, const optimize::Model& model, c
   std::map<std::string, std::vector<optimize::Moments*>> by_value;
   Measured out{.samples = samples.count};
   std::vector<std::string> names;
-  for (const optimize::FitInput& input : optimize::inputs_to_fit(model)) {
+  for (const optimize::FitInput& input : optimize::inputs_to_fit(model, options.layers)) {
     auto& users = by_value[input.value];
     if (users.empty()) names.push_back(input.value);
     users.push_back(&out.moments.try_emplace(input.key, input.patches).first->second);

@@ -17,7 +17,8 @@
 namespace mayfly::worker {
 
 struct CalibrateOptions {
-  optimize::Calibration method = optimize::Calibration::min_max;
+  optimize::Calibration method = optimize::Calibration::min_max;             // of calibrate()
+  optimize::FitLayers layers = optimize::FitLayers::worth_storing;           // of measure_moments()
   std::string scratch;                              // a path for models that are run, written and removed
   Duration time_max = std::chrono::seconds(60);     // afterwards fewer samples have to do
 };
@@ -36,7 +37,7 @@ struct Measured {
   std::uint64_t samples = 0;  // that each comes from, at least
 };
 
-// Moments of what optimize::inputs_to_fit() names, over the samples; `method` counts for nothing.
+// Moments of what optimize::inputs_to_fit() names, over the samples.
 [[nodiscard]] Result<Measured> measure_moments(Engine& engine, const optimize::Model& model, const gate::Samples& samples,
                                                const CalibrateOptions& options);
 

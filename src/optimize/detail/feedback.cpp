@@ -55,7 +55,7 @@ std::optional<std::vector<std::int8_t>> round_with_feedback(const RowsToRound& r
     for (Eigen::Index i = 0; i < size; ++i) {
       for (Eigen::Index r = 0; r < here; ++r) {
         const float scale = rows.scales[static_cast<std::size_t>(first + r)];
-        const float whole = std::clamp(std::nearbyint(block(r, i) / scale), -127.0f, 127.0f);
+        const float whole = std::clamp(std::nearbyint(block(r, i) / scale), -rows.most, rows.most);
         out[static_cast<std::size_t>((first + r) * size + order[static_cast<std::size_t>(i)])] = static_cast<std::int8_t>(whole);
         error(r) = (block(r, i) - whole * scale) / (*makes_up)(i, i);
       }
