@@ -100,22 +100,33 @@ Range Observed::percentile() const {
   return {static_cast<float>(edge(low)), static_cast<float>(edge(high))};
 }
 
-Range Observed::squares() const {
-  constexpr double kSteps = 255, kShareLeast = 0.2, kStride = 0.02;
-  double least = std::numeric_limits<double>::infinity();
-  Range best = seen_;
-  for (double share = 1; share >= kShareLeast; share -= kStride) {
-    const double low = std::min(0.0, static_cast<double>(seen_.least)) * share, high = std::max(0.0, static_cast<double>(seen_.most)) * share;
-    const double step = (high - low) / kSteps, half = static_cast<double>(bound_) / static_cast<double>(kBins);
-    double error = 0;
-    for (std::size_t i = 0; i < kBins; ++i) {
-      if (bins_[i] == 0) continue;
-      const double value = edge(i) + half, cut = std::clamp(value, low, high), off = std::nearbyint(cut / step) * step - value;
-      error += static_cast<double>(bins_[i]) * off * off;
-    }
-    if (error < least) least = error, best = {static_cast<float>(low), static_cast<float>(high)};
+double Observed::squared_error(double low, double high) const {
+  constexpr double kSteps = 255;
+  const double step = std::max((high - low) / kSteps, 1e-30), half = static_cast<double>(bound_) / static_cast<double>(kBins);
+  double error = 0;
+  for (std::size_t i = 0; i < kBins; ++i) {
+    if (bins_[i] == 0) continue;
+    const double value = edge(i) + half, off = std::nearbyint(std::clamp(value, low, high) / step) * step - value;
+    error += static_cast<double>(bins_[i]) * off * off;
   }
-  return best;
+  return error;
+}
+
+// One end after the other, twice: where the best of one depends on the other it is by little.
+Range Observed::squares() const {
+  constexpr int kRounds = 2, kShares = 40;
+  const double whole[] = {std::min(0.0, static_cast<double>(seen_.least)), std::max(0.0, static_cast<double>(seen_.most))};
+  double best[] = {whole[0], whole[1]}, least = squared_error(best[0], best[1]);
+  for (int turn = 0; turn < 2 * kRounds; ++turn) {
+    const int end = (turn + 1) % 2;
+    for (int i = 4; i <= kShares; ++i) {
+      double tried[] = {best[0], best[1]};
+      tried[end] = whole[end] * i / kShares;
+      const double error = squared_error(tried[0], tried[1]);
+      if (error < least) least = error, best[end] = tried[end];
+    }
+  }
+  return {static_cast<float>(best[0]), static_cast<float>(best[1])};
 }
 
 Range Observed::entropy() const {

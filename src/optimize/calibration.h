@@ -14,7 +14,7 @@ namespace mayfly::optimize {
 
 // min_max: all that was seen. percentile: what 99.999 % of the values are within, as there. entropy: symmetric about 0, the cut at
 // which the values' distribution and its form in 128 steps differ least (Kullback and Leibler's divergence).
-// squares: the share of all that was seen with which the squared error of the quantised values is least.
+// squares: the range with which the squared error of the quantised values is least.
 enum class Calibration { min_max, percentile, entropy, squares };
 
 // Of "int8-static", "int8-static:percentile", …:entropy or …:mse, and of kStaticFitStep, whose ranges are those of mse; nullopt: another step.
@@ -32,6 +32,7 @@ class Observed {
   Range percentile() const;
   Range entropy() const;
   Range squares() const;
+  double squared_error(double low, double high) const;
   double edge(std::size_t bin) const;  // where it begins
   bool any_ = false;
   Range seen_;

@@ -75,6 +75,7 @@ class Static {
       if (choose(graph_.node(i))) chosen.insert(i);
     for (const int i : chosen)
       for (const std::string& name : values_of(graph_, graph_.node(i))) values.insert(name);
+    const auto layers = std::ranges::count_if(chosen, [&](int i) { return is_layer(graph_.node(i)); });
     for (const int i : chosen)
       if (fit_ && is_layer(graph_.node(i))) fit_->take(graph_.node(i));
     std::map<std::string, std::string> back;  // a value, and what it is called when it has been to 8 bits
@@ -105,6 +106,9 @@ class Static {
     }
     graph_.replace_nodes(std::move(out_));
     graph_.remove_unused_constants();
+    if (fit_)
+      work_.notes.push_back(std::to_string(fit_->fitted().size()) + " of " + std::to_string(layers) +
+                            " layers have weights that fit the samples, in 7 bits");
   }
 
  private:
