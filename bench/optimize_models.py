@@ -79,7 +79,7 @@ def vit(path, samples, layers=8, width=768, heads=12):
 
 
 def photos(path, samples):
-    """EfficientNet-Lite0 with its trained weights; 300 crops of scikit-image's photographs, which have no labels."""
+    """EfficientNet-Lite0 with its trained weights; 400 crops of scikit-image's photographs, which have no labels."""
     from get_models import get
     from PIL import Image
     sys.path.insert(0, str(ROOT / "examples/photos"))
@@ -98,7 +98,7 @@ def photos(path, samples):
             except OSError:
                 pass
     rng, tensors = np.random.default_rng(2), []
-    for i in range(300):
+    for i in range(400):
         picture = found[i % len(found)]
         side = int(rng.integers(160, min(picture.size) + 1))
         left, top = (int(rng.integers(0, length - side + 1)) for length in picture.size)

@@ -84,7 +84,8 @@ class Static {
     for (int i = 0; i < graph_.nodes(); ++i) {
       NodeProto node = graph_.node(i);
       for (std::string& input : *node.mutable_input())
-        if (const auto found = back.find(input); found != back.end()) input = found->second;
+        if (const auto found = back.find(input); found != back.end())
+          input = stays_exact(node) && !chosen.contains(i) ? raw_of(input) : found->second;
       if (chosen.contains(i)) {
         if (fit_) fit_->correct_bias(node);
         if (is_layer(node)) weights(node, graph_.node(i));
@@ -98,6 +99,7 @@ class Static {
         if (graph_.is_output(outputs[k])) {  // the output keeps its name: what makes it is called otherwise
           const std::string raw = graph_.unique(outputs[k] + "_raw");
           out_[place].set_output(static_cast<int>(k), raw);
+          raw_[outputs[k]] = raw;
           back[outputs[k]] = round_trip(outputs[k], raw, outputs[k]);
         } else {
           back[outputs[k]] = round_trip(outputs[k], outputs[k], graph_.unique(outputs[k] + "_qdq"));
@@ -123,6 +125,14 @@ class Static {
         return false;
       }
     return !work_.kept(node);
+  }
+
+  // A layer in 32 bits behind a value that comes back from 8 bits: the engine would put its weights into 8 bits by itself, with one scale for
+  // all of them (its WeightBiasQuantization). So it takes the value as it was before.
+  static bool stays_exact(const NodeProto& node) { return is_onnx(node, "Conv") || is_onnx(node, "ConvTranspose") || is_onnx(node, "Gemm"); }
+  std::string raw_of(const std::string& name) const {
+    const auto found = raw_.find(name);
+    return found == raw_.end() ? name : found->second;
   }
 
   // `from` through 8 bits, as `to`.
@@ -204,6 +214,7 @@ class Static {
   const Ranges& ranges_;
   std::optional<Fit> fit_;
   std::vector<NodeProto> out_;
+  std::map<std::string, std::string> raw_;  // outputs of the model, and what they are called before they go to 8 bits
   std::map<std::string, float> scales_;  // of values that have been to 8 bits, by the name that they have then
   std::map<std::pair<std::string, int>, Weights> made_;
 };

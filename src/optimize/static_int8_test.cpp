@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "optimize/test_models.h"
 
 namespace mayfly::optimize {
@@ -45,6 +47,22 @@ TEST(StaticInt8, WhatWasNotMeasuredStays) {
   EXPECT_EQ(quantise_static(model, {{"x", {2, 1}}}).error().code, Code::invalid_argument);
   EXPECT_EQ(with_outputs(model, {"nobody"}).error().code, Code::invalid_argument);
   EXPECT_EQ(with_outputs(model, {"r", "x"})->impl().proto.graph().output_size(), 2);
+}
+
+// The engine would quantise the weights of a convolution behind a DequantizeLinear, with one scale for all.
+TEST(StaticInt8, ALayerThatStaysTakesTheValueAsItWas) {
+  const Ranges ranges{{"x", {-1, 1}}, {"r", {0, 5}}, {"y", {-2, 2}}, {"z", {-2, 2}}};
+  const auto made = quantise_static(convolution().model(), ranges, {"y_node"});
+  ASSERT_TRUE(made.has_value());
+  const auto& nodes = made->model.impl().proto.graph().node();
+  const auto kept = std::ranges::find_if(nodes, [](const auto& node) { return node.name() == "y_node"; });
+  ASSERT_NE(kept, nodes.end());
+  EXPECT_EQ(kept->input(0), "r");
+  TestModel last = convolution();  // behind a value that is an output, too
+  last.output("z").floats("e", {4, 4, 1, 1}).node("Conv", {"y", "e"}, {"z"});
+  const auto behind = quantise_static(last.model(), ranges, {"z_node"});
+  ASSERT_TRUE(behind.has_value());
+  EXPECT_EQ(behind->model.impl().proto.graph().node().rbegin()->input(0), "y_raw");
 }
 
 TEST(StaticInt8, WeightsThatFitAreOfSevenBitsAndTheirBiasIsCorrected) {

@@ -226,6 +226,38 @@ def test_few_samples_are_said(world):
     check("too few to keep them apart" in report["calibration"] and report["samples"] == 40, report["calibration"])
 
 
+def test_weights_that_fit(world):
+    """Samples of their own say how weights are rounded; what the others answer is much nearer than with the nearest numbers."""
+    plain = world.folder / "unlabelled.npz"
+    np.savez(plain, image=world.x)
+    arguments = ("--data", plain, "--compare", "values", "-o", world.folder / "fit.onnx")
+    recipes = [word for recipe in ("int8-weights", "int8-weights:fit", "int8-weights:fit,fp16", "int8-static", "int8-static:fit") for word in ("--recipe", recipe)]
+    report = world.report(world.digits, *recipes, *arguments)
+    rows = {row["recipe"]: row for row in report["candidates"]}
+    distance = {name: row["comparisons"][0]["distance_mean"] for name, row in rows.items()}
+    print(f"    mean distances {distance}")
+    check("none of which is compared on" in report["calibration"], report["calibration"])
+    check(distance["int8-weights:fit"] < 0.6 * distance["int8-weights"], "weights that fit are nearer than the nearest numbers")
+    check(rows["int8-weights:fit"]["size"] < 1.02 * rows["int8-weights"]["size"], "and no larger")
+    check(rows["int8-weights:fit,fp16"]["size"] < rows["int8-weights:fit"]["size"], "what stays out of 8 bits is stored in 16")
+    check(any("2 of 2 layers" in note for note in rows["int8-weights:fit"]["notes"]), f"{rows['int8-weights:fit']['notes']}")
+    check(rows["int8-static:fit"]["gate"] == "passed", f"{rows['int8-static:fit']['why']}")
+    output = world.folder / "fit-static.onnx"
+    world.run(world.digits, "--recipe", "int8-static:fit", "--data", world.data, "--accuracy-drop-max", "2%", "-o", output)
+    whole = [numpy_helper.to_array(t) for t in onnx.load(output).graph.initializer if t.data_type == TensorProto.INT8 and len(t.dims) > 1]
+    check(len(whole) == 3 and max(abs(w.astype(int)).max() for w in whole) == 63, "its weights are of 7 bits")
+    rows = {name: session_answers(output, world.x, level) for name, level in (("plain", "ORT_DISABLE_ALL"), ("kernels", "ORT_ENABLE_ALL"))}
+    off = np.abs(rows["plain"] - rows["kernels"]).mean() / np.abs(rows["plain"]).mean()
+    print(f"    8-bit kernels against the same in 32 bits: {off:.5f}")
+    check(off < 0.01, "so no kernel of any processor overflows")
+
+
+def session_answers(path, x, level):
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]).run(None, {"image": x})[0]
+
+
 def spoiled(world):
     """The digits' network with a layer before it that 8 bits can't hold: one channel is a thousand times the others."""
     made = onnx.load(world.digits)
