@@ -229,9 +229,9 @@ std::vector<std::string> recipes_for(const std::string& goal, bool convolutional
   // changes no answer, and is what a node does at deploy. Convolutions gain by ranges that were measured before, products by those that
   // are measured at each run.
   if (convolutional && goal == "size")
-    return {"int8-static,compile", "int8-static:percentile,compile", "int8-weights:fit,fp16,compile", "fp16,compile", "compile"};
+    return {"int8-static,compile", "int8-static:fit,compile", "int8-weights:fit,fp16,compile", "fp16,compile", "compile"};
   if (convolutional)
-    return {"int8-static,compile", "compile", "int8-static:percentile,compile", "int8-weights:fit,fp16,compile", "fp16,compile"};
+    return {"int8-static,compile", "compile", "int8-static:fit,compile", "int8-weights:fit,fp16,compile", "fp16,compile"};
   if (goal == "size")
     return {"int4-weights,int8-dynamic,compile",
             "int8-dynamic,compile",

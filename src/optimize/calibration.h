@@ -17,7 +17,7 @@ namespace mayfly::optimize {
 // squares: the range with which the squared error of the quantised values is least.
 enum class Calibration { min_max, percentile, entropy, squares };
 
-// Of "int8-static", "int8-static:percentile", …:entropy or …:mse, and of kStaticFitStep, whose ranges are those of mse; nullopt: another step.
+// Of "int8-static", "int8-static:percentile", …:entropy or …:mse, and of kStaticFitStep, which takes the ranges of mse; nullopt: another.
 inline constexpr std::string_view kStaticFitStep = "int8-static:fit";
 [[nodiscard]] std::optional<Calibration> calibration_of(std::string_view step);
 

@@ -41,7 +41,7 @@ double error_of(const std::vector<float>& weights, const std::vector<float>& sto
     for (std::size_t r = 0; r < weights.size() / kSize; ++r) {
       double off = bias.empty() ? 0 : static_cast<double>(bias[r]);
       for (std::size_t i = 0; i < kSize; ++i)
-        off += (static_cast<double>(stored[r * kSize + i]) - static_cast<double>(weights[r * kSize + i])) * static_cast<double>(rows[at + i]);
+        off += static_cast<double>((stored[r * kSize + i] - weights[r * kSize + i]) * rows[at + i]);
       sum += off * off;
     }
   return sum / static_cast<double>(rows.size() / kSize);

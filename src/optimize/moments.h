@@ -55,8 +55,8 @@ struct FitInput {
 };
 using AllMoments = std::map<std::string, Moments>;  // by key
 
-// What fitting asks for, in the graph's order, of layers with so many weights: those that int8-weights stores, or all of them. Layers beyond
-// the limits above are not there: their weights are only rounded.
+// What fitting asks for, in the graph's order, of layers with so many weights: those that int8-weights stores, or all of them. Layers
+// beyond the limits above are not there: their weights are only rounded.
 enum class FitLayers { worth_storing, all };
 [[nodiscard]] std::vector<FitInput> inputs_to_fit(const Model& model, FitLayers layers = FitLayers::worth_storing);
 

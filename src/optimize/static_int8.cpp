@@ -127,9 +127,11 @@ class Static {
     return !work_.kept(node);
   }
 
-  // A layer in 32 bits behind a value that comes back from 8 bits: the engine would put its weights into 8 bits by itself, with one scale for
-  // all of them (its WeightBiasQuantization). So it takes the value as it was before.
-  static bool stays_exact(const NodeProto& node) { return is_onnx(node, "Conv") || is_onnx(node, "ConvTranspose") || is_onnx(node, "Gemm"); }
+  // A layer in 32 bits behind a value that comes back from 8 bits: the engine would put its weights into 8 bits by itself, with one scale
+  // for all of them (its WeightBiasQuantization). So it takes the value as it was before.
+  static bool stays_exact(const NodeProto& node) {
+    return is_onnx(node, "Conv") || is_onnx(node, "ConvTranspose") || is_onnx(node, "Gemm");
+  }
   std::string raw_of(const std::string& name) const {
     const auto found = raw_.find(name);
     return found == raw_.end() ? name : found->second;

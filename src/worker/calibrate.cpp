@@ -59,9 +59,11 @@ Result<std::uint64_t> run_over(Model& model, const gate::Samples& samples, Insta
     if (!ran) return fail(ran.error().code, "sample " + std::to_string(done) + " does not run: " + ran.error().message);
     const auto& signature = model.signature();
     for (std::size_t i = 0; i < input.views.size(); ++i)
-      if (signature.inputs[i].datatype == domain::Datatype::fp32) sees(signature.inputs[i].name, floats_of(input.views[i].data), input.views[i].shape);
+      if (signature.inputs[i].datatype == domain::Datatype::fp32)
+        sees(signature.inputs[i].name, floats_of(input.views[i].data), input.views[i].shape);
     for (std::size_t o = 0; o < ran->size(); ++o)
-      if (signature.outputs[o].datatype == domain::Datatype::fp32) sees(signature.outputs[o].name, floats_of((*ran)[o].data), (*ran)[o].shape);
+      if (signature.outputs[o].datatype == domain::Datatype::fp32)
+        sees(signature.outputs[o].name, floats_of((*ran)[o].data), (*ran)[o].shape);
   }
   return done;
 }

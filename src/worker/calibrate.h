@@ -1,6 +1,7 @@
 // Runs a model that is being optimised to see its values: the ranges of its activations (for static int8), what its layers' inputs are like
-// (for weights that fit them), and how far its answers move when some layers are quantised (to find the sensitive ones). Loads the engine's model in the calling process, which is therefore a
-// child of the command (worker/child_work.h). Bounded in samples, in time, and in how many values are watched at once.
+// (for weights that fit them), and how far its answers move when some layers are quantised (to find the sensitive ones). Loads the engine's
+// model in the calling process, which is therefore a child of the command (worker/child_work.h). Bounded in samples, in time, and in how
+// many values are watched at once.
 #pragma once
 #include <functional>
 #include <set>

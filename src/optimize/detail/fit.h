@@ -16,8 +16,8 @@ namespace mayfly::optimize {
 [[nodiscard]] std::optional<Patches> patches_of(const Graph& graph, const onnx::NodeProto& node, FitLayers layers);
 [[nodiscard]] std::string key_of(const std::string& value, const Patches& patches);
 
-// Rows of weights in whole steps of their scale, -most to most. Number by number is rounded, and what each rounding makes wrong in the row's
-// sums is taken back by those that are not rounded yet, as well as the inputs' products let them (E. Frantar et al., "GPTQ", 2022,
+// Rows of weights in whole steps of their scale, -most to most. Number by number is rounded, and what each rounding makes wrong in the
+// row's sums is taken back by those that are not rounded yet, as well as the inputs' products let them (E. Frantar et al., "GPTQ", 2022,
 // after Optimal Brain Surgeon by Hassibi and Stork, 1993). The numbers with the largest inputs come first. Products: symmetric, of the
 // row's size squared. nullopt where they are no products of finite numbers.
 struct RowsToRound {
