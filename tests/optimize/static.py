@@ -289,19 +289,35 @@ def test_layers_that_hurt_are_kept(world):
     check("kept in 32 bits: " in world.run(*arguments).stdout, "the report for people says so")
 
 
-def test_keep_of_dynamic(world):
-    """A network of products whose second matrix has an outlier in each row, which one scale a column can't hold, is kept alone."""
+def products(world, name, large):
+    """Three products; of the values before the second the first `large` are 20,000 times the others, its rows of weights that much smaller."""
     rng, node = np.random.default_rng(2), helper.make_node
     x = rng.normal(0, 1, (400, 64)).astype(np.float32)
     huge = np.ones(256, np.float32)
-    huge[:4] = 20000
-    save(world.folder / "products.onnx", [node("MatMul", ["x", "a"], ["p"], "first"), node("Relu", ["p"], ["r"]), node("MatMul", ["r", "b"], ["q"], "second"),
-                                          node("Relu", ["q"], ["s"]), node("MatMul", ["s", "c"], ["y"], "third")],
+    huge[:large] = 20000
+    save(world.folder / f"{name}.onnx", [node("MatMul", ["x", "a"], ["p"], "first"), node("Relu", ["p"], ["r"]), node("MatMul", ["r", "b"], ["q"], "second"),
+                                         node("Relu", ["q"], ["s"]), node("MatMul", ["s", "c"], ["y"], "third")],
          {"a": rng.normal(0, 0.1, (64, 256)) * huge, "b": rng.normal(0, 0.1, (256, 256)) / huge[:, None], "c": rng.normal(0, 0.1, (256, 64))},
          [("x", ["n", 64])], [("y", ["n", 64])])
-    np.savez(world.folder / "products.npz", x=x)
-    row = world.report(world.folder / "products.onnx", "--recipe", "int8-dynamic,keep,compile", "--data", world.folder / "products.npz",
-                       "-o", world.folder / "products-small.onnx")["candidates"][1]
+    np.savez(world.folder / f"{name}.npz", x=x)
+    return world.folder / f"{name}.onnx", world.folder / f"{name}.npz"
+
+
+def test_keep_of_weights(world):
+    """A scale for each column holds no rows that are 20,000 times smaller than others: of the second product half would be gone."""
+    model, data = products(world, "halves", 128)
+    output = world.folder / "halves-small.onnx"
+    rows = world.report(model, "--recipe", "int8-weights", "--recipe", "int8-weights,keep", "--data", data, "-o", output)["candidates"]
+    check(rows[1]["gate"] == "failed", f"8 bits for all weights fail: {rows[1]['why']}")
+    check(rows[2]["gate"] == "passed" and rows[2]["kept"][0].startswith("second:"), f"the layer that they hurt stays: {rows[2]['kept']}, {rows[2]['why']}")
+    numbers = [t.name for t in onnx.load(output).graph.initializer if t.data_type == TensorProto.INT8]
+    check(sorted(numbers) == ["a_int8", "c_int8"], f"and that alone: {numbers}")
+
+
+def test_keep_of_dynamic(world):
+    """A network of products whose second matrix has an outlier in each row, which one scale a column can't hold, is kept alone."""
+    model, data = products(world, "products", 4)
+    row = world.report(model, "--recipe", "int8-dynamic,keep,compile", "--data", data, "-o", world.folder / "products-small.onnx")["candidates"][1]
     print("    " + "; ".join(row["kept"]))
     check(row["gate"] == "passed" and row["kept"] and row["kept"][0].startswith("second"), f"the second product is kept: {row['kept']}, {row['why']}")
 
