@@ -138,7 +138,7 @@ class Search {
     return keep_the_worst(recipe, layers, row);
   }
 
-  // 1, 2, 4, ... of the worst stay in 32 bits, until the gate passes or little is gained any more.
+  // 1, 2, 4, ... of the worst stay out of 8 bits, until the gate passes or little is gained any more.
   Result<void> keep_the_worst(const OptimizeRecipe& recipe, const Json& layers, OptimizeRow& row) {
     constexpr double kGainLeast = 0.9;
     const double original = static_cast<double>(report_.rows[0].size);
@@ -156,7 +156,7 @@ class Search {
       if (row.gate != "failed") return {};
       if (static_cast<double>(row.size) > kGainLeast * original) break;
     }
-    row.why += "; with " + std::to_string(row.kept.size()) + " layers kept in 32 bits it still fails, and more would gain little";
+    row.why += "; with " + std::to_string(row.kept.size()) + " layers kept out of 8 bits it still fails, and more would gain little";
     return {};
   }
 
