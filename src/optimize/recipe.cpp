@@ -130,7 +130,7 @@ std::vector<StepInfo> all_steps() {
       {.name = "int8-weights", .does = "weights stored in 8 bits, a scale for each column, computed with in 32"},
       {.name = std::string(kFitStep), .does = "the same, rounded so that what the layers compute on samples changes least"},
       {.name = "int4-weights",
-       .does = "weights of MatMul in 4 bits, a scale for each block (MatMulNBits); tables in 8",
+       .does = "weights of MatMul and Gemm in 4 bits, a scale for each block (MatMulNBits); tables in 8",
        .amount = "numbers in a block",
        .least = 16,
        .most = 256,
