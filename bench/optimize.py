@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The bars of mayfly optimize, beside what other quantisers make of the same models: build/venv/bin/python bench/optimize.py [NAME…]
 
-NAME: resnet152, vit, photos, sentences, digits, auto. Prints a table of our recipes and the references for each model, then each bar with
+NAME: resnet152, vit, imagenet, photos, sentences, digits, auto. Prints a table of our recipes and the references for each model, then each bar with
 "holds" or "MISSED". "first" is from a new process until the first answer; that of the original is the engine's own default in a fresh
 Python (all cores, packages imported before), three times, turn by turn with the rest. Ours and p50 are of one thread, as an instance has.
 The references are installed, pinned, into build/bench-optimize; what they made is kept there, --fresh makes it again. Bars are megabytes
@@ -20,7 +20,8 @@ from optimize_models import made
 
 PLACE = ROOT / "build/bench-optimize"
 PYTHONS = {"references": PLACE / "references/bin/python", "neural-compressor": PLACE / "neural-compressor/bin/python"}
-REFERENCES = {"resnet152": ["static", "nncf", "fp16"], "vit": ["dynamic", "fp16", "nncf"], "photos": ["static", "dynamic", "nncf", "fp16"],
+REFERENCES = {"resnet152": ["static", "nncf", "fp16"], "vit": ["dynamic", "fp16", "nncf"], "imagenet": ["static", "nncf", "fp16"],
+              "photos": ["static", "dynamic", "nncf", "fp16"],
               "sentences": ["dynamic", "neural-compressor", "nncf", "fp16"], "digits": ["dynamic", "static", "nncf", "fp16"]}
 SHOWN = {"dynamic": "onnxruntime.quantization, dynamic", "static": "onnxruntime.quantization, static", "fp16": "onnxconverter-common, float16",
          "nncf": "NNCF, quantize", "neural-compressor": "neural-compressor, dynamic"}
@@ -61,7 +62,7 @@ def measured(model, samples, answers="-", times=3):
 def closeness(name, original, answers, samples):
     """value, its bounds at 95 %, and what it is of."""
     label, count = np.load(samples).get("label"), len(original)
-    if name in ("photos", "digits"):
+    if name in ("imagenet", "photos", "digits"):
         same = (answers.argmax(1) == (label if label is not None else original.argmax(1)))
         share, z = float(same.mean()), 1.6449
         center, width = (share + z * z / 2 / count), z * (share * (1 - share) / count + z * z / 4 / count ** 2) ** 0.5
@@ -109,7 +110,7 @@ def references(name, model, samples):
 def steps():
     """The steps that this build has, as its message about a wrong one names them."""
     asked = subprocess.run([MAYFLY, "optimize", made("digits")[0], "--recipe", "none"], capture_output=True, text=True).stderr
-    return {word.strip() for word in asked.partition("there are")[2].split(";")[0].split(",")} | {"compile"}
+    return {word.strip() for word in asked.partition("there are")[2].split(";")[0].split(",")} | {"keep", "compile"}
 
 
 def ours(name, model, samples, recipes, *more):
@@ -190,8 +191,15 @@ def small(name, recipes, *more):
         f"{best['recipe']}, p50 {best['p50']:.2f} ms against {rows['original']['p50']:.2f}" if best else "")
 
 
+CLASSIFIERS = ["int8-static,compile", "int8-static:fit,compile", "int8-weights,compile", "int8-weights:fit,fp16,compile"]
+
+
+def imagenet():
+    small("imagenet", CLASSIFIERS + ["fp16,compile"], "--accuracy-drop-max", "1%")
+
+
 def photos():
-    small("photos", ["int8-static,compile", "int8-weights,compile", "int8-dynamic,compile", "fp16,compile"])
+    small("photos", CLASSIFIERS + ["int8-weights:fit,fp16,keep,compile", "fp16,compile"])
 
 
 def sentences():
@@ -219,4 +227,4 @@ def auto():
 if __name__ == "__main__":
     sys.argv = [each for each in sys.argv if each != "--fresh"]
     print(f"{'MODEL':10} {'RECIPE OR REFERENCE':46} {'MB':>9} {'FIRST ms':>9} {'P50 ms':>9}  ANSWERS [95 %]", flush=True)
-    main([resnet152, vit, photos, sentences, digits, auto])
+    main([resnet152, vit, imagenet, photos, sentences, digits, auto])

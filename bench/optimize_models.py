@@ -79,7 +79,7 @@ def vit(path, samples, layers=8, width=768, heads=12):
 
 
 def photos(path, samples):
-    """EfficientNet-Lite0 with its trained weights; 300 crops of scikit-image's photographs, which have no labels."""
+    """EfficientNet-Lite0 with its trained weights; 400 crops of scikit-image's photographs, which have no labels."""
     from get_models import get
     from PIL import Image
     sys.path.insert(0, str(ROOT / "examples/photos"))
@@ -98,13 +98,35 @@ def photos(path, samples):
             except OSError:
                 pass
     rng, tensors = np.random.default_rng(2), []
-    for i in range(300):
+    for i in range(400):
         picture = found[i % len(found)]
         side = int(rng.integers(160, min(picture.size) + 1))
         left, top = (int(rng.integers(0, length - side + 1)) for length in picture.size)
         crop = picture.crop((left, top, left + side, top + side))
         tensors.append(to_tensor(crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if i % 2 else crop))
     np.savez(samples, image=np.stack(tensors))
+
+
+def imagenet(path, samples):
+    """The same network; 20 pictures of ImageNet's validation set that the package foolbox carries, their classes in the files' names. Of each the
+    ten crops of Krizhevsky et al. (2012): four corners and the middle, and these mirrored, at two scales (224 of 256, and of 288)."""
+    from get_models import fetch, get
+    from PIL import Image
+    import get_models
+    to_tensor = get_models.load(ROOT / "examples/photos/build.py").to_tensor
+    get("photos")
+    path.write_bytes((ROOT / "build/models/photos/model.onnx").read_bytes())
+    wheel, tensors, labels = zipfile.ZipFile(fetch("foolbox")), [], []
+    for name in sorted(name for name in wheel.namelist() if name.startswith("foolbox/data/imagenet_")):
+        picture = Image.open(io.BytesIO(wheel.read(name))).convert("RGB")
+        for shorter in (256, 288):
+            side = min(picture.size) * 224 // shorter
+            right, low = picture.width - side, picture.height - side
+            for left, top in ((0, 0), (right, 0), (0, low), (right, low), (right // 2, low // 2)):
+                crop = picture.crop((left, top, left + side, top + side))
+                tensors += [to_tensor(crop), to_tensor(crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT))]
+                labels += [int(name.rpartition("_")[2].removesuffix(".jpg"))] * 2
+    np.savez(samples, image=np.stack(tensors), label=np.array(labels))
 
 
 def sentences(path, samples):

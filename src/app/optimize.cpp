@@ -236,7 +236,7 @@ Result<OptimizeReport> find_optimized(worker::Engine& engine, const Context& con
     TRY(plan.recipes, recipes_of(options, *convolutional));
   }
   const bool calibrates = std::ranges::any_of(plan.recipes, [](const OptimizeRecipe& recipe) {
-    return recipe.steps.find("int8-static") != std::string::npos;
+    return measures_samples(recipe.steps);
   });
   auto samples = samples_of(engine, options, calibrates, limits_of_reading, context, teller);
   if (!samples) return fail(as_failure(samples.error()));

@@ -6,6 +6,7 @@
 
 #include "app/client.h"
 #include "optimize/calibration.h"
+#include "optimize/fit_weights.h"
 #include "optimize/model.h"
 #include "optimize/recipe.h"
 #include "optimize/static_int8.h"
@@ -16,7 +17,15 @@ namespace {
 
 constexpr std::size_t kLeftMax = 1000, kNotesMax = 100;
 
-bool quantises_step(const optimize::Step& step) { return step.name == "int8-dynamic" || optimize::calibration_of(step.name); }
+bool measures_step(const optimize::Step& step) { return step.name == optimize::kFitStep || optimize::calibration_of(step.name); }
+bool quantises_step(const optimize::Step& step) {
+  return step.name == "int8-dynamic" || step.name == "int8-weights" || measures_step(step);
+}
+
+bool any_of_steps(const std::string& text, bool (*is)(const optimize::Step&)) {
+  const auto parsed = optimize::parse_recipe(text);
+  return parsed && std::ranges::any_of(*parsed, is);
+}
 
 // Does the steps on a model, and collects what they say.
 class Maker {
@@ -34,8 +43,10 @@ class Maker {
     TRY(const auto steps, steps_of(order_.steps));
     Json left = Json::array(), notes = Json::array();
     int changed = 0;
-    for (const optimize::Step& step : steps) {
-      TRY(auto applied, one(model, step, quantises_step(step) ? order_.keep : std::set<std::string>{}));
+    const auto first = std::ranges::find_if(steps, quantises_step);
+    for (auto step_at = steps.begin(); step_at != steps.end(); ++step_at) {
+      const optimize::Step& step = *step_at;
+      TRY(auto applied, one(model, step, step_at == first ? order_.keep : std::set<std::string>{}));
       for (const optimize::Left& place : applied.left)
         if (left.size() < kLeftMax) left.push_back(step.name + " at '" + place.node + "': " + place.why);
       for (const std::string& note : applied.notes)
@@ -78,29 +89,49 @@ class Maker {
   }
 
   Result<optimize::Applied> applied_of(const optimize::Model& model, const optimize::Step& step, const std::set<std::string>& keep) {
+    if (step.name == optimize::kFitStep) return fitted_of(model, keep);
     const auto method = optimize::calibration_of(step.name);
     if (!method) return optimize::apply(model, step, keep);
     if (!calibrated_) {
       TRY(calibrated_, worker::calibrate(engine_, model, order_.calibration,
                                          {.method = *method, .scratch = order_.to + ".ranges.onnx", .time_max = order_.measure_max}));
     }
-    TRY(auto applied, optimize::quantise_static(model, calibrated_->ranges, keep));
+    const bool fits = step.name == optimize::kStaticFitStep;
+    if (fits) TRY_VOID(measure(model, optimize::FitLayers::all));
+    TRY(auto applied, optimize::quantise_static(model, calibrated_->ranges, keep, fits ? &measured_->moments : nullptr));
     applied.notes.push_back("ranges of " + std::to_string(calibrated_->ranges.size()) + " values, measured on " +
                             std::to_string(calibrated_->samples) + (order_.calibration.generated ? " made-up samples" : " samples"));
     return applied;
   }
 
+  Result<optimize::Applied> fitted_of(const optimize::Model& model, const std::set<std::string>& keep) {
+    TRY_VOID(measure(model, optimize::FitLayers::worth_storing));
+    TRY(auto applied, optimize::fit_weights(model, measured_->moments, keep));
+    applied.notes.push_back("inputs measured on " + std::to_string(measured_->samples) +
+                            (order_.calibration.generated ? " made-up samples" : " samples"));
+    return applied;
+  }
+
+  Result<void> measure(const optimize::Model& model, optimize::FitLayers layers) {
+    if (measured_) return {};
+    TRY(measured_, worker::measure_moments(engine_, model, order_.calibration,
+                                           {.layers = layers, .scratch = order_.to + ".inputs.onnx", .time_max = order_.measure_max}));
+    return {};
+  }
+
   worker::Engine& engine_;
   const CandidateOrder& order_;
   std::optional<worker::Calibrated> calibrated_;
+  std::optional<worker::Measured> measured_;
 };
 
 }  // namespace
 
 bool quantises(const std::string& steps) {
-  const auto parsed = optimize::parse_recipe(steps);
-  return parsed && std::ranges::any_of(*parsed, quantises_step);
+  return any_of_steps(steps, quantises_step);
 }
+
+bool measures_samples(const std::string& steps) { return any_of_steps(steps, measures_step); }
 
 Result<std::string> make_candidate(worker::Engine& engine, const CandidateOrder& order, const worker::ChildLimits& limits) {
   return worker::in_a_process([&] { return Maker(engine, order).make(); }, limits);

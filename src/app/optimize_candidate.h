@@ -14,13 +14,15 @@ namespace mayfly::app {
 
 struct CandidateOrder {
   std::string from, steps, to;              // to: scratch files get names that begin with it
-  std::set<std::string> keep;               // layers that the quantising step leaves
+  std::set<std::string> keep;               // layers that the first quantising step leaves
   const gate::Samples& calibration;
   Duration measure_max = std::chrono::seconds(60);  // for ranges or sensitivities
 };
 
-// Whether `steps` has a step whose layers can be kept back one by one: int8-dynamic or int8-static.
+// Whether `steps` has a step whose layers can be kept back one by one: int8-dynamic, int8-static or int8-weights.
 [[nodiscard]] bool quantises(const std::string& steps);
+// Whether it has one that samples are measured for, which should then not be compared on: int8-static or int8-weights:fit.
+[[nodiscard]] bool measures_samples(const std::string& steps);
 
 // {"changed", "left": ["STEP at 'NODE': why"], "notes", "parameters"}. Error unimplemented: the steps change nothing.
 [[nodiscard]] Result<std::string> make_candidate(worker::Engine& engine, const CandidateOrder& order, const worker::ChildLimits& limits);

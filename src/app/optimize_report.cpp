@@ -205,7 +205,7 @@ std::string remarks_of(const OptimizeReport& report, const Terminal& terminal) {
   for (const OptimizeRow& row : report.rows) {
     if (row.gate == "original") continue;
     text += terminal.paint(row.passed() ? Tone::good : Tone::bad, row.gate) + "  " + row.recipe + ": " + printable(row.why) + "\n";
-    text += some_of(row.kept, "kept in 32 bits: ");
+    text += some_of(row.kept, "kept out of 8 bits: ");
     if (!row.chosen) continue;
     text += some_of(row.notes, "") + some_of(row.left, "left as it was: ");
   }

@@ -24,7 +24,7 @@ struct OptimizeRow {
   int changed = 0;                    // places that its steps changed
   std::vector<std::string> left;      // places that they could not: "NODE: why"
   std::vector<std::string> notes;     // what the steps say of what they did
-  std::vector<std::string> kept;      // layers that stay in 32 bits so that the gate passes: "NODE: why", the worst first
+  std::vector<std::string> kept;      // layers that stay out of 8 bits so that the gate passes: "NODE: why", the worst first
   worker::Trial trial;                // without the outputs
   std::vector<gate::Comparison> comparisons;
   double cost = 0;                    // of a million calls

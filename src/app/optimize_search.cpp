@@ -16,7 +16,7 @@ namespace mayfly::app {
 namespace {
 
 constexpr std::string_view kCompile = "compile", kKeep = "keep", kNoChange = "no change";
-constexpr int kFollowedMax = 2;
+constexpr std::size_t kFollowedMax = 2;
 constexpr Duration kAnswersMax = std::chrono::seconds(60);
 
 worker::ChildLimits limits_of(const SearchPlan& plan) {
@@ -138,7 +138,7 @@ class Search {
     return keep_the_worst(recipe, layers, row);
   }
 
-  // 1, 2, 4, ... of the worst stay in 32 bits, until the gate passes or little is gained any more.
+  // 1, 2, 4, ... of the worst stay out of 8 bits, until the gate passes or little is gained any more.
   Result<void> keep_the_worst(const OptimizeRecipe& recipe, const Json& layers, OptimizeRow& row) {
     constexpr double kGainLeast = 0.9;
     const double original = static_cast<double>(report_.rows[0].size);
@@ -156,7 +156,7 @@ class Search {
       if (row.gate != "failed") return {};
       if (static_cast<double>(row.size) > kGainLeast * original) break;
     }
-    row.why += "; with " + std::to_string(row.kept.size()) + " layers kept in 32 bits it still fails, and more would gain little";
+    row.why += "; with " + std::to_string(row.kept.size()) + " layers kept out of 8 bits it still fails, and more would gain little";
     return {};
   }
 
@@ -217,7 +217,7 @@ Result<OptimizeRecipe> read_recipe(const std::string& text) {
     return fail(Code::invalid_argument, what + "'compile' comes last, as what it makes is not changed any more");
   if (all.find("," + std::string(kKeep) + ",") != std::string::npos || (recipe.keep && !quantises(recipe.steps)))
     return fail(Code::invalid_argument,
-                what + "'keep' comes after all other steps but 'compile', one of which is int8-dynamic or int8-static");
+                what + "'keep' comes after all other steps but 'compile', one of which is int8-dynamic, int8-static or int8-weights");
   if (recipe.steps.empty() && recipe.compile) return recipe;
   const auto steps = optimize::parse_recipe(recipe.steps);
   if (!steps) return fail(steps.error().code, steps.error().message + "; and 'keep' behind them, and 'compile' as the last");
@@ -229,9 +229,9 @@ std::vector<std::string> recipes_for(const std::string& goal, bool convolutional
   // changes no answer, and is what a node does at deploy. Convolutions gain by ranges that were measured before, products by those that
   // are measured at each run.
   if (convolutional && goal == "size")
-    return {"int8-static,compile", "int8-static:percentile,compile", "int8-weights,compile", "fp16,compile", "compile"};
+    return {"int8-static,compile", "int8-static:fit,compile", "int8-weights:fit,fp16,compile", "fp16,compile", "compile"};
   if (convolutional)
-    return {"int8-static,compile", "compile", "int8-static:percentile,compile", "int8-weights,compile", "fp16,compile"};
+    return {"int8-static,compile", "compile", "int8-static:fit,compile", "int8-weights:fit,fp16,compile", "fp16,compile"};
   if (goal == "size")
     return {"int4-weights,int8-dynamic,compile",
             "int8-dynamic,compile",
@@ -242,6 +242,22 @@ std::vector<std::string> recipes_for(const std::string& goal, bool convolutional
   return {"int8-dynamic,compile", "compile", "int4-weights,int8-dynamic,compile", "int8-weights,compile", "fp16,compile"};
 }
 
+std::vector<OptimizeRecipe> worth_keeping(const std::vector<OptimizeRecipe>& recipes, const std::vector<OptimizeRow>& rows) {
+  std::vector<std::pair<double, const OptimizeRecipe*>> failed;
+  for (const OptimizeRecipe& recipe : recipes) {
+    const auto row = std::ranges::find(rows, recipe.text, &OptimizeRow::recipe);
+    if (recipe.keep || !quantises(recipe.steps) || row == rows.end() || row->gate != "failed") continue;
+    double lacks = 0;  // to the limit, of the output that is furthest from it
+    for (const gate::Comparison& seen : row->comparisons)
+      lacks = std::max(lacks, seen.measure == gate::Measure::accuracy ? seen.value - seen.limit : seen.limit - seen.value);
+    failed.emplace_back(lacks, &recipe);
+  }
+  std::ranges::stable_sort(failed, std::ranges::less(), [](const auto& one) { return one.first; });
+  std::vector<OptimizeRecipe> out;
+  for (std::size_t i = 0; i < std::min(failed.size(), kFollowedMax); ++i) out.push_back(*failed[i].second);
+  return out;
+}
+
 Result<void> search(worker::Engine& engine, const SearchPlan& plan, const gate::Samples& samples, OptimizeWork& work,
                     OptimizeReport& report) {
   Search search(engine, plan, samples, work, report);
@@ -250,12 +266,8 @@ Result<void> search(worker::Engine& engine, const SearchPlan& plan, const gate::
     if (os::monotonic_now() >= plan.end) report.not_tried.push_back(recipe.text);
     else TRY_VOID(search.candidate(recipe));
   }
-  int followed = 0;
-  for (const OptimizeRecipe& recipe : plan.recipes) {
-    if (!plan.follows || followed == kFollowedMax || recipe.keep || !quantises(recipe.steps)) continue;
-    const auto row = std::ranges::find(report.rows, recipe.text, &OptimizeRow::recipe);
-    if (row == report.rows.end() || row->gate != "failed") continue;
-    ++followed;
+  if (!plan.follows) return {};
+  for (const OptimizeRecipe& recipe : worth_keeping(plan.recipes, report.rows)) {
     TRY(const OptimizeRecipe again, read_recipe(recipe.steps + ",keep" + (recipe.compile ? ",compile" : "")));
     if (os::monotonic_now() >= plan.end) report.not_tried.push_back(again.text);
     else TRY_VOID(search.candidate(again));

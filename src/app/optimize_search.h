@@ -26,6 +26,9 @@ struct OptimizeRecipe {
 // What `auto` tries, in the order of what it is expected to gain for this goal.
 [[nodiscard]] std::vector<std::string> recipes_for(const std::string& goal, bool convolutional = false);
 
+// Those of the recipes that failed the gate and are to be tried again with layers kept back: at most two, the nearest to passing first.
+[[nodiscard]] std::vector<OptimizeRecipe> worth_keeping(const std::vector<OptimizeRecipe>& recipes, const std::vector<OptimizeRow>& rows);
+
 struct SearchPlan {
   std::string model, goal;
   std::vector<OptimizeRecipe> recipes;

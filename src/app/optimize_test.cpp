@@ -105,6 +105,27 @@ TEST(OptimizeSearch, RecipesAreStepsWithCompileAsTheLast) {
     }
 }
 
+TEST(OptimizeSearch, TheNearestToPassingAreTriedWithLayersKept) {
+  std::vector<OptimizeRecipe> recipes;
+  std::vector<OptimizeRow> rows;
+  const auto add = [&](const char* text, const char* gate, double agreement) {
+    recipes.push_back(*read_recipe(text));
+    rows.push_back(row_of(text, gate, 1, 1));
+    rows.back().comparisons = {{.measure = gate::Measure::agreement, .value = agreement, .limit = 0.99}};
+  };
+  add("int8-static,compile", "failed", 0.6);
+  add("fp16,compile", "failed", 0.98);  // it has no layers to keep
+  add("int8-weights:fit,fp16,compile", "failed", 0.97);
+  add("int8-weights", "passed", 1);
+  add("int8-static:percentile,compile", "failed", 0.7);
+  const auto found = worth_keeping(recipes, rows);
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0].steps, "int8-weights:fit,fp16");
+  EXPECT_EQ(found[1].steps, "int8-static:percentile");
+  rows[0].comparisons = {{.measure = gate::Measure::accuracy, .value = 0.011, .limit = 0.01}};  // of labels it is the drop
+  EXPECT_EQ(worth_keeping(recipes, rows)[0].steps, "int8-static");
+}
+
 TEST(OptimizeWorkTest, WhatIsKeptIsThereForTheSameKeyAlone) {
   const fs::path folder = new_folder();
   const std::string output = (folder / "small.onnx").string();

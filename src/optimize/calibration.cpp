@@ -52,6 +52,7 @@ std::optional<Calibration> calibration_of(std::string_view step) {
   if (step == "int8-static") return Calibration::min_max;
   if (step == "int8-static:percentile") return Calibration::percentile;
   if (step == "int8-static:entropy") return Calibration::entropy;
+  if (step == "int8-static:mse" || step == kStaticFitStep) return Calibration::squares;
   return std::nullopt;
 }
 
@@ -84,7 +85,7 @@ double Observed::edge(std::size_t bin) const {
 std::optional<Range> Observed::range(Calibration method) const {
   if (!any_) return std::nullopt;
   if (method == Calibration::min_max || bins_.empty() || bound_ == 0) return seen_;
-  const Range cut = method == Calibration::percentile ? percentile() : entropy();
+  const Range cut = method == Calibration::percentile ? percentile() : method == Calibration::entropy ? entropy() : squares();
   return Range{std::max(cut.least, seen_.least), std::min(cut.most, seen_.most)};
 }
 
@@ -97,6 +98,35 @@ Range Observed::percentile() const {
   for (double sum = 0; high > low + 1 && sum + static_cast<double>(bins_[high - 1]) <= aside; --high)
     sum += static_cast<double>(bins_[high - 1]);
   return {static_cast<float>(edge(low)), static_cast<float>(edge(high))};
+}
+
+double Observed::squared_error(double low, double high) const {
+  constexpr double kSteps = 255;
+  const double step = std::max((high - low) / kSteps, 1e-30), half = static_cast<double>(bound_) / static_cast<double>(kBins);
+  double error = 0;
+  for (std::size_t i = 0; i < kBins; ++i) {
+    if (bins_[i] == 0) continue;
+    const double value = edge(i) + half, off = std::nearbyint(std::clamp(value, low, high) / step) * step - value;
+    error += static_cast<double>(bins_[i]) * off * off;
+  }
+  return error;
+}
+
+// One end after the other, twice: where the best of one depends on the other it is by little.
+Range Observed::squares() const {
+  constexpr int kRounds = 2, kShares = 40;
+  const double whole[] = {std::min(0.0, static_cast<double>(seen_.least)), std::max(0.0, static_cast<double>(seen_.most))};
+  double best[] = {whole[0], whole[1]}, least = squared_error(best[0], best[1]);
+  for (int turn = 0; turn < 2 * kRounds; ++turn) {
+    const int end = (turn + 1) % 2;
+    for (int i = 4; i <= kShares; ++i) {
+      double tried[] = {best[0], best[1]};
+      tried[end] = whole[end] * i / kShares;
+      const double error = squared_error(tried[0], tried[1]);
+      if (error < least) least = error, best[end] = tried[end];
+    }
+  }
+  return {static_cast<float>(best[0]), static_cast<float>(best[1])};
 }
 
 Range Observed::entropy() const {

@@ -14,9 +14,11 @@ namespace mayfly::optimize {
 
 // min_max: all that was seen. percentile: what 99.999 % of the values are within, as there. entropy: symmetric about 0, the cut at
 // which the values' distribution and its form in 128 steps differ least (Kullback and Leibler's divergence).
-enum class Calibration { min_max, percentile, entropy };
+// squares: the range with which the squared error of the quantised values is least.
+enum class Calibration { min_max, percentile, entropy, squares };
 
-// Of "int8-static", "int8-static:percentile" or "int8-static:entropy"; nullopt: another step.
+// Of "int8-static", "int8-static:percentile", …:entropy or …:mse, and of kStaticFitStep, which takes the ranges of mse; nullopt: another.
+inline constexpr std::string_view kStaticFitStep = "int8-static:fit";
 [[nodiscard]] std::optional<Calibration> calibration_of(std::string_view step);
 
 class Observed {
@@ -29,6 +31,8 @@ class Observed {
  private:
   Range percentile() const;
   Range entropy() const;
+  Range squares() const;
+  double squared_error(double low, double high) const;
   double edge(std::size_t bin) const;  // where it begins
   bool any_ = false;
   Range seen_;

@@ -56,11 +56,20 @@ TEST(Calibration, AFewOutliersAreCutOffByTheOtherMethods) {
   many.count(std::vector<float>{40});
   EXPECT_LT(many.range(Calibration::percentile)->most, 5.0f);
   EXPECT_GT(many.range(Calibration::percentile)->most, 3.5f);
+  // One that is cut by x costs x squared; a million that are rounded to steps of s cost s squared / 12 each: both are even at about 0.4.
+  EXPECT_GT(many.range(Calibration::squares)->most, 8.0f);
+  EXPECT_LT(many.range(Calibration::squares)->most, 25.0f);
+  Observed even;  // without outliers nearly all is kept
+  const std::vector<float> numbers{-1, -0.5f, 0, 0.25f, 0.5f, 0.75f, 1};
+  even.look(numbers), even.count(numbers);
+  EXPECT_GT(even.range(Calibration::squares)->most, 0.95f);
 }
 
 TEST(Calibration, TheStepNamesItsMethod) {
   EXPECT_EQ(calibration_of("int8-static"), Calibration::min_max);
   EXPECT_EQ(calibration_of("int8-static:entropy"), Calibration::entropy);
+  EXPECT_EQ(calibration_of("int8-static:mse"), Calibration::squares);
+  EXPECT_EQ(calibration_of(kStaticFitStep), Calibration::squares);
   EXPECT_EQ(calibration_of("int8-dynamic"), std::nullopt);
 }
 

@@ -1,11 +1,13 @@
 // A stranger's model, damaged in any way: it is read or refused with a message, and each step then makes a model or a message of
 // it, never a crash. What a step made can be written and read again.
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/assert.h"
+#include "optimize/fit_weights.h"
 #include "optimize/recipe.h"
 #include "optimize/static_int8.h"
 #include "optimize/test_models.h"
@@ -54,6 +56,26 @@ std::string bytes_of(std::string_view text) {
   return bytes;
 }
 
+// Of values of some shape that the layers may take.
+AllMoments moments_of(const Model& model, FitLayers layers) {
+  AllMoments out;
+  for (const FitInput& input : inputs_to_fit(model, layers)) {
+    Moments& made = out.try_emplace(input.key, input.patches).first->second;
+    std::int64_t under = 1;
+    for (const std::int64_t size : input.patches.kernel) under *= size;
+    const auto size = static_cast<std::int64_t>(input.patches.size);
+    std::vector<std::int64_t> shape{64, size};
+    if (!input.patches.kernel.empty()) {
+      shape = {1, static_cast<std::int64_t>(input.patches.groups) * (size / under)};
+      shape.resize(input.patches.kernel.size() + 2, 8);
+    }
+    std::uint64_t count = 1;
+    for (const std::int64_t each : shape) count = std::min<std::uint64_t>(count * static_cast<std::uint64_t>(each), 1 << 20);
+    made.look(TestModel::pattern(count), shape);
+  }
+  return out;
+}
+
 void check(const Model& model) {
   for (const StepInfo& info : all_steps()) {
     Step step{info.name, {}};
@@ -70,6 +92,11 @@ void check(const Model& model) {
   Ranges ranges;
   for (const std::string& name : tensors_to_measure(model)) ranges[name] = {-1, 2};
   static_cast<void>(quantise_static(model, ranges));
+  for (const FitLayers layers : {FitLayers::worth_storing, FitLayers::all}) {
+    const AllMoments moments = moments_of(model, layers);
+    const auto made = layers == FitLayers::all ? quantise_static(model, ranges, {}, &moments) : fit_weights(model, moments);
+    ASSERT(made.has_value() || !made.error().message.empty(), "an error has a message");
+  }
 }
 
 }  // namespace

@@ -5,13 +5,15 @@
 #include <cmath>
 
 #include "base/distance.h"
+#include "optimize/calibration.h"
 #include "optimize/detail/steps.h"
+#include "optimize/fit_weights.h"
 
 namespace mayfly::optimize {
 namespace {
 
 constexpr std::size_t kTextMax = 1000, kWordMax = 100;
-constexpr std::string_view kShape = "shape:", kStatic = "int8-static";
+constexpr std::string_view kShape = "shape:", kStatic = "int8-static", kWeights = "int8-weights";
 
 std::string_view trim(std::string_view text) {
   while (!text.empty() && (text.front() == ' ' || text.front() == '\n')) text.remove_prefix(1);
@@ -74,7 +76,7 @@ Result<Step> parse_word(std::string_view word, std::size_t place) {
     return fail(Code::invalid_argument,
                 "word " + std::to_string(place) + " of the recipe is empty: write steps with commas between them");
   Step step;
-  if (word.starts_with(kStatic)) {  // its method is a word and no amount
+  if (word.starts_with(kStatic) || word.starts_with(kWeights)) {  // their methods are words and no amounts
     step.name = word == "int8-static:min-max" ? std::string(kStatic) : std::string(word);
     return checked(std::move(step), what);
   }
@@ -97,7 +99,9 @@ Result<void> run(Work& work, const std::string& name) {
   if (name.starts_with(kStatic))
     return fail(Code::invalid_argument,
                 "'" + name + "' takes ranges of activations, which samples and an engine measure: quantise_static()");
-  if (name == "int8-weights") return int8_weights(work);
+  if (name == kFitStep)
+    return fail(Code::invalid_argument, "'" + name + "' takes moments of inputs, which samples and an engine measure: fit_weights()");
+  if (name == kWeights) return int8_weights(work);
   if (name == "int4-weights") return int4_weights(work);
   if (name == "fp16") return half_weights(work, onnx::TensorProto::FLOAT16);
   if (name == "bf16") return half_weights(work, onnx::TensorProto::BFLOAT16);
@@ -120,7 +124,11 @@ std::vector<StepInfo> all_steps() {
       {.name = "int8-static", .does = "8-bit convolutions and products; the ranges of activations are measured once, on samples"},
       {.name = "int8-static:percentile", .does = "the same, with ranges that hold 99.999 % of what was measured"},
       {.name = "int8-static:entropy", .does = "the same, with ranges that lose least of the values' distribution"},
+      {.name = "int8-static:mse", .does = "the same, with ranges whose squared error is least"},
+      {.name = std::string(kStaticFitStep),
+       .does = "the same with mse, and weights and biases that fit the samples, in 7 bits: no processor overflows with them"},
       {.name = "int8-weights", .does = "weights stored in 8 bits, a scale for each column, computed with in 32"},
+      {.name = std::string(kFitStep), .does = "the same, rounded so that what the layers compute on samples changes least"},
       {.name = "int4-weights",
        .does = "weights of MatMul and Gemm in 4 bits, a scale for each block (MatMulNBits); tables in 8",
        .amount = "numbers in a block",

@@ -3,13 +3,15 @@
 #include <algorithm>
 #include <cmath>
 
-#include "optimize/detail/quantise.h"
+#include "optimize/detail/fit.h"
 
 namespace mayfly::optimize {
 namespace {
 
 using onnx::NodeProto;
 using onnx::TensorProto;
+
+constexpr int kSafeMost = 63;  // twice that times 255 is within 16 bits
 
 bool is_layer(const NodeProto& node) { return is_onnx(node, "Conv") || is_onnx(node, "MatMul") || is_onnx(node, "Gemm"); }
 // Without weights, but with 8-bit kernels of their own: between layers they spare the way to 32 bits and back.
@@ -62,7 +64,9 @@ bool fits(const Graph& graph, const NodeProto& node) {
 
 class Static {
  public:
-  Static(Work& work, const Ranges& ranges) : work_(work), graph_(work.graph), ranges_(ranges) {}
+  Static(Work& work, const Ranges& ranges, const AllMoments* moments) : work_(work), graph_(work.graph), ranges_(ranges) {
+    if (moments) fit_.emplace(graph_, *moments, Fit::Options{.layers = FitLayers::all, .most = kSafeMost});
+  }
 
   void run() {
     std::set<int> chosen;
@@ -71,14 +75,19 @@ class Static {
       if (choose(graph_.node(i))) chosen.insert(i);
     for (const int i : chosen)
       for (const std::string& name : values_of(graph_, graph_.node(i))) values.insert(name);
+    const auto layers = std::ranges::count_if(chosen, [&](int i) { return is_layer(graph_.node(i)); });
+    for (const int i : chosen)
+      if (fit_ && is_layer(graph_.node(i))) fit_->take(graph_.node(i));
     std::map<std::string, std::string> back;  // a value, and what it is called when it has been to 8 bits
     for (const auto& input : graph_.proto().input())
       if (values.contains(input.name())) back[input.name()] = round_trip(input.name(), input.name(), graph_.unique(input.name() + "_qdq"));
     for (int i = 0; i < graph_.nodes(); ++i) {
       NodeProto node = graph_.node(i);
       for (std::string& input : *node.mutable_input())
-        if (const auto found = back.find(input); found != back.end()) input = found->second;
+        if (const auto found = back.find(input); found != back.end())
+          input = stays_exact(node) && !chosen.contains(i) ? raw_of(input) : found->second;
       if (chosen.contains(i)) {
+        if (fit_) fit_->correct_bias(node);
         if (is_layer(node)) weights(node, graph_.node(i));
         work_.did(graph_.node(i));
       }
@@ -90,6 +99,7 @@ class Static {
         if (graph_.is_output(outputs[k])) {  // the output keeps its name: what makes it is called otherwise
           const std::string raw = graph_.unique(outputs[k] + "_raw");
           out_[place].set_output(static_cast<int>(k), raw);
+          raw_[outputs[k]] = raw;
           back[outputs[k]] = round_trip(outputs[k], raw, outputs[k]);
         } else {
           back[outputs[k]] = round_trip(outputs[k], outputs[k], graph_.unique(outputs[k] + "_qdq"));
@@ -98,6 +108,9 @@ class Static {
     }
     graph_.replace_nodes(std::move(out_));
     graph_.remove_unused_constants();
+    if (fit_)
+      work_.notes.push_back(std::to_string(fit_->fitted().size()) + " of " + std::to_string(layers) +
+                            " layers have weights that fit the samples, in 7 bits");
   }
 
  private:
@@ -112,6 +125,16 @@ class Static {
         return false;
       }
     return !work_.kept(node);
+  }
+
+  // A layer in 32 bits behind a value that comes back from 8 bits: the engine would put its weights into 8 bits by itself, with one scale
+  // for all of them (its WeightBiasQuantization). So it takes the value as it was before.
+  static bool stays_exact(const NodeProto& node) {
+    return is_onnx(node, "Conv") || is_onnx(node, "ConvTranspose") || is_onnx(node, "Gemm");
+  }
+  std::string raw_of(const std::string& name) const {
+    const auto found = raw_.find(name);
+    return found == raw_.end() ? name : found->second;
   }
 
   // `from` through 8 bits, as `to`.
@@ -137,7 +160,8 @@ class Static {
       const Shape shape = shape_of(matrix);
       const auto rest = static_cast<std::int64_t>(elements(matrix)) / shape[0];
       matrix.clear_dims(), matrix.add_dims(shape[0]), matrix.add_dims(rest);
-      auto [numbers, scale] = to_int8(matrix, axis == 0 ? Layout::rows : Layout::columns);
+      const bool known = fit_ && fit_->fitted().contains(original.input(1));
+      auto [numbers, scale] = known ? fit_->fitted().at(original.input(1)) : to_int8(matrix, axis == 0 ? Layout::rows : Layout::columns);
       numbers.clear_dims();
       for (const std::int64_t size : shape) numbers.add_dims(size);
       const auto count = static_cast<std::int64_t>(elements(scale));
@@ -154,12 +178,12 @@ class Static {
       out_.push_back(std::move(real));
     }
     node.set_input(1, place->second.real);
-    if (node.input_size() > 2 && !node.input(2).empty()) bias(node, original, place->second.scales);
+    if (node.input_size() > 2 && !node.input(2).empty()) bias(node, place->second.scales);
   }
 
   // As int32 with the product's scale, which is how 8-bit kernels add it. One of another shape stays as it is.
-  void bias(NodeProto& node, const NodeProto& original, const std::vector<float>& scales) {
-    const TensorProto* found = graph_.constant(original.input(2));
+  void bias(NodeProto& node, const std::vector<float>& scales) {
+    const TensorProto* found = graph_.constant(node.input(2));
     const auto input = scales_.find(node.input(0));
     if (!found || !is_float(*found) || found->dims_size() != 1 || elements(*found) != scales.size() || input == scales_.end()) return;
     const std::vector<float> real = values<float>(*found);
@@ -171,7 +195,7 @@ class Static {
       if (!(std::abs(exact) < 2147483647.0)) return;
       whole.push_back(static_cast<std::int32_t>(exact));
     }
-    const std::string name = original.input(2);
+    const std::string name = node.input(2);
     const std::string numbers =
         graph_.add(make_tensor(name + "_int32", TensorProto::INT32, {static_cast<std::int64_t>(whole.size())}, whole));
     const std::string scale =
@@ -190,7 +214,9 @@ class Static {
   Work& work_;
   Graph& graph_;
   const Ranges& ranges_;
+  std::optional<Fit> fit_;
   std::vector<NodeProto> out_;
+  std::map<std::string, std::string> raw_;  // outputs of the model, and what they are called before they go to 8 bits
   std::map<std::string, float> scales_;  // of values that have been to 8 bits, by the name that they have then
   std::map<std::pair<std::string, int>, Weights> made_;
 };
@@ -209,7 +235,7 @@ std::vector<std::string> tensors_to_measure(const Model& model) {
   return out;
 }
 
-Result<Applied> quantise_static(const Model& model, const Ranges& ranges, const std::set<std::string>& keep) {
+Result<Applied> quantise_static(const Model& model, const Ranges& ranges, const std::set<std::string>& keep, const AllMoments* moments) {
   for (const auto& [name, range] : ranges)
     if (!std::isfinite(range.least) || !std::isfinite(range.most) || range.least > range.most)
       return fail(Code::invalid_argument, "the range of '" + name.substr(0, 100) + "' is " + std::to_string(range.least) + " to " +
@@ -217,7 +243,7 @@ Result<Applied> quantise_static(const Model& model, const Ranges& ranges, const 
   Model made = model.copy();
   Work work{.graph = Graph(made.impl().proto), .keep = keep};
   TRY_VOID(needs_opset(work, 13, "static int8"));
-  Static(work, ranges).run();
+  Static(work, ranges, moments).run();
   return Applied{.model = std::move(made), .changed = work.changed, .done = std::move(work.done), .left = std::move(work.left),
                  .notes = std::move(work.notes)};
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "optimize/moments.h"
 #include "optimize/recipe.h"
 
 namespace mayfly::optimize {
@@ -23,7 +24,11 @@ using Ranges = std::map<std::string, Range>;
 
 // A layer with a value that has no range stays as it is, and Applied::left says so; so do those in `keep`.
 // Error invalid_argument: a range that is no range, or an opset below 13.
-[[nodiscard]] Result<Applied> quantise_static(const Model& model, const Ranges& ranges, const std::set<std::string>& keep = {});
+// With `moments` of inputs_to_fit(model, FitLayers::all) the weights fit the samples, as optimize/fit_weights.h says, in whole numbers up
+// to 63: processors without VNNI add two products with 255 in 16 bits, which larger ones overflow, and then answers are wrong by far more
+// than the bit that is lost.
+[[nodiscard]] Result<Applied> quantise_static(const Model& model, const Ranges& ranges, const std::set<std::string>& keep = {},
+                                              const AllMoments* moments = nullptr);
 
 // The model with these values as further outputs, for whoever measures. Error invalid_argument: a name that no node makes.
 [[nodiscard]] Result<Model> with_outputs(const Model& model, const std::vector<std::string>& names);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "optimize/test_models.h"
 
 namespace mayfly::optimize {
@@ -45,6 +47,50 @@ TEST(StaticInt8, WhatWasNotMeasuredStays) {
   EXPECT_EQ(quantise_static(model, {{"x", {2, 1}}}).error().code, Code::invalid_argument);
   EXPECT_EQ(with_outputs(model, {"nobody"}).error().code, Code::invalid_argument);
   EXPECT_EQ(with_outputs(model, {"r", "x"})->impl().proto.graph().output_size(), 2);
+}
+
+// The engine would quantise the weights of a convolution behind a DequantizeLinear, with one scale for all.
+TEST(StaticInt8, ALayerThatStaysTakesTheValueAsItWas) {
+  const Ranges ranges{{"x", {-1, 1}}, {"r", {0, 5}}, {"y", {-2, 2}}, {"z", {-2, 2}}};
+  const auto made = quantise_static(convolution().model(), ranges, {"y_node"});
+  ASSERT_TRUE(made.has_value());
+  const auto& nodes = made->model.impl().proto.graph().node();
+  const auto kept = std::ranges::find_if(nodes, [](const auto& node) { return node.name() == "y_node"; });
+  ASSERT_NE(kept, nodes.end());
+  EXPECT_EQ(kept->input(0), "r");
+  TestModel last = convolution();  // behind a value that is an output, too
+  last.output("z").floats("e", {4, 4, 1, 1}).node("Conv", {"y", "e"}, {"z"});
+  const auto behind = quantise_static(last.model(), ranges, {"z_node"});
+  ASSERT_TRUE(behind.has_value());
+  EXPECT_EQ(behind->model.impl().proto.graph().node().rbegin()->input(0), "y_raw");
+}
+
+TEST(StaticInt8, WeightsThatFitAreOfSevenBitsAndTheirBiasIsCorrected) {
+  const Model model = convolution().model();
+  AllMoments moments;
+  const auto wanted = inputs_to_fit(model, FitLayers::all);
+  ASSERT_EQ(wanted.size(), 2u);
+  EXPECT_EQ(inputs_to_fit(model).size(), 0u);  // for int8-weights they are too small
+  for (const FitInput& input : wanted) {
+    const std::int64_t shape[] = {1, input.value == "x" ? 3 : 8, 8, 8};
+    std::vector<float> values = TestModel::pattern(static_cast<std::size_t>(shape[1]) * 64);
+    for (float& value : values) value += 1;
+    moments.emplace(input.key, input.patches).first->second.look(values, shape);
+  }
+  const Ranges ranges{{"x", {0, 2}}, {"r", {0, 5}}, {"y", {-2, 2}}};
+  const auto made = quantise_static(model, ranges, {}, &moments);
+  ASSERT_TRUE(made.has_value()) << made.error().message;
+  int most = 0;
+  for (const std::int8_t number : values<std::int8_t>(*constant_in(made->model, "c_int8"))) most = std::max(most, std::abs(number));
+  EXPECT_EQ(most, 63);
+  EXPECT_NE(constant_in(made->model, "b_fitted_int32"), nullptr);
+  EXPECT_NE(constant_in(made->model, "y_bias_int32"), nullptr);  // it had none
+  EXPECT_EQ(made->notes.back(), "2 of 2 layers have weights that fit the samples, in 7 bits");
+  // What stays in 32 bits keeps its own bias.
+  const auto kept = quantise_static(model, ranges, {"a_node"}, &moments);
+  ASSERT_TRUE(kept.has_value());
+  EXPECT_EQ(constant_in(kept->model, "b_fitted"), nullptr);
+  EXPECT_NE(constant_in(kept->model, "b"), nullptr);
 }
 
 }  // namespace

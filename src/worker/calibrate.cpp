@@ -47,7 +47,7 @@ std::vector<float> floats_of(std::span<const std::byte> data) {
   return values;
 }
 
-using Sees = std::function<void(const std::string& name, std::span<const float> values)>;
+using Sees = std::function<void(const std::string& name, std::span<const float> values, std::span<const std::int64_t> shape)>;
 
 // Each sample once: how many there were time for. All float values that the model takes and gives are shown.
 Result<std::uint64_t> run_over(Model& model, const gate::Samples& samples, Instant end, const Sees& sees) {
@@ -59,18 +59,30 @@ Result<std::uint64_t> run_over(Model& model, const gate::Samples& samples, Insta
     if (!ran) return fail(ran.error().code, "sample " + std::to_string(done) + " does not run: " + ran.error().message);
     const auto& signature = model.signature();
     for (std::size_t i = 0; i < input.views.size(); ++i)
-      if (signature.inputs[i].datatype == domain::Datatype::fp32) sees(signature.inputs[i].name, floats_of(input.views[i].data));
+      if (signature.inputs[i].datatype == domain::Datatype::fp32)
+        sees(signature.inputs[i].name, floats_of(input.views[i].data), input.views[i].shape);
     for (std::size_t o = 0; o < ran->size(); ++o)
-      if (signature.outputs[o].datatype == domain::Datatype::fp32) sees(signature.outputs[o].name, floats_of((*ran)[o].data));
+      if (signature.outputs[o].datatype == domain::Datatype::fp32)
+        sees(signature.outputs[o].name, floats_of((*ran)[o].data), (*ran)[o].shape);
   }
   return done;
+}
+
+// The names in groups of those that are watched at once.
+std::vector<std::vector<std::string>> groups_of(const std::vector<std::string>& names) {
+  std::vector<std::vector<std::string>> groups;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (i % kWatchedMax == 0) groups.emplace_back();
+    groups.back().push_back(names[i]);
+  }
+  return groups;
 }
 
 Result<std::vector<float>> answers_of(Model& model, const gate::Samples& samples) {
   std::set<std::string> outputs;
   for (const auto& spec : model.signature().outputs) outputs.insert(spec.name);
   std::vector<float> all;
-  TRY_VOID(run_over(model, samples, os::monotonic_now() + kNoEnd, [&](const std::string& name, std::span<const float> values) {
+  TRY_VOID(run_over(model, samples, os::monotonic_now() + kNoEnd, [&](const std::string& name, std::span<const float> values, auto) {
     if (outputs.contains(name)) all.insert(all.end(), values.begin(), values.end());
   }));
   return all;
@@ -91,13 +103,10 @@ double distance_of(const std::vector<float>& original, const std::vector<float>&
 
 Result<Calibrated> calibrate(Engine& engine, const optimize::Model& model, const gate::Samples& samples, const CalibrateOptions& options) {
   if (samples.count == 0) return fail(Code::invalid_argument, "there are no samples to measure ranges on: give some with --data");
-  const std::vector<std::string> names = optimize::tensors_to_measure(model);
-  const std::size_t groups = (names.size() + kWatchedMax - 1) / kWatchedMax;
+  const auto groups = groups_of(optimize::tensors_to_measure(model));
   const int passes = options.method == optimize::Calibration::min_max ? 1 : 2;
   Calibrated out{.samples = samples.count};
-  for (std::size_t g = 0; g < groups; ++g) {
-    const std::vector<std::string> group(names.begin() + static_cast<std::ptrdiff_t>(g * kWatchedMax),
-                                         names.begin() + static_cast<std::ptrdiff_t>(std::min((g + 1) * kWatchedMax, names.size())));
+  for (const std::vector<std::string>& group : groups) {
     TRY(const optimize::Model watched, optimize::with_outputs(model, group));
     TRY(Scratch run, Scratch::load(engine, watched, options.scratch));
     std::map<std::string, optimize::Observed> observed;
@@ -105,9 +114,9 @@ Result<Calibrated> calibrate(Engine& engine, const optimize::Model& model, const
     gate::Samples some = samples;
     for (int pass = 0; pass < passes; ++pass) {
       // The second pass goes over what the first has seen, however long it takes.
-      const auto share = options.time_max / static_cast<int>(groups) / passes;
+      const auto share = options.time_max / static_cast<int>(groups.size()) / passes;
       const Instant end = pass == 0 ? os::monotonic_now() + share : os::monotonic_now() + kNoEnd;
-      TRY(some.count, run_over(run.model(), some, end, [&](const std::string& name, std::span<const float> values) {
+      TRY(some.count, run_over(run.model(), some, end, [&](const std::string& name, std::span<const float> values, auto) {
         const auto found = observed.find(name);
         if (found == observed.end()) return;
         if (pass == 0) found->second.look(values);
@@ -117,6 +126,32 @@ Result<Calibrated> calibrate(Engine& engine, const optimize::Model& model, const
     }
     for (const auto& [name, one] : observed)
       if (const auto range = one.range(options.method)) out.ranges[name] = *range;
+  }
+  return out;
+}
+
+Result<Measured> measure_moments(Engine& engine, const optimize::Model& model, const gate::Samples& samples,
+                                 const CalibrateOptions& options) {
+  if (samples.count == 0) return fail(Code::invalid_argument, "there are no samples to fit weights to: give some with --data");
+  std::map<std::string, std::vector<optimize::Moments*>> by_value;
+  Measured out{.samples = samples.count};
+  std::vector<std::string> names;
+  for (const optimize::FitInput& input : optimize::inputs_to_fit(model, options.layers)) {
+    auto& users = by_value[input.value];
+    if (users.empty()) names.push_back(input.value);
+    users.push_back(&out.moments.try_emplace(input.key, input.patches).first->second);
+  }
+  const auto groups = groups_of(names);
+  for (const std::vector<std::string>& group : groups) {
+    TRY(const optimize::Model watched, optimize::with_outputs(model, group));
+    TRY(Scratch run, Scratch::load(engine, watched, options.scratch));
+    const std::set<std::string> here(group.begin(), group.end());
+    const Instant end = os::monotonic_now() + options.time_max / static_cast<int>(groups.size());
+    TRY(const std::uint64_t seen, run_over(run.model(), samples, end, [&](const std::string& name, auto values, auto shape) {
+      if (!here.contains(name)) return;
+      for (optimize::Moments* one : by_value.at(name)) one->look(values, shape);
+    }));
+    out.samples = std::min(out.samples, seen);
   }
   return out;
 }

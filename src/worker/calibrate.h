@@ -1,6 +1,7 @@
-// Runs a model that is being optimised to see its values: the ranges of its activations (for static int8), and how far its answers move
-// when some layers are quantised (to find the sensitive ones). Loads the engine's model in the calling process, which is therefore a
-// child of the command (worker/child_work.h). Bounded in samples, in time, and in how many values are watched at once.
+// Runs a model that is being optimised to see its values: the ranges of its activations (for static int8), what its layers' inputs are like
+// (for weights that fit them), and how far its answers move when some layers are quantised (to find the sensitive ones). Loads the engine's
+// model in the calling process, which is therefore a child of the command (worker/child_work.h). Bounded in samples, in time, and in how
+// many values are watched at once.
 #pragma once
 #include <functional>
 #include <set>
@@ -11,12 +12,14 @@
 #include "base/time.h"
 #include "gate/samples.h"
 #include "optimize/calibration.h"
+#include "optimize/moments.h"
 #include "worker/engine.h"
 
 namespace mayfly::worker {
 
 struct CalibrateOptions {
-  optimize::Calibration method = optimize::Calibration::min_max;
+  optimize::Calibration method = optimize::Calibration::min_max;             // of calibrate()
+  optimize::FitLayers layers = optimize::FitLayers::worth_storing;           // of measure_moments()
   std::string scratch;                              // a path for models that are run, written and removed
   Duration time_max = std::chrono::seconds(60);     // afterwards fewer samples have to do
 };
@@ -29,6 +32,15 @@ struct Calibrated {
 // Ranges of what optimize::tensors_to_measure() names, over the samples. Error: what the engine says where the model does not run.
 [[nodiscard]] Result<Calibrated> calibrate(Engine& engine, const optimize::Model& model, const gate::Samples& samples,
                                            const CalibrateOptions& options);
+
+struct Measured {
+  optimize::AllMoments moments;
+  std::uint64_t samples = 0;  // that each comes from, at least
+};
+
+// Moments of what optimize::inputs_to_fit() names, over the samples.
+[[nodiscard]] Result<Measured> measure_moments(Engine& engine, const optimize::Model& model, const gate::Samples& samples,
+                                               const CalibrateOptions& options);
 
 struct Sensitivity {
   std::vector<std::string> layers;  // one, or neighbours where there are more layers than are tried

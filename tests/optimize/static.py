@@ -226,6 +226,38 @@ def test_few_samples_are_said(world):
     check("too few to keep them apart" in report["calibration"] and report["samples"] == 40, report["calibration"])
 
 
+def test_weights_that_fit(world):
+    """Samples of their own say how weights are rounded; what the others answer is much nearer than with the nearest numbers."""
+    plain = world.folder / "unlabelled.npz"
+    np.savez(plain, image=world.x)
+    arguments = ("--data", plain, "--compare", "values", "-o", world.folder / "fit.onnx")
+    recipes = [word for recipe in ("int8-weights", "int8-weights:fit", "int8-weights:fit,fp16", "int8-static", "int8-static:fit") for word in ("--recipe", recipe)]
+    report = world.report(world.digits, *recipes, *arguments)
+    rows = {row["recipe"]: row for row in report["candidates"]}
+    distance = {name: row["comparisons"][0]["distance_mean"] for name, row in rows.items()}
+    print(f"    mean distances {distance}")
+    check("none of which is compared on" in report["calibration"], report["calibration"])
+    check(distance["int8-weights:fit"] < 0.6 * distance["int8-weights"], "weights that fit are nearer than the nearest numbers")
+    check(rows["int8-weights:fit"]["size"] < 1.02 * rows["int8-weights"]["size"], "and no larger")
+    check(rows["int8-weights:fit,fp16"]["size"] < rows["int8-weights:fit"]["size"], "what stays out of 8 bits is stored in 16")
+    check(any("2 of 2 layers" in note for note in rows["int8-weights:fit"]["notes"]), f"{rows['int8-weights:fit']['notes']}")
+    check(rows["int8-static:fit"]["gate"] == "passed", f"{rows['int8-static:fit']['why']}")
+    output = world.folder / "fit-static.onnx"
+    world.run(world.digits, "--recipe", "int8-static:fit", "--data", world.data, "--accuracy-drop-max", "2%", "-o", output)
+    whole = [numpy_helper.to_array(t) for t in onnx.load(output).graph.initializer if t.data_type == TensorProto.INT8 and len(t.dims) > 1]
+    check(len(whole) == 3 and max(abs(w.astype(int)).max() for w in whole) == 63, "its weights are of 7 bits")
+    rows = {name: session_answers(output, world.x, level) for name, level in (("plain", "ORT_DISABLE_ALL"), ("kernels", "ORT_ENABLE_ALL"))}
+    off = np.abs(rows["plain"] - rows["kernels"]).mean() / np.abs(rows["plain"]).mean()
+    print(f"    8-bit kernels against the same in 32 bits: {off:.5f}")
+    check(off < 0.01, "so no kernel of any processor overflows")
+
+
+def session_answers(path, x, level):
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]).run(None, {"image": x})[0]
+
+
 def spoiled(world):
     """The digits' network with a layer before it that 8 bits can't hold: one channel is a thousand times the others."""
     made = onnx.load(world.digits)
@@ -254,22 +286,38 @@ def test_layers_that_hurt_are_kept(world):
     kept = {line.split(":")[0] for line in row["kept"]}
     floats = {n.name for n in onnx.load(output).graph.node if n.op_type in ("Conv", "Gemm") and n.input[1] in ("w1", "w2", "w3")}
     check(floats == kept & {"first", "second", "last"}, f"and just those are in 32 bits: {floats}, {kept}")
-    check("kept in 32 bits: " in world.run(*arguments).stdout, "the report for people says so")
+    check("kept out of 8 bits: " in world.run(*arguments).stdout, "the report for people says so")
+
+
+def products(world, name, large):
+    """Three products; of the values before the second the first `large` are 20,000 times the others, its rows of weights that much smaller."""
+    rng, node = np.random.default_rng(2), helper.make_node
+    x = rng.normal(0, 1, (400, 64)).astype(np.float32)
+    huge = np.ones(256, np.float32)
+    huge[:large] = 20000
+    save(world.folder / f"{name}.onnx", [node("MatMul", ["x", "a"], ["p"], "first"), node("Relu", ["p"], ["r"]), node("MatMul", ["r", "b"], ["q"], "second"),
+                                         node("Relu", ["q"], ["s"]), node("MatMul", ["s", "c"], ["y"], "third")],
+         {"a": rng.normal(0, 0.1, (64, 256)) * huge, "b": rng.normal(0, 0.1, (256, 256)) / huge[:, None], "c": rng.normal(0, 0.1, (256, 64))},
+         [("x", ["n", 64])], [("y", ["n", 64])])
+    np.savez(world.folder / f"{name}.npz", x=x)
+    return world.folder / f"{name}.onnx", world.folder / f"{name}.npz"
+
+
+def test_keep_of_weights(world):
+    """A scale for each column holds no rows that are 20,000 times smaller than others: of the second product half would be gone."""
+    model, data = products(world, "halves", 128)
+    output = world.folder / "halves-small.onnx"
+    rows = world.report(model, "--recipe", "int8-weights", "--recipe", "int8-weights,keep", "--data", data, "-o", output)["candidates"]
+    check(rows[1]["gate"] == "failed", f"8 bits for all weights fail: {rows[1]['why']}")
+    check(rows[2]["gate"] == "passed" and rows[2]["kept"][0].startswith("second:"), f"the layer that they hurt stays: {rows[2]['kept']}, {rows[2]['why']}")
+    numbers = [t.name for t in onnx.load(output).graph.initializer if t.data_type == TensorProto.INT8]
+    check(sorted(numbers) == ["a_int8", "c_int8"], f"and that alone: {numbers}")
 
 
 def test_keep_of_dynamic(world):
     """A network of products whose second matrix has an outlier in each row, which one scale a column can't hold, is kept alone."""
-    rng, node = np.random.default_rng(2), helper.make_node
-    x = rng.normal(0, 1, (400, 64)).astype(np.float32)
-    huge = np.ones(256, np.float32)
-    huge[:4] = 20000
-    save(world.folder / "products.onnx", [node("MatMul", ["x", "a"], ["p"], "first"), node("Relu", ["p"], ["r"]), node("MatMul", ["r", "b"], ["q"], "second"),
-                                          node("Relu", ["q"], ["s"]), node("MatMul", ["s", "c"], ["y"], "third")],
-         {"a": rng.normal(0, 0.1, (64, 256)) * huge, "b": rng.normal(0, 0.1, (256, 256)) / huge[:, None], "c": rng.normal(0, 0.1, (256, 64))},
-         [("x", ["n", 64])], [("y", ["n", 64])])
-    np.savez(world.folder / "products.npz", x=x)
-    row = world.report(world.folder / "products.onnx", "--recipe", "int8-dynamic,keep,compile", "--data", world.folder / "products.npz",
-                       "-o", world.folder / "products-small.onnx")["candidates"][1]
+    model, data = products(world, "products", 4)
+    row = world.report(model, "--recipe", "int8-dynamic,keep,compile", "--data", data, "-o", world.folder / "products-small.onnx")["candidates"][1]
     print("    " + "; ".join(row["kept"]))
     check(row["gate"] == "passed" and row["kept"] and row["kept"][0].startswith("second"), f"the second product is kept: {row['kept']}, {row['why']}")
 

@@ -20,6 +20,9 @@ enum class Layout {
 // A matrix of 2 dimensions as int8 and its scales, named NAME_int8 and NAME_int8_scale.
 [[nodiscard]] std::pair<onnx::TensorProto, onnx::TensorProto> to_int8(const onnx::TensorProto& matrix, Layout layout);
 
+// What stands for these weights, by their name, instead of the nearest numbers: as to_int8() gives them.
+using Fitted = std::map<std::string, std::pair<onnx::TensorProto, onnx::TensorProto>>;
+
 [[nodiscard]] bool all_finite(const onnx::TensorProto& tensor);
 // Why the weights of a product, its input `at`, are not fit: no constant, too small, of another type or rank; nullopt: they are.
 [[nodiscard]] std::optional<std::string> unfit_weights(const Graph& graph, const onnx::NodeProto& node, int at,

@@ -1,13 +1,13 @@
 // The steps, each a function on the graph of a copy of the model. recipe.cpp has their names and amounts.
 #pragma once
-#include "optimize/detail/graph.h"
+#include "optimize/detail/quantise.h"
 
 namespace mayfly::optimize {
 
 [[nodiscard]] Result<void> fold(Work& work);           // fold.cpp
 [[nodiscard]] Result<void> int8_dynamic(Work& work);   // int8_dynamic.cpp
 [[nodiscard]] Result<void> half_weights(Work& work, int data_type);  // weights.cpp
-[[nodiscard]] Result<void> int8_weights(Work& work);
+[[nodiscard]] Result<void> int8_weights(Work& work, const Fitted& fitted = {});
 [[nodiscard]] Result<void> int4_weights(Work& work);
 [[nodiscard]] Result<void> prune(Work& work);          // prune.cpp
 [[nodiscard]] Result<void> prune_neurons(Work& work);  // prune_units.cpp

@@ -91,7 +91,7 @@ Result<void> half_weights(Work& work, int data_type) {
   return {};
 }
 
-Result<void> int8_weights(Work& work) {
+Result<void> int8_weights(Work& work, const Fitted& fitted) {
   Graph& graph = work.graph;
   TRY_VOID(needs_opset(work, 13, "int8-weights"));
   quantise_tables(work);
@@ -125,7 +125,8 @@ Result<void> int8_weights(Work& work) {
     const auto first = static_cast<std::int64_t>(shape[0]);
     const auto rest = first == 0 ? 0 : static_cast<std::int64_t>(elements(matrix)) / first;
     matrix.clear_dims(), matrix.add_dims(first), matrix.add_dims(rest);  // a filter's slices as rows
-    auto [numbers, scale] = to_int8(matrix, axis == 0 ? Layout::rows : Layout::columns);
+    const auto known = fitted.find(name);
+    auto [numbers, scale] = known != fitted.end() ? known->second : to_int8(matrix, axis == 0 ? Layout::rows : Layout::columns);
     numbers.clear_dims();
     for (const std::int64_t size : shape) numbers.add_dims(size);
     const auto scales = static_cast<std::int64_t>(elements(scale));
