@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "gate/sizes.h"
 #include "optimize/test_models.h"
 #include "worker/test_models.h"
 
@@ -125,6 +126,25 @@ TEST_F(Calibrate, WhereTimeIsOverFourSamplesHaveToDo) {
     EXPECT_EQ(made->samples, 4U);
     EXPECT_EQ(made->ranges.at("x").most, 1);
     EXPECT_GE(made->ranges.at("x").least, 0);
+  }
+}
+
+TEST_F(Calibrate, OfSamplesOfSeveralSizesAllCount) {
+  TestModel any;
+  any.input("x", {"n", "m", "2"}).output("y", {"n", "m", "1"}).floats("w", {2, 1}, {1, 1});
+  any.node("MatMul", {"x", "w"}, {"y"});
+  std::vector<gate::Samples> sets;
+  for (const std::vector<float>& values : {std::vector<float>{1, 2, 3, 4}, {9, -9, 0, 0, 5, 5}}) {
+    sets.push_back(samples_of(values, static_cast<std::int64_t>(values.size())));
+    sets.back().inputs[0].shape = {1, static_cast<std::int64_t>(values.size()) / 2, 2};
+  }
+  for (const Calibration method : {Calibration::min_max, Calibration::percentile}) {
+    const auto made = calibrated(any.model(), gate::joined(sets), method);
+    ASSERT_TRUE(made) << made.error().message;
+    EXPECT_EQ(made->samples, 2U);
+    EXPECT_EQ(made->ranges.at("x").least, -9);
+    EXPECT_EQ(made->ranges.at("x").most, 9);
+    EXPECT_EQ(made->ranges.at("y").most, 10);
   }
 }
 
