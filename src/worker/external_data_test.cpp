@@ -106,6 +106,31 @@ TEST(ExternalData, TheEngineUsesThemInPlace) {
   EXPECT_EQ(answer(**other), (std::vector<float>{2, 33}));
 }
 
+TEST(ExternalData, OneThatIsTooLargeToCopyIsUsedInPlaceWhoeverAsks) {
+  constexpr std::int64_t kRows = (1LL << 21) + 1, kWidth = 256;  // 2 GiB and a row
+  const std::size_t size = static_cast<std::size_t>(kRows * kWidth) * sizeof(float);
+  TestModel made;
+  made.input("i", {"n"}, onnx::TensorProto::INT64).output("y", {"n", "256"}).floats("t", {1}, {0});
+  made.node("Gather", {"t", "i"}, {"y"});
+  auto& table = *made.proto().mutable_graph()->mutable_initializer(0);
+  table.clear_dims();
+  table.add_dims(kRows), table.add_dims(kWidth);
+  lies_in(table, "table.bin", 0);
+  ModelData data;
+  data.files.push_back({"model.onnx", memory_of(made.proto().SerializeAsString())});
+  void* const at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  ASSERT_NE(at, MAP_FAILED);
+  static_cast<float*>(at)[size / sizeof(float) - 1] = 7;
+  data.files.push_back({"table.bin", os::Mapping(at, size)});
+  const auto model = Model::load(test_engine(), std::move(data), {});
+  ASSERT_TRUE(model) << model.error().message;
+  const std::vector<std::int64_t> last = {kRows - 1};
+  const std::vector<TensorView> inputs{tensor_of(last, {1})};
+  const auto outputs = (*model)->run(inputs);
+  ASSERT_TRUE(outputs) << outputs.error().message;
+  EXPECT_EQ(values_of<float>((*outputs)[0]).back(), 7);
+}
+
 TEST(ExternalData, OneThatCannotBeUsedInPlaceIsCopiedAndSaid) {
   TestModel made = two_products();
   made.input("w", {"2", "2"});  // which a caller might give instead

@@ -105,7 +105,7 @@ struct Model::Inside {
   OrtAllocator* allocator = nullptr;
   domain::Signature signature;
   std::vector<std::string> notes;
-  std::string copied;                  // why weights that were to stay in their files are copies
+  std::string copied;                  // why weights in files of their own can't be used there
   std::vector<bool> is_map;            // of outputs: a sequence of maps, given as a tensor
   bool keeps_inputs = true;            // all are numbers
   bool keeps_outputs = true;           // all are numbers, and their shapes follow from the inputs' (as far as was seen)

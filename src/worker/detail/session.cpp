@@ -89,10 +89,9 @@ void read_singly(const os::Mapping& file, std::uint64_t offset, std::uint64_t si
 
 // With the weights where they are mapped. Nothing is optimised, which could make other weights of them: then all but what the model
 // computes would be in memory again.
-Result<Owned<OrtSession>> open_in_place(Engine& engine, const ModelData& data, std::uint64_t external_tensors, const LoadOptions& load,
+Result<Owned<OrtSession>> open_in_place(Engine& engine, const ModelData& data, const InPlace& in_place, const LoadOptions& load,
                                         const OrtMemoryInfo& memory, Values& weights) {
   const OrtApi& api = engine.api();
-  TRY(const InPlace in_place, weights_in_place(data.files[0].bytes.text(), external_tensors));
   LoadOptions plain = load;
   plain.optimise = Optimise::nothing;
   plain.pack_weights = false;
@@ -113,18 +112,27 @@ Result<Owned<OrtSession>> open_in_place(Engine& engine, const ModelData& data, s
   return create(engine, in_place.model, options.get());
 }
 
+// The engine takes no copy of 2 GiB or more of one tensor.
+bool has_too_large_to_copy(const InPlace& in_place) {
+  return std::ranges::any_of(in_place.tensors, [](const ExternalTensor& tensor) { return tensor.size >= 1ULL << 31; });
+}
+
 }  // namespace
 
 Result<Opened> open_session(Engine& engine, const ModelData& data, const LoadOptions& load, const OrtMemoryInfo& memory, Values& weights) {
   Opened opened;
-  const bool may = load.map_weights && !load.compiled && data.files.size() > 1;
+  const bool may = !load.compiled && load.save_compiled_to.empty() && data.files.size() > 1;
   const auto seen = may ? inspect_model(data.files[0].bytes.text()) : Inspection{};
   if (seen && seen->external_tensors > 0) {
-    auto session = open_in_place(engine, data, seen->external_tensors, load, memory, weights);
-    if (session) return Opened{.session = std::move(*session), .copied = {}};
-    opened.copied = session.error().message;
-    weights.release();
-    weights.raw.clear();
+    const auto in_place = weights_in_place(data.files[0].bytes.text(), seen->external_tensors);
+    if (!in_place) opened.copied = in_place.error().message;
+    if (in_place && (load.map_weights || has_too_large_to_copy(*in_place))) {
+      auto session = open_in_place(engine, data, *in_place, load, memory, weights);
+      if (session) return Opened{.session = std::move(*session), .copied = {}};
+      opened.copied = session.error().message;
+      weights.release();
+      weights.raw.clear();
+    }
   }
   TRY(const auto options, make_options(engine.api(), load));
   if (!load.compiled) TRY_VOID(add_external_data(engine.api(), data, options.get()));

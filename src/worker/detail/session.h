@@ -9,7 +9,7 @@ namespace mayfly::worker {
 
 struct Opened {
   Owned<OrtSession> session;
-  std::string copied;                  // why weights that were to stay in their files are copies; "": they did, or were not to
+  std::string copied;                  // why weights in files of their own can't be used there; "": they are, or may be
 };
 
 // `weights` gets the values that the session uses in place: they and `data` must outlive it.
