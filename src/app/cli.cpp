@@ -14,6 +14,7 @@
 #include "base/rfc3339.h"
 #include "base/units.h"
 #include "domain/printed.h"
+#include "app/optimize_job.h"
 #include "optimize/recipe.h"
 #include "worker/zygote.h"
 
@@ -40,6 +41,7 @@ struct Typed {
   ScaleOptions scale;
   RecordOptions record;
   HistoryOptions history;
+  StopOptions stop_optimize;
   BenchOptions bench;
   OptimizeOptions optimize;
   NewOptions scaffold;
@@ -144,7 +146,7 @@ class Commands {
     auto* no_wait = c.add_flag("--no-wait", o.no_wait, "Return once it serves, before it is compiled and tuned");
     auto& p = typed_.deploy_optimize;
     auto* optimize = c.add_option("--optimize", p.recipes,
-                                  "Make it smaller as 'mayfly optimize' does, by auto or a recipe; the alias moves if the gate passes");
+                                  "The node makes it smaller in the background, by auto or a recipe; the alias moves if the gate passes");
     optimize->excludes(no_alias)->excludes(no_wait);
     c.add_option("--goal", p.goal, "Of --optimize: latency, size or cost")
         ->needs(optimize)
@@ -155,6 +157,7 @@ class Commands {
     c.add_option("--same-min", p.same_min, "Of --optimize, without labels: how many answers must be the same")->needs(optimize);
     c.add_option("--canary", p.canary, "Of --optimize: the share of the calls that the smaller one gets, like 10%")->needs(optimize);
     c.add_option("--time-max", p.time_max, "Of --optimize: for all of it")->needs(optimize)->check(fits(parse_duration));
+    c.add_flag("--wait", p.wait, "Of --optimize: follow the node's search until it ends, and show what it found")->needs(optimize);
   }
 
   void declare_beginnings() {
@@ -322,17 +325,26 @@ class Commands {
                   "mayfly optimize classifier.onnx --data samples.npz --accuracy-drop-max 1% --goal size -o small.onnx",
                   [](const Context&) { return Result<void>(); });
     c.callback([this, &o, &c] {
-      if (!c.get_subcommands().empty()) return;  // history
+      if (!c.get_subcommands().empty()) return;  // history, stop
       if (o.model.empty()) throw CLI::RequiredError("MODEL");
       chosen = [&o](const Context& context) { return optimize(context, o); };
     });
     auto& kept = typed_.history;
-    auto& h = *c.add_subcommand("history", "Every candidate of a function's versions that were optimised at their deploy");
+    auto& h = *c.add_subcommand("history", "Every candidate of a function's versions that its node optimised, or does now");
     h.footer("Example:\n  mayfly optimize history classifier");
     h.add_option("FUNCTION", kept.function, "NAME")->required();
     h.callback([this, &kept] {
       chosen = [&kept](const Context& context) { return optimize_history(context, kept); };
       function = kept.function;
+    });
+    auto& ended = typed_.stop_optimize;
+    auto& e = *c.add_subcommand("stop", "End the search that a node does for a function; the original goes on serving");
+    e.footer("Example:\n  mayfly optimize stop classifier");
+    e.add_option("FUNCTION", ended.function, "NAME")->required();
+    e.add_option("--version", ended.version, "Of this version; the newest that is searched if not given")->check(CLI::PositiveNumber);
+    e.callback([this, &ended] {
+      chosen = [&ended](const Context& context) { return optimize_stop(context, ended); };
+      function = ended.function;
     });
     c.add_option("MODEL", o.model, "An ONNX model; it is only read");
     c.add_option("-o,--output", o.output, "Where the best candidate goes; MODEL.optimized.onnx beside the model if not given");
@@ -435,7 +447,7 @@ void set_up(CLI::App& app, Typed& typed) {
 
 int run_cli(int argc, char** argv) {
   // Before everything else: a zygote wants a process that has done nothing yet.
-  if (argc > 1 && std::strcmp(argv[1], "zygote") == 0) return worker::zygote_main(argc, argv);
+  if (argc > 1 && std::strcmp(argv[1], "zygote") == 0) return worker::zygote_main(argc, argv, run_optimization);
   CLI::App app("Mayfly: functions from machine-learning models, that cost nothing while nobody calls them", "mayfly");
   Typed typed;
   set_up(app, typed);

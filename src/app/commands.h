@@ -135,6 +135,12 @@ struct HistoryOptions {
   std::string function;
 };
 [[nodiscard]] Result<void> optimize_history(const Context& context, const HistoryOptions& options);
+// Ends the search of one, or of the newest that is under way.
+struct StopOptions {
+  std::string function;
+  int version = 0;  // 0: the newest
+};
+[[nodiscard]] Result<void> optimize_stop(const Context& context, const StopOptions& options);
 
 struct OptimizeOptions {
   std::string model, output, data;         // output "": MODEL.optimized.onnx beside it; data "": made up
@@ -145,6 +151,8 @@ struct OptimizeOptions {
   std::string accuracy_drop_max = "1%", same_min = "99%", time_max = "5m";
   std::string html, svg, png;
   std::string canary = "100%";             // of deploy: the share of the calls that the optimised version gets
+  bool wait = false;                       // … and whether to follow the search until it ends
+  bool tells_lines = false;                // what is being done on lines of their own, for who reads them
 };
 // Makes smaller and faster candidates of a model file, and writes the best that the gate passes (app/optimize.cpp).
 [[nodiscard]] Result<void> optimize(const Context& context, const OptimizeOptions& options);

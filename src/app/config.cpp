@@ -156,6 +156,7 @@ Setters setters(Config& c) {
       {"events.retry_wait", duration(c.event_retry_wait, 10ms, 1h)},
       {"build.memory", size(c.build_memory, 256_MiB, 1024_GiB)},
       {"build.time_max", duration(c.build_time_max, 1s, 2h)},
+      {"optimize.memory", size(c.optimize_memory, 256_MiB, 1024_GiB)},
       {"http.connections_max", number<std::size_t>(c.http.connections_max, 1, 1'000'000)},
       {"http.head_max", duration(c.http.head_max, 100ms, 10min)},
       {"http.idle_max", duration(c.http.idle_max, 100ms, 24h)},

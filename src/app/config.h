@@ -27,6 +27,7 @@ struct Config {
   Duration event_retry_wait = std::chrono::minutes(1);       // after a failure of its function; the second time twice as long
   Bytes build_memory = 4_GiB;                                // of one installation of a function's dependencies
   Duration build_time_max = std::chrono::minutes(15);
+  Bytes optimize_memory = 4_GiB;                             // of one search for a smaller model
   gateway::HttpLimits http;
   bool code_network_host = false, code_network_loopback = false;
   gateway::sigv4::Keys lambda_keys;                          // none: Lambda's API is open, like all others

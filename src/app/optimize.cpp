@@ -6,10 +6,10 @@
 #include <filesystem>
 
 #include "app/commands.h"
-#include "app/deploy_optimized.h"
 #include "app/npz_write.h"
 #include "app/optimize_candidate.h"
 #include "app/optimize_data.h"
+#include "app/optimize_find.h"
 #include "app/optimize_search.h"
 #include "app/package.h"
 #include "app/png.h"
@@ -105,8 +105,12 @@ Result<void> write_text(const std::string& path, const std::string& text) {
 // What is being done on a line that is redrawn, and what is done on lines that stay; both on stderr.
 class Teller {
  public:
-  explicit Teller(const Context& context) : context_(context), progress_(context.terminal, "optimize", os::monotonic_now()) {}
-  void says(const std::string& text) { progress_.say(text, os::monotonic_now()); }
+  Teller(const Context& context, bool lines)
+      : context_(context), lines_(lines), progress_(context.terminal, "optimize", os::monotonic_now()) {}
+  void says(const std::string& text) {
+    if (lines_) note(text);
+    else progress_.say(text, os::monotonic_now());
+  }
   void note(const std::string& line) {
     progress_.clear();
     std::fprintf(stderr, "%s\n", line.c_str());
@@ -122,6 +126,7 @@ class Teller {
 
  private:
   const Context& context_;
+  const bool lines_;
   Progress progress_;
 };
 
@@ -187,7 +192,24 @@ Result<void> check_optimize(const OptimizeOptions& options) {
   return {};
 }
 
+Result<gate::Samples> read_given_samples(const Context& context, const OptimizeOptions& options) {
+  TRY(const os::HeldEndSignals signals, os::HeldEndSignals::hold());
+  Teller teller(context, false);
+  TRY(const auto engine, worker::Engine::open(""));
+  TRY_VOID(engine->warm());
+  auto samples = samples_of(*engine, options, false, {.stops = [&] { return signals.came(); }}, context, teller);
+  if (!samples) return fail(as_failure(samples.error()));
+  return samples;
+}
+
 Result<OptimizeReport> find_optimized(const Context& context, const OptimizeOptions& options) {
+  TRY_VOID(check_optimize(options));
+  TRY(const auto engine, worker::Engine::open(""));
+  TRY_VOID(engine->warm());
+  return find_optimized(*engine, context, options);
+}
+
+Result<OptimizeReport> find_optimized(worker::Engine& engine, const Context& context, const OptimizeOptions& options) {
   TRY_VOID(check_optimize(options));
   TRY(const Duration time_max, parse_duration(options.time_max));
   TRY(const gate::Limits limits, limits_of(options));
@@ -200,17 +222,15 @@ Result<OptimizeReport> find_optimized(const Context& context, const OptimizeOpti
   std::error_code error;
   if (!fs::exists(options.model, error)) return fail(Code::not_found, "'" + options.model + "' is not there: name an ONNX model");
   TRY(const std::string output, output_of(options));
-  TRY(const os::Fd signals, os::catch_end_signals());
+  TRY(const os::HeldEndSignals signals, os::HeldEndSignals::hold());
   bool stopped = false;
-  const auto stops = [&] { return stopped = stopped || os::take_signal(signals); };
-  Teller teller(context);
+  const auto stops = [&] { return stopped = stopped || signals.came(); };
+  Teller teller(context, options.tells_lines);
   SearchPlan plan{.model = options.model, .goal = options.goal, .recipes = std::move(recipes), .follows = is_automatic(options),
                   .limits = limits,
                   .end = os::monotonic_now() + time_max, .stops = stops, .says = [&](const std::string& text) { teller.says(text); },
                   .found = [&](const OptimizeRow& row) { teller.found(row); },
                   .notes = [&](const std::string& line) { teller.note(line); }};
-  TRY(const auto engine, worker::Engine::open(""));
-  TRY_VOID(engine->warm());
   const worker::ChildLimits limits_of_reading{.time_max = time_max, .stops = stops};
   if (plan.follows) {
     const auto convolutional = is_convolutional(options.model, limits_of_reading);
@@ -220,7 +240,7 @@ Result<OptimizeReport> find_optimized(const Context& context, const OptimizeOpti
   const bool calibrates = std::ranges::any_of(plan.recipes, [](const OptimizeRecipe& recipe) {
     return recipe.steps.find("int8-static") != std::string::npos;
   });
-  auto samples = samples_of(*engine, options, calibrates, limits_of_reading, context, teller);
+  auto samples = samples_of(engine, options, calibrates, limits_of_reading, context, teller);
   if (!samples) return fail(as_failure(samples.error()));
   if (!options.data_out.empty()) TRY_VOID(write_samples(options.data_out, *samples));
   gate::Parts parts;
@@ -236,7 +256,7 @@ Result<OptimizeReport> find_optimized(const Context& context, const OptimizeOpti
                         .data = options.data.empty() ? "made up" : options.data, .calibration = calibrates ? calibration_text(parts) : "",
                         .samples_of = samples->count,
                         .labelled = !samples->labels.empty()};
-  if (const auto searched = search(*engine, plan, *samples, work, report); !searched) {
+  if (const auto searched = search(engine, plan, *samples, work, report); !searched) {
     if (searched.error().code != Code::cancelled) return fail(as_failure(searched.error()));
     work.stay();
     return fail(Code::cancelled, "interrupted: nothing was written to '" + output + "'; the same command goes on after " +

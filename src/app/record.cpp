@@ -45,8 +45,8 @@ Result<domain::Signature> signature_of(const Context& context, const std::string
 
 Result<void> write_out(const Context& context, const RecordOptions& options) {
   TRY(const domain::Signature signature, signature_of(context, options.function));
-  TRY(const os::Fd signals, os::catch_end_signals());
-  const worker::ChildLimits limits{.time_max = kDecodeMax, .stops = [&] { return os::take_signal(signals); }};
+  TRY(const os::HeldEndSignals signals, os::HeldEndSignals::hold());
+  const worker::ChildLimits limits{.time_max = kDecodeMax, .stops = [&] { return signals.came(); }};
   TRY(const auto made, recorded_samples(context, options.function, signature, limits));
   TRY_VOID(write_samples(options.output, made.samples));
   const std::size_t sizes = gate::sizes_of(made.samples);

@@ -17,6 +17,7 @@
 #include "os/machine.h"
 #include "os/pool.h"
 #include "os/signals.h"
+#include "app/optimize_job.h"
 #include "store/store.h"
 
 namespace mayfly::app {
@@ -32,6 +33,8 @@ control::NodeOptions node_options(const Config& config) {
                     .memory_budget = config.memory_budget.count ? config.memory_budget : Bytes{os::machine_memory().count / 2},
                     .template_keep = config.template_keep, .keep_alive_default = config.keep_alive},
           .build = {.memory = config.build_memory, .time_max = config.build_time_max},
+          .optimize = {.memory = config.optimize_memory},
+          .check_optimization = check_optimization,
           .prices = {.currency = config.currency, .per_gb_second = config.price_per_gb_second,
                      .per_million_requests = config.price_per_million_requests,
                      .always_on_per_gb_hour = config.price_always_on_per_gb_hour},

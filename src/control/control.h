@@ -15,6 +15,7 @@
 #include "base/units.h"
 #include "domain/function.h"
 #include "domain/function_url.h"
+#include "domain/optimization.h"
 #include "domain/printed.h"
 #include "domain/recording.h"
 #include "domain/usage.h"
@@ -30,6 +31,7 @@ struct DeployOrder {
   std::vector<domain::FileRef> files;  // whose artifacts have been uploaded; one must be the model. Of code: or one archive alone
   std::optional<domain::FileRef> archive;  // in place of files: a zip or tar with all of them
   std::optional<std::string> alias = "live";  // moved to the new version once it can serve; absent: none is
+  std::optional<VersionId> beside;     // of the node's own: nothing is deployed where this version is gone
   bool force = false;                  // a new version even where the files and the manifest are the newest version's
 };
 
@@ -101,6 +103,14 @@ struct BuildView {                     // dependencies that are being installed
   std::string kind, key;               // as domain::Dependencies
   WallTime since;
   std::string line;                    // what its tool printed last; "" while it waits for its turn
+};
+
+struct OptimizationView {              // a search for a smaller model that is under way
+  std::string function;
+  int version = 0;                     // the original
+  bool waits = false;                  // for its turn
+  WallTime since;                      // it was asked for
+  std::string line;                    // what it does
 };
 
 struct StartCacheView {                // what makes a version's starts quicker (domain/start_cache.h)
@@ -215,6 +225,12 @@ class Control {
   virtual void record(std::string_view function, std::optional<domain::RecordingPolicy> policy, Done<void> done) = 0;
   // What is kept, as domain::read_calls reads it.
   virtual void recorded(std::string_view function, Done<std::string> done) = 0;
+
+  // Searches for a smaller model in the background (domain/optimization.h); 0: the version that the order's alias names. `done` with its
+  // number, once that is durable. What became of it is in the function's settings, then.
+  virtual void optimize(std::string_view function, int version, domain::OptimizationOrder order, Done<int> done) = 0;
+  virtual void stop_optimization(std::string_view function, int version, Done<void> done) = 0;  // not_found: it is not under way
+  [[nodiscard]] virtual std::vector<OptimizationView> optimizations() = 0;  // the oldest first
 
   // The function's URL of this ID (domain/function_url.h); null: there is none.
   [[nodiscard]] virtual std::shared_ptr<const domain::FunctionUrl> url(std::string_view id) = 0;

@@ -61,6 +61,7 @@ Result<void> Node::open() {
   TRY(std::vector<domain::LayerVersion> layers, store_.catalog().load_layers());
   for (domain::LayerVersion& layer : layers) layers_[{layer.name, layer.number}] = std::move(layer);
   open_recordings();
+  open_optimizations();
   return {};
 }
 
@@ -122,7 +123,10 @@ void Node::refresh(Entry& entry) {
 }
 
 void Node::set_stage(VersionId version, Stage stage) {
-  if (const auto at = versions_.find(version); at != versions_.end()) at->second.entry->stages[at->second.number] = stage;
+  const auto at = versions_.find(version);
+  if (at == versions_.end()) return;
+  at->second.entry->stages[at->second.number] = stage;
+  settled(version);
 }
 
 Stage Node::stage_of(const Entry& entry, const Version& version) const {
@@ -249,6 +253,7 @@ void Node::forget_version(const Version& version) {
   books_.forget(version.id);
   versions_.erase(version.id);
   start_caches_.erase(version.id);
+  forget_optimization(version.id);
   const auto same = same_source_.find(source_of(version));
   same->second.erase(version.id);
   if (same->second.empty()) same_source_.erase(same);

@@ -37,6 +37,12 @@ struct BuildLimits {                     // of one installation of dependencies
   Duration time_max = std::chrono::minutes(15);
 };
 
+struct OptimizeLimits {                  // of one search for a smaller model
+  Bytes memory = 4_GiB;
+};
+// Whether its recipes are such, which the module of steps knows.
+using CheckOptimization = std::function<Result<void>(const domain::OptimizationOrder& order)>;
+
 // Fetches an object, and gives its bytes in pieces; blocks. Runs on a line of its own.
 using TakeBytes = std::function<Result<void>(std::span<const std::byte>)>;
 // The image of a reference, with its layers as artifacts; blocks.
@@ -46,6 +52,8 @@ using FetchObject = std::function<Result<void>(const ObjectName& object, const T
 struct NodeOptions {
   ScaleOptions scale;
   BuildLimits build;
+  OptimizeLimits optimize;
+  CheckOptimization check_optimization;  // null: none is refused here
   PriceTable prices;
   std::string version;
   std::string compile_key;               // which compiled models fit this machine
@@ -97,6 +105,9 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   void set_settings(std::string_view function, std::vector<domain::Setting> settings, Done<void> done) override;
   void record(std::string_view function, std::optional<domain::RecordingPolicy> policy, Done<void> done) override;
   void recorded(std::string_view function, Done<std::string> done) override;
+  void optimize(std::string_view function, int version, domain::OptimizationOrder order, Done<int> done) override;
+  void stop_optimization(std::string_view function, int version, Done<void> done) override;
+  std::vector<OptimizationView> optimizations() override;
   std::shared_ptr<const domain::FunctionUrl> url(std::string_view id) override;
   void publish_layer(LayerOrder order, Done<domain::LayerVersion> done) override;
   std::vector<domain::LayerVersion> layers(std::string_view name) override;
@@ -172,6 +183,7 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   UsageReport report_of(const std::vector<store::UsageSum>& sums, const Names& names, WallTime since, WallTime until);
   UsageSum priced(const store::UsageSum& sum, std::string name, WallTime since, WallTime until);
   std::optional<Books::Name> name_of(VersionId version);
+  void check_and_commit(DeployOrder order, domain::Version version, Done<VersionView> done);  // of a model
   void commit_version(DeployOrder order, domain::Version version, Done<VersionView> done);
   void store_alias(Entry& entry, domain::Alias alias, Done<domain::Alias> done);
   void add_place(Entry& entry, const domain::Version& version);
@@ -179,6 +191,14 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
   void collect_garbage();
   void open_recordings();
   void forget_recording(FunctionId function);
+  void open_optimizations();
+  void begin_optimizing();
+  void searched(VersionId version, const Result<instances::ReadyReport>& report);
+  void deploy_optimized(VersionId original, const std::vector<domain::FileRef>& made, const std::vector<std::string>& weights);
+  void settled(VersionId version);
+  void forget_optimization(VersionId version);  // it goes: the original of one, or what was made
+  void end_optimizing(VersionId version, domain::OptimizationState state, const std::string& became);
+  static const domain::Version* optimized_from(Entry& entry, const domain::Version& made);
   std::optional<RecordingView> recording_view(FunctionId function) const;
 
   const Turn& turn_;
@@ -211,6 +231,20 @@ class Node final : public Control, public serve::DispatcherEvents, public instan
     StartCacheView view;
   };
   std::unordered_map<VersionId, StartCache> start_caches_;
+  struct Optimizing {
+    enum class Phase : std::uint8_t { asked, waiting, searching, deploying, moving, ended };
+    domain::OptimizationOrder order;
+    WallTime since;
+    std::uint64_t turn = 0;              // the least is searched first
+    std::string line;                    // what it does, for people
+    Phase phase{};
+    instances::Fleet::JobId job = 0;
+    bool stopping = false;
+    VersionId made;
+    std::string report;
+  };
+  std::unordered_map<VersionId, Optimizing> optimizing_;  // by the original
+  std::uint64_t optimizations_made_ = 0;
   std::unordered_map<std::uint64_t, std::shared_ptr<store::Upload>> uploads_;
   std::uint64_t uploads_made_ = 0;
 };

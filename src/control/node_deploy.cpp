@@ -97,15 +97,37 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
   const std::string name = version.manifest.name;
   if (Entry* entry = find(name); entry && !entry->function.versions.empty() && !order.force) {
     const Version& newest = entry->function.versions.back();
-    if (same_content(newest, version)) {
-      prepare(newest.id);
-      VersionView view{newest, stage_of(*entry, newest), true};
-      return unpack(newest, [view = std::move(view), done = std::move(done)](const Result<void>& unpacked) {
+    const Version* from = optimized_from(*entry, newest);
+    if (const Version* same = same_content(newest, version) ? &newest : from && same_content(*from, version) ? from : nullptr) {
+      prepare(same->id);
+      VersionView view{*same, stage_of(*entry, *same), true};
+      return unpack(*same, [view = std::move(view), done = std::move(done)](const Result<void>& unpacked) {
         done(unpacked ? Result<VersionView>(view) : fail(unpacked.error()));
       });
     }
   }
   if (version.manifest.is_code()) return commit_code(std::move(order), std::move(version), std::move(done));
+  if (!version.manifest.optimize || !order.alias) return check_and_commit(std::move(order), std::move(version), std::move(done));
+  domain::OptimizationOrder wanted = *version.manifest.optimize;
+  wanted.alias = *order.alias;
+  if (options_.check_optimization)
+    if (const auto sound = options_.check_optimization(wanted); !sound) return done(fail(sound.error()));
+  if (!wanted.data.empty() && std::ranges::find(version.files, wanted.data, &domain::FileRef::path) == version.files.end())
+    return done(fail(Code::invalid_argument,
+                     "optimize.data: '" + wanted.data + "' is not among the files: put the samples into the package"));
+  check_and_commit(std::move(order), std::move(version), [this, wanted, done = std::move(done)](Result<VersionView> made) {
+    if (!made) return done(std::move(made));
+    const std::string function = made->version.manifest.name;
+    optimize(function, made->version.number, wanted, [this, id = made->version.id](const Result<int>& asked) {
+      const Version* v = find(id);
+      if (v && !asked) books_.log(v->function, v->number, 0, "error", "it is not optimised: " + asked.error().message);
+    });
+    done(std::move(made));
+  });
+}
+
+void Node::check_and_commit(DeployOrder order, Version version, Done<VersionView> done) {
+  const std::string name = version.manifest.name;
   if (const Version* known = checked_elsewhere(version)) {
     version.signature = known->signature;
     version.notes = known->notes;
@@ -115,6 +137,7 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
   const auto check = job_order(Role::check, name, version, locate());
   auto commit = [this, order = std::move(order), version = std::move(version),
                  done = std::move(done)](Result<instances::ReadyReport> report) mutable {
+    if (order.beside && !find(*order.beside)) return done(fail(Code::cancelled, "the function was deleted meanwhile"));
     if (!report) return done(fail(report.error().code, "'" + version.manifest.model + "' was not deployed: " + report.error().message));
     auto checked = domain::parse_check_result(report->result);
     if (!checked) return done(fail(Code::internal, "the check of the model gave no sound answer: " + checked.error().message));

@@ -29,6 +29,8 @@ class TestLauncher final : public instances::Launcher {
   void start(ProcessId process, const instances::StartOrder& order) override {
     ++started[order.role];
     if (order.role == domain::Role::compile && compiles) std::ofstream(order.output) << "compiled " << order.model_name;
+    if (order.role == domain::Role::optimize)
+      std::ofstream(order.output + "/" + domain::kOptimizedFile) << "smaller " << order.model_name;
     fake.start(process, order);
   }
   void fork(ProcessId child, ProcessId from) override { fake.fork(child, from); }
@@ -45,14 +47,15 @@ class TestLauncher final : public instances::Launcher {
   instances::FakeLauncher fake;
 };
 
-// One answer that fits both a check and a measurement.
+// One answer that fits a check, a measurement and a search for a smaller model.
 inline std::string test_job_result(bool template_allowed = true, const std::string& notes = "[]") {
   return R"({"signature": {"inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
                            "outputs": [{"name": "y", "datatype": "FP32", "shape": [-1]}], "batches": true},
              "pack_weights": true, "pack_cold": false, "large_pages": false, "threads": 1, "cold_first_ns": 20000000,
              "warm_run_ns": 1000000, "fork_first_ns": 2000000, "private_bytes": 1000000,
              "own_bytes": 1, "own_packed_bytes": 2, "working_set": "", "template_allowed": )" +
-         std::string(template_allowed ? "true" : "false") + R"(, "notes": )" + notes + "}";
+         std::string(template_allowed ? "true" : "false") +
+         R"(, "candidates": [{"recipe": "int8", "chosen": true, "changed": 3}], "notes": )" + notes + "}";
 }
 
 struct TestNodeOptions {

@@ -59,6 +59,7 @@ enum class Role : std::uint32_t {
   unpack = 8,    // an archive, bound at kArchivePlace, into the folder bound at kPackagePlace (worker/unpack.h)
   build = 10,    // installs what a package names into the folder bound at kBuildPlace, by the network (worker/build.h)
   start_cache = 11,  // watches a start of code and keeps what makes the next ones quicker (worker/start_cache.h)
+  optimize = 12, // searches for a smaller model in the folder bound at kOptimizePlace (domain/optimization.h)
   code_template = 9,  // a program that has imported everything, in one too; its forks are of role code (worker/code_template.h)
 };
 constexpr const char* kArchivePlace = "/archive";  // in the sandbox of an unpack
@@ -69,7 +70,7 @@ constexpr const char* kLayer = "layer";            // the text of its order, whe
 [[nodiscard]] constexpr bool is_template(Role role) { return role == Role::template_ || role == Role::code_template; }
 // Its files are bound into a sandbox of its own; it is told none.
 [[nodiscard]] constexpr bool is_bound(Role role) {
-  return is_code(role) || role == Role::unpack || role == Role::build || role == Role::start_cache;
+  return is_code(role) || role == Role::unpack || role == Role::build || role == Role::start_cache || role == Role::optimize;
 }
 [[nodiscard]] constexpr bool is_of_model(Role role) { return !is_bound(role); }
 // Does one thing, reports and ends.

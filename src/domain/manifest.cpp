@@ -10,6 +10,7 @@
 #include "domain/code_order.h"
 #include "domain/detail/image.h"
 #include "domain/detail/layers.h"
+#include "domain/detail/optimize.h"
 #include "domain/detail/text.h"
 #include "domain/detail/tree.h"
 #include "domain/link.h"
@@ -351,6 +352,7 @@ constexpr Field kTop[] = {
     {"build", read_build},
     {"protocol", read_protocol},
     {"logging", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "logging", kLogging, {}, m, l); }},
+    {"optimize", [](const Tree& v, Manifest& m, Lines&) -> Result<void> { return read_optimize(v, m.optimize); }},
     {"task", read_task},
     {"labels", read_labels},
     {"resources", [](const Tree& v, Manifest& m, Lines& l) -> Result<void> { return read_section(v, "resources", kResources, {}, m, l); }},
@@ -379,6 +381,8 @@ Result<void> check_together(const Manifest& m, const Lines& lines) {
     return refuse(line("logging", "logging"), "levels of logging are of the format json: write {format: json, level: warn}");
   if (!m.is_code() && m.network.reach != Reach::none)
     return refuse(line("network", "model"), "network is for code: a model reaches nothing; leave it out");
+  if (m.is_code() && m.optimize)
+    return refuse(line("runtime", "optimize"), "optimize is for models: code stays as it is; leave it out");
   if (!m.layers.empty() && (!m.is_code() || m.is_container()))
     return refuse(line("layers", "runtime"), "layers are for code in a package: a model has none, a container's image has all it needs");
   if (!m.is_code() && m.build != Build::auto_)
@@ -484,6 +488,7 @@ std::string to_json(const Manifest& m) {
       {"queue", {{"max", m.queue_max}}}};
   if (m.is_container()) json["image"] = image_json(m.image);
   if (!m.layers.empty()) json["layers"] = m.layers;
+  if (m.optimize) json["optimize"] = nlohmann::ordered_json::parse(to_manifest(*m.optimize));
   if (m.protocol != Protocol::http1) json["protocol"] = kProtocols[static_cast<std::size_t>(m.protocol)];
   if (m.logging.format == LogFormat::json) json["logging"]["format"] = "json";
   for (const auto& [key, level] : {std::pair{"level", m.logging.level}, {"system_level", m.logging.system_level}})

@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "base/units.h"
 #include "domain/network.h"
+#include "domain/optimization.h"
 #include "domain/printed.h"
 
 namespace mayfly::domain {
@@ -115,6 +116,7 @@ struct Manifest {
   Resources resources;
   Scaling scaling;
   Batch batch;
+  std::optional<OptimizationOrder> optimize;  // of models: made smaller behind each deploy (docs/optimize.md); without samples and alias
   Bytes body_max = 64_MiB;       // input.bytes_max: the largest request body
   int queue_max = 10000;         // queue.max: requests waiting for an instance; more are refused at once
   bool is_code() const { return !runtime.empty(); }

@@ -158,19 +158,36 @@ bool Fleet::send(Process& process, const Request& request) {
   return true;
 }
 
-void Fleet::run_job(StartOrder order, JobDone done, JobLine line) {
+Fleet::JobId Fleet::run_job(StartOrder order, JobDone done, JobLine line) {
   const auto later = order.role == domain::Role::check
       ? std::ranges::find_if(jobs_waiting_, [](const Job& j) { return j.order.role != domain::Role::check; })
       : jobs_waiting_.end();
-  jobs_waiting_.insert(later, Job{std::move(order), std::move(done), std::move(line), {}});
+  const JobId id = ++jobs_made_;
+  jobs_waiting_.insert(later, Job{id, std::move(order), std::move(done), std::move(line), {}});
   start_jobs();
+  return id;
+}
+
+void Fleet::end_job(JobId job) {
+  for (const auto& [process, running] : jobs_)
+    if (running.id == job) return launcher_->kill(process);
+  const auto waiting = std::ranges::find(jobs_waiting_, job, &Job::id);
+  if (waiting == jobs_waiting_.end()) return;
+  const JobDone done = std::move(waiting->done);
+  jobs_waiting_.erase(waiting);
+  done(fail(Code::cancelled, "it was ended before it began"));
 }
 
 void Fleet::start_jobs() {
-  const auto is_build = [](const Job& job) { return job.order.role == domain::Role::build; };
+  const auto running = [this](domain::Role role) {
+    return std::ranges::count_if(jobs_, [role](const auto& job) { return job.second.order.role == role; });
+  };
   for (auto next = jobs_waiting_.begin(); next != jobs_waiting_.end();) {
-    const auto builds = std::ranges::count_if(jobs_, [&](const auto& job) { return is_build(job.second); });
-    const bool room = is_build(*next) ? builds < kBuildsMax : static_cast<int>(jobs_.size()) - builds < kJobsMax;
+    const auto builds = running(domain::Role::build), optimizing = running(domain::Role::optimize);
+    const domain::Role role = next->order.role;
+    const bool room = role == domain::Role::build      ? builds < kBuildsMax
+                      : role == domain::Role::optimize ? optimizing == 0
+                                                       : static_cast<int>(jobs_.size()) - builds - optimizing < kJobsMax;
     if (!room) {
       ++next;
       continue;

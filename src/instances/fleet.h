@@ -144,10 +144,12 @@ class Fleet final : public LauncherEvents {
   void flush() { launcher_->flush(); }
 
   // A process that does one thing and ends: check, compile, tune. At most kJobsMax run at a time, checks first; beside them kBuildsMax
-  // builds, which wait for other machines. `line`: what it prints, which is nobody's log then.
+  // builds, which wait for other machines, and one that optimises, which takes minutes. `line`: what it prints, which is nobody's log then.
   using JobDone = std::function<void(Result<ReadyReport>)>;
   using JobLine = std::function<void(std::string_view)>;
-  void run_job(StartOrder order, JobDone done, JobLine line = {});
+  using JobId = std::uint64_t;
+  JobId run_job(StartOrder order, JobDone done, JobLine line = {});
+  void end_job(JobId job);                  // its `done` follows, with an error; nothing where it has ended
 
   // Retries of failed starts, and a look at memory and CPU of a few processes. Returns when to be called next.
   Instant tick();
@@ -167,6 +169,7 @@ class Fleet final : public LauncherEvents {
 
  private:
   struct Job {
+    JobId id = 0;
     StartOrder order;
     JobDone done;
     JobLine line;
@@ -190,7 +193,7 @@ class Fleet final : public LauncherEvents {
   Launcher* launcher_ = nullptr;
   FleetUser* user_ = nullptr;
   FleetObserver* observer_ = nullptr;
-  std::uint64_t processes_made_ = 0;
+  std::uint64_t processes_made_ = 0, jobs_made_ = 0;
   std::unordered_map<ProcessId, std::unique_ptr<Process>> processes_;
   std::unordered_map<VersionId, std::unique_ptr<Group>> groups_;
   std::unordered_map<ProcessId, Job> jobs_;

@@ -68,6 +68,8 @@ struct StartOrder {
   std::string layers;                // of code: a folder on the node's disk with what its layers hold; "": none
   domain::BuildKind build{};         // role build: by which tool
   bool alone = true;                 // … and whether the requirements name nothing of the package
+  std::string optimization;          // role optimize: its job (domain/optimization.h)
+  std::string samples;               // … and a file of the node's disk; "": none
   friend bool operator==(const StartOrder&, const StartOrder&) = default;
 };
 

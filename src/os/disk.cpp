@@ -195,6 +195,14 @@ Result<std::string> read_below(const std::string& folder, const std::string& pat
   return read_all(fd, path, size_max);
 }
 
+Result<Fd> open_plain(const std::string& path) {
+  Fd file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK));
+  if (!file) return fail(disk_error("open", path));
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return fail(Code::not_found, "'" + path + "' is no file");
+  return file;
+}
+
 Result<void> make_open_folder(const std::string& path) {
   TRY_VOID(make_folder(path));
   if (::chmod(path.c_str(), 0777) != 0) return fail(disk_error("chmod", path));

@@ -54,6 +54,8 @@ bool touch_file(const std::string& path);                               // false
 [[nodiscard]] std::vector<std::string> names_below(const std::string& folder, const std::string& path);  // of a folder's entries
 // not_found where there is no such file.
 [[nodiscard]] Result<std::string> read_below(const std::string& folder, const std::string& path, Bytes size_max);
+// A file of such a folder, read-only; what is a link, a folder, a pipe or a device is none.
+[[nodiscard]] Result<Fd> open_plain(const std::string& path);
 // A folder that others than the node write to, until close_folder(): then all that is in it is on the disk.
 [[nodiscard]] Result<void> make_open_folder(const std::string& path);
 [[nodiscard]] Result<void> close_folder(const std::string& path);

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/syscall.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -191,6 +192,11 @@ Bytes process_memory(int pid) {
     kilobytes = field(status, "VmRSS:");
   }
   return {kilobytes < 0 ? 0 : static_cast<std::uint64_t>(kilobytes) << 10};
+}
+
+void give_way() {
+  constexpr int kNice = 10;
+  ::setpriority(PRIO_PROCESS, 0, kNice);
 }
 
 std::string describe_exit(int wait_status) {

@@ -68,6 +68,7 @@ struct ProcessFacts {
 
 // "killed by signal 11 (Segmentation fault)", "ended with status 3". Status 134 is abort() in a sandbox, which may
 // not send signals.
+void give_way();                       // this process and its children run where others of their share leave room
 [[nodiscard]] std::string describe_exit(int wait_status);
 
 [[nodiscard]] Result<std::pair<Fd, Fd>> make_pipe();  // reading end, writing end; neither blocks

@@ -7,17 +7,39 @@
 
 namespace mayfly::os {
 
-Result<Fd> catch_end_signals() {
+namespace {
+
+sigset_t end_signals() {
   sigset_t set;
   ::sigemptyset(&set);
   ::sigaddset(&set, SIGTERM);
   ::sigaddset(&set, SIGINT);
+  return set;
+}
+
+}  // namespace
+
+Result<Fd> catch_end_signals() {
+  const sigset_t set = end_signals();
   ::sigprocmask(SIG_BLOCK, &set, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   Fd fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!fd) return fail(os_error("signalfd"));
   return fd;
 }
+
+Result<HeldEndSignals> HeldEndSignals::hold() {
+  TRY(Fd fd, catch_end_signals());
+  return HeldEndSignals(std::move(fd));
+}
+
+HeldEndSignals::~HeldEndSignals() {
+  if (!fd_) return;  // moved from
+  const sigset_t set = end_signals();
+  ::sigprocmask(SIG_UNBLOCK, &set, nullptr);
+}
+
+bool HeldEndSignals::came() const { return take_signal(fd_); }
 
 Result<void> end_with_parent() {
   const pid_t parent = ::getppid();

@@ -34,7 +34,7 @@ Store::Store(StoreOptions options, os::Fd lock, Catalog catalog, std::unique_ptr
       usage_(std::move(usage)),
       events_(std::move(events)),
       deploys_(std::move(deploys)),
-      recordings_(options_.folder + "/recordings") {}
+      recordings_(options_.folder + "/recordings"), optimizations_(options_.folder + "/optimizations") {}
 
 Result<Collected> Store::collect_garbage() {
   // A file's time is compared with a file's time: the lock's, touched now. What is committed after the names

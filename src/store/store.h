@@ -9,6 +9,7 @@
 //   dependencies/  what was installed for code, likewise
 //   start-caches/  what makes its starts quicker, likewise
 //   recordings/    calls that are kept as samples (store/recordings.h)
+//   optimizations/ searches for smaller models that are under way (store/optimizations.h)
 //   usage/         a record of each invocation; usage.db: their sums by the hour (store/usage_log.h)
 //
 // Opens everything in order, in well under a second after a kill. The parts say on which thread they may be used.
@@ -22,6 +23,7 @@
 #include "store/catalog.h"
 #include "store/deploys.h"
 #include "store/events.h"
+#include "store/optimizations.h"
 #include "store/packages.h"
 #include "store/recordings.h"
 #include "store/usage_log.h"
@@ -47,6 +49,7 @@ class Store {
   Events& events() { return events_; }
   Deploys& deploys() { return deploys_; }
   const Recordings& recordings() const { return recordings_; }
+  const Optimizations& optimizations() const { return optimizations_; }
 
   // Removes artifacts that no version names, what was unpacked of them, and dependencies that none has. Blocks; on any background
   // line, beside everything else.
@@ -66,6 +69,7 @@ class Store {
   Events events_;
   Deploys deploys_;
   const Recordings recordings_;
+  const Optimizations optimizations_;
 };
 
 }  // namespace mayfly::store

@@ -228,7 +228,7 @@ Result<void> cache_start(std::string_view text) {
   return make_start_cache(order);
 }
 
-[[noreturn]] void run_role(Engine& engine, os::Fd& control) {
+[[noreturn]] void run_role(Engine& engine, os::Fd& control, const OptimizeWork& optimize) {
   hold_cancel_signal();
   say_hello(control.get());
   Received got = receive_order(control.get());
@@ -244,6 +244,13 @@ Result<void> cache_start(std::string_view text) {
     got.fds.clear();  // what it starts is to have none of these
     if (const auto done = cache_start(got.labels); !done) report_failure(control.get(), done.error());
     send_result(control.get(), "{}");
+    ::_exit(0);
+  }
+  if (order.role == Role::optimize && optimize) {
+    got.fds.clear();
+    const auto done = optimize(engine, got.labels);
+    if (!done) report_failure(control.get(), done.error());
+    send_result(control.get(), *done);
     ::_exit(0);
   }
   if (order.role == Role::unpack || order.role == Role::build) {
@@ -294,10 +301,10 @@ Result<void> cache_start(std::string_view text) {
 
 }  // namespace
 
-void run_process(Engine& engine, os::Fd control) {
+void run_process(Engine& engine, os::Fd control, const OptimizeWork& optimize) {
   const int socket = control.get();
   try {
-    run_role(engine, control);
+    run_role(engine, control, optimize);
   } catch (const std::bad_alloc&) {
     report_failure(socket, {Code::exhausted, "out of memory: raise resources.memory"});
   } catch (const std::exception& error) {

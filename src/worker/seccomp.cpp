@@ -368,6 +368,7 @@ Result<void> apply_role_filter(domain::Role role, int threads) {
     case domain::Role::code_template:
     case domain::Role::unpack:
     case domain::Role::start_cache:
+    case domain::Role::optimize:
     case domain::Role::build: return {};  // its sandbox came with the filter, which what it execs gets too
   }
   return fail(Code::invalid_argument, "a process was given a role that does not exist: " + std::to_string(static_cast<int>(role)));

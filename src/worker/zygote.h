@@ -6,6 +6,7 @@
 #pragma once
 #include "base/result.h"
 #include "os/fd.h"
+#include "worker/process.h"
 #include "worker/sandbox.h"
 
 namespace mayfly::worker {
@@ -13,7 +14,7 @@ namespace mayfly::worker {
 constexpr int kZygoteSocket = 3;  // the descriptor that the node leaves open in it
 
 // mayfly zygote [ENGINE_LIBRARY]: the exit status.
-int zygote_main(int argc, char** argv);
+int zygote_main(int argc, char** argv, const OptimizeWork& optimize = {});
 
 // The same with another process entry: for tests. Says hello on the socket first, or why it can't serve.
 int run_zygote(os::Fd socket, const ProcessEntry& entry);

@@ -8,6 +8,7 @@
 #include "domain/code_order.h"
 #include "domain/manifest.h"
 #include "domain/network.h"
+#include "domain/optimization.h"
 #include "domain/unpacked.h"
 #include "instances/built.h"
 #include "instances/builds.h"
@@ -197,11 +198,28 @@ Result<Prepared> prepare_build(const StartOrder& order) {
   return prepared;
 }
 
+// No network and nothing of the machine but /usr: what it runs is the zygote's own.
+Result<Prepared> prepare_optimize(const StartOrder& order) {
+  Prepared prepared{.order = order.optimization};
+  const auto bind = [&](const std::string& source, const std::string& target) -> Result<void> {
+    const std::string location = std::filesystem::absolute(source);
+    TRY_VOID(os::let_all_run(location));  // the sandbox's own user reads it
+    prepared.binds += location + "\t" + target + "\n";
+    return {};
+  };
+  for (const ModelFile& file : order.files) TRY_VOID(bind(file.location, std::string(domain::kPackagePlace) + "/" + file.path));
+  if (!order.samples.empty())
+    TRY_VOID(bind(order.samples, domain::kSamplesPlace + std::filesystem::path(order.samples).extension().string()));
+  prepared.binds += std::filesystem::absolute(order.output).string() + "\t" + domain::kOptimizePlace + "\trw\n";
+  return prepared;
+}
+
 }  // namespace
 
 Result<Prepared> prepare(const StartOrder& order, const std::string& models, bool debug) {
   if (order.role == domain::Role::unpack) return prepare_unpack(order);
   if (order.role == domain::Role::build) return prepare_build(order);
+  if (order.role == domain::Role::optimize) return prepare_optimize(order);
   return prepare_code(order, models, debug);
 }
 
