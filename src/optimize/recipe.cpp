@@ -122,7 +122,7 @@ std::vector<StepInfo> all_steps() {
       {.name = "int8-static:entropy", .does = "the same, with ranges that lose least of the values' distribution"},
       {.name = "int8-weights", .does = "weights stored in 8 bits, a scale for each column, computed with in 32"},
       {.name = "int4-weights",
-       .does = "weights of MatMul in 4 bits, a scale for each block (MatMulNBits); tables in 8",
+       .does = "weights of MatMul and Gemm in 4 bits, a scale for each block (MatMulNBits); tables in 8",
        .amount = "numbers in a block",
        .least = 16,
        .most = 256,

@@ -234,6 +234,25 @@ TEST(Weights, Int4BlocksComeBack) {
   EXPECT_EQ(small.model.impl().proto.opset_import(1).domain(), "com.microsoft");
 }
 
+TEST(Weights, Int4OfAGemm) {
+  TestModel made;
+  made.input("x", {"n", "64"}).output("y").floats("w", {80, 64}).floats("b", {80});
+  auto& gemm = made.node("Gemm", {"x", "w", "b"}, {"y"});
+  set_int(gemm, "transB", 1);
+  const Applied small = applied(made.model(), {"int4-weights", 32});
+  EXPECT_EQ(kinds(small.model), "MatMulNBits Add");
+  const auto numbers = values<std::uint8_t>(*constant_in(small.model, "w_turned_int4"));
+  const auto scale = values<float>(*constant_in(small.model, "w_turned_int4_scale"));
+  ASSERT_EQ(numbers.size(), 80u * 2 * 16);
+  const auto real = TestModel::pattern(80 * 64);
+  const std::size_t row = 37, column = 11, block = column * 2 + row / 32, byte = block * 16 + row % 32 / 2;
+  EXPECT_NEAR(static_cast<float>((numbers[byte] >> 4) - 8) * scale[block], real[column * 64 + row], std::abs(scale[block]) * 0.51f);
+  set_float(gemm, "alpha", 2);
+  const Applied left = applied(made.model(), {"int4-weights", 32});
+  ASSERT_EQ(left.left.size(), 1u);
+  EXPECT_NE(left.left[0].why.find("alpha"), std::string::npos);
+}
+
 TEST(Prune, TheSmallestBecomeZero) {
   const Applied half = applied(layer().model(), {"prune", 0.5});
   const auto before = TestModel::pattern(64 * 80), after = values<float>(*constant_in(half.model, "w"));

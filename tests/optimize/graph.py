@@ -204,7 +204,8 @@ def test_fold_changes_no_answer(world):
 def test_weights_in_fewer_bits(world):
     model, inputs = world.perceptron(1024), rows(64, 64)
     exact = answers(model, inputs)[0]
-    for recipe, share, least in (("fp16", 0.51, 0.999999), ("bf16", 0.51, 0.9999), ("int8-weights", 0.29, 0.9995)):
+    for recipe, share, least in (("fp16", 0.51, 0.999999), ("bf16", 0.51, 0.9999), ("int8-weights", 0.29, 0.9995),
+                                ("int4-weights:32", 0.2, 0.99)):
         small, _ = world.apply(model, recipe)
         close = cosine(exact, answers(small, inputs)[0])
         check(small.stat().st_size < share * model.stat().st_size, f"{recipe}: {small.stat().st_size} bytes")

@@ -179,9 +179,10 @@ float round_block(const float* numbers, std::size_t count, float scale, const Fo
   return error;
 }
 
-Blocks to_blocks(const TensorProto& matrix, const Form& form) {
-  const auto rows = static_cast<std::size_t>(matrix.dims(0)), columns = static_cast<std::size_t>(matrix.dims(1));
-  const std::vector<float> by_column = transposed(values<float>(matrix), rows, columns);
+// `turned`: the matrix is transposed before it is multiplied, as by a Gemm's transB.
+Blocks to_blocks(const TensorProto& matrix, bool turned, const Form& form) {
+  const auto rows = static_cast<std::size_t>(matrix.dims(turned ? 1 : 0)), columns = static_cast<std::size_t>(matrix.dims(turned ? 0 : 1));
+  const std::vector<float> by_column = turned ? values<float>(matrix) : transposed(values<float>(matrix), rows, columns);
   const std::size_t blocks = (rows + form.block - 1) / form.block, bytes = form.block * static_cast<std::size_t>(form.bits) / 8;
   Blocks out{.numbers = std::vector<std::uint8_t>(columns * blocks * bytes), .scales = std::vector<float>(columns * blocks, 0)};
   std::vector<std::uint8_t> best(form.block), trial(form.block);
@@ -202,7 +203,16 @@ Blocks to_blocks(const TensorProto& matrix, const Form& form) {
   return out;
 }
 
-// MatMul with weights in blocks, and tables in 8 bits.
+std::optional<std::string> unfit_product(const Graph& graph, const NodeProto& node) {
+  if (auto why = unfit_weights(graph, node, 1)) return why;
+  if (is_onnx(node, "MatMul")) return std::nullopt;
+  if (int_of(node, "transA", 0) != 0) return "its first input is transposed";
+  if (float_of(node, "alpha", 1) != 1 || (node.input_size() > 2 && !node.input(2).empty() && float_of(node, "beta", 1) != 1))
+    return "its alpha or beta is not 1";
+  return std::nullopt;
+}
+
+// MatMul and Gemm with weights in blocks, and tables in 8 bits.
 void block_weights(Work& work, const Form& form) {
   Graph& graph = work.graph;
   const std::string ending = "_int" + std::to_string(form.bits);
@@ -212,28 +222,31 @@ void block_weights(Work& work, const Form& form) {
   std::vector<NodeProto> out;
   for (int i = 0; i < graph.nodes(); ++i) {
     const NodeProto& node = graph.node(i);
-    const bool product = is_onnx(node, "MatMul");
-    const auto why = product ? unfit_weights(graph, node, 1) : std::nullopt;
+    const bool gemm = is_onnx(node, "Gemm"), product = gemm || is_onnx(node, "MatMul");
+    const auto why = product ? unfit_product(graph, node) : std::nullopt;
     if (why) work.leave(node, *why);
     if (!product || why || work.kept(node)) {
       out.push_back(node);
       continue;
     }
     const TensorProto& weights = *graph.constant(node.input(1));
-    const std::int64_t rows = weights.dims(0), columns = weights.dims(1), blocks = (rows + block - 1) / block;
-    const auto [place, is_new] = made.try_emplace(weights.name());
+    const bool turned = gemm && int_of(node, "transB", 0) != 0;
+    const std::int64_t rows = weights.dims(turned ? 1 : 0), columns = weights.dims(turned ? 0 : 1), blocks = (rows + block - 1) / block;
+    const auto [place, is_new] = made.try_emplace(weights.name() + (turned ? "_turned" : ""));
     if (is_new) {
-      const Blocks blocked = to_blocks(weights, form);
-      const std::string name = weights.name() + ending;  // adding moves the constants
+      const Blocks blocked = to_blocks(weights, turned, form);
+      const std::string name = place->first + ending;  // adding moves the constants
       const std::string numbers =
           graph.add(make_tensor(name, TensorProto::UINT8, {columns, blocks, block * form.bits / 8}, blocked.numbers));
       place->second = {numbers, graph.add(make_tensor(name + "_scale", TensorProto::FLOAT, {columns * blocks}, blocked.scales))};
     }
-    NodeProto fewer =
-        make_node("MatMulNBits", {node.input(0), place->second.first, place->second.second}, {node.output(0)}, "com.microsoft");
+    const bool adds = gemm && node.input_size() > 2 && !node.input(2).empty();
+    const std::string whole = adds ? graph.unique(node.output(0) + "_product") : node.output(0);
+    NodeProto fewer = make_node("MatMulNBits", {node.input(0), place->second.first, place->second.second}, {whole}, "com.microsoft");
     set_int(fewer, "K", rows), set_int(fewer, "N", columns), set_int(fewer, "bits", form.bits), set_int(fewer, "block_size", block);
     work.did(node);
     out.push_back(std::move(fewer));
+    if (adds) out.push_back(make_node("Add", {whole, node.input(2)}, {node.output(0)}));
   }
   graph.replace_nodes(std::move(out));
   if (!made.empty()) graph.use_domain("com.microsoft", 1);
@@ -246,11 +259,6 @@ Result<void> int4_weights(Work& work) {
   if ((block & (block - 1)) != 0)
     return fail(Code::invalid_argument, "int4-weights:" + std::to_string(block) + ": blocks are of 16, 32, 64, 128 or 256 numbers");
   block_weights(work, {.bits = 4, .block = block});
-  for (int i = 0; i < work.graph.nodes(); ++i) {
-    const NodeProto& node = work.graph.node(i);
-    if (is_onnx(node, "Gemm") && !unfit_weights(work.graph, node, 1))
-      work.leave(node, "it is a Gemm: the engine multiplies with 4-bit weights only in MatMul");
-  }
   work.graph.remove_unused_constants();
   return {};
 }
