@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "gate/npy_write.h"
+#include "gate/sizes.h"
 #include "os/disk.h"
 #include "worker/archive.h"
 
@@ -55,6 +56,18 @@ std::optional<std::int64_t> whole(const std::string& text) {
   return value;
 }
 
+gate::Array label_of(const std::vector<std::string>& labels, bool numbers) {
+  gate::Array label{.name = "label", .datatype = numbers ? domain::Datatype::int64 : domain::Datatype::bytes,
+                    .shape = {static_cast<std::int64_t>(labels.size())}};
+  if (numbers) label.data.resize(labels.size() * sizeof(std::int64_t));
+  else label.strings = labels;
+  for (std::size_t i = 0; numbers && i < labels.size(); ++i) {
+    const std::int64_t value = *whole(labels[i]);
+    std::memcpy(label.data.data() + i * sizeof value, &value, sizeof value);
+  }
+  return label;
+}
+
 }  // namespace
 
 Result<void> write_npz(const std::string& path, const std::vector<gate::Array>& arrays) {
@@ -69,18 +82,15 @@ Result<void> write_npz(const std::string& path, const std::vector<gate::Array>& 
 }
 
 Result<void> write_samples(const std::string& path, const gate::Samples& samples) {
-  std::vector<gate::Array> arrays = samples.inputs;
-  if (!samples.labels.empty()) {
-    const bool numbers = std::ranges::all_of(samples.labels, [](const std::string& label) { return whole(label).has_value(); });
-    gate::Array label{.name = "label", .datatype = numbers ? domain::Datatype::int64 : domain::Datatype::bytes,
-                      .shape = {static_cast<std::int64_t>(samples.labels.size())}};
-    if (numbers) label.data.resize(samples.labels.size() * sizeof(std::int64_t));
-    else label.strings = samples.labels;
-    for (std::size_t i = 0; numbers && i < samples.labels.size(); ++i) {
-      const std::int64_t value = *whole(samples.labels[i]);
-      std::memcpy(label.data.data() + i * sizeof value, &value, sizeof value);
+  const bool numbers = std::ranges::all_of(samples.labels, [](const std::string& label) { return whole(label).has_value(); });
+  std::vector<gate::Array> arrays;
+  for (std::size_t size = 0; gate::Samples& set : gate::by_size(samples)) {
+    if (!set.labels.empty()) set.inputs.push_back(label_of(set.labels, numbers));
+    for (gate::Array& array : set.inputs) {
+      array.name = gate::numbered(array.name, size);
+      arrays.push_back(std::move(array));
     }
-    arrays.push_back(std::move(label));
+    ++size;
   }
   return write_npz(path, arrays);
 }

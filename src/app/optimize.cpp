@@ -17,6 +17,7 @@
 #include "app/record.h"
 #include "base/units.h"
 #include "gate/class_names.h"
+#include "gate/sizes.h"
 #include "gate/split.h"
 #include "os/clock.h"
 #include "os/digest.h"
@@ -79,10 +80,11 @@ Result<std::string> key_of(const OptimizeOptions& options, const gate::Samples& 
   TRY(const auto data, worker::map_model(options.model));
   for (const auto& file : data.files) parts += os::sha256_hex(file.bytes.text()) + "\n";
   if (!samples.preparation.empty() || options.data.starts_with(kRecorded)) {
-    for (const gate::Array& input : samples.inputs) {
-      parts += os::sha256_hex({reinterpret_cast<const char*>(input.data.data()), input.data.size()}) + "\n";
-      for (const std::string& text : input.strings) parts += os::sha256_hex(text) + "\n";
-    }
+    for (std::size_t size = 0; size < gate::sizes_of(samples); ++size)
+      for (const gate::Array& input : gate::arrays_of(samples, size)) {
+        parts += os::sha256_hex({reinterpret_cast<const char*>(input.data.data()), input.data.size()}) + "\n";
+        for (const std::string& text : input.strings) parts += os::sha256_hex(text) + "\n";
+      }
     for (const std::string& label : samples.labels) parts += label + "\n";
   } else if (!options.data.empty()) {
     TRY(const os::Fd file, open_file(options.data));

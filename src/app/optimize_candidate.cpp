@@ -71,6 +71,9 @@ class Maker {
       before = std::move(applied.model);
     }
     TRY(const auto all, one(before, *first, {}));
+    if (all.done.size() < 2)
+      return fail(Code::unimplemented, "'" + first->name + "' puts " + std::to_string(all.done.size()) +
+                                           " of its layers into 8 bits: it takes two to keep one of them and gain anything");
     const auto quantised = [&](const std::set<std::string>& keep) -> Result<optimize::Model> {
       TRY(auto applied, one(before, *first, keep));
       return std::move(applied.model);

@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "gate/csv.h"
 #include "gate/npy.h"
+#include "gate/sizes.h"
 #include "os/disk.h"
 #include "worker/archive.h"
 
@@ -17,7 +18,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr Bytes kDataMax = 1_GiB;
-constexpr std::size_t kArraysMax = 1024;
 
 Result<std::string> read_entry(archive* from, const std::string& name, std::uint64_t& left) {
   std::string bytes;
@@ -47,7 +47,7 @@ Result<std::vector<gate::Array>> read_npz(const std::string& path) {
     if (!name.ends_with(".npy"))
       return fail(Code::invalid_argument, "'" + path + "' holds '" + name.substr(0, 200) + "', which is no array of numpy");
     name.resize(name.size() - 4);
-    if (arrays.size() == kArraysMax) return fail(Code::invalid_argument, "'" + path + "' holds more than 1,024 arrays");
+    if (arrays.size() == gate::kArraysMax) return fail(Code::invalid_argument, "'" + path + "' holds more than 1,024 arrays");
     TRY(const std::string bytes, read_entry(opened->get(), path, left));
     TRY(gate::Array array, gate::parse_npy(bytes, name));
     arrays.push_back(std::move(array));
@@ -88,7 +88,7 @@ Result<gate::Samples> read_samples(const std::string& path, const domain::Signat
   if (!named(".npz"))
     return fail(Code::invalid_argument, "'" + path + "': sample sets are .npz, .npy or .csv files, or folders of pictures");
   TRY(auto arrays, read_npz(path));
-  return gate::fit_arrays(std::move(arrays), signature);
+  return gate::fit_sizes(std::move(arrays), signature);
 }
 
 }  // namespace mayfly::app

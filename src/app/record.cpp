@@ -6,6 +6,7 @@
 #include "app/share.h"
 #include "base/units.h"
 #include "domain/job_results.h"
+#include "gate/sizes.h"
 #include "os/signals.h"
 
 namespace mayfly::app {
@@ -48,13 +49,15 @@ Result<void> write_out(const Context& context, const RecordOptions& options) {
   const worker::ChildLimits limits{.time_max = kDecodeMax, .stops = [&] { return signals.came(); }};
   TRY(const auto made, recorded_samples(context, options.function, signature, limits));
   TRY_VOID(write_samples(options.output, made.samples));
+  const std::size_t sizes = gate::sizes_of(made.samples);
   const std::uint64_t rows = made.samples.count * static_cast<std::uint64_t>(made.samples.rows);
   if (context.json) {
-    print_json({{"output", options.output}, {"samples", rows}, {"calls", made.calls}, {"refused", made.refused},
+    print_json({{"output", options.output}, {"samples", rows}, {"calls", made.calls}, {"sizes", sizes}, {"refused", made.refused},
                 {"other_shapes", made.other_shapes}});
     return {};
   }
-  print(options.output + ": " + plural(rows, "sample") + " of " + plural(made.calls, "call") + "\n");
+  print(options.output + ": " + plural(rows, "sample") + " of " + plural(made.calls, "call") +
+        (sizes > 1 ? ", of " + std::to_string(sizes) + " sizes" : "") + "\n");
   print(left_out_of(made));
   return {};
 }
@@ -73,7 +76,8 @@ std::string left_out_of(const worker::RecordedSamples& made) {
   if (made.refused > 0)
     text += "left out: " + plural(made.refused, "call") + " that the model does not take, like: " + printable(made.why) + "\n";
   if (made.other_shapes > 0)
-    text += "left out: " + plural(made.other_shapes, "call") + " of other sizes than most, since the samples of a set have one size\n";
+    text += "left out: " + plural(made.other_shapes, "call") + " of rare sizes, since a sample set for this model holds at most " +
+            plural(gate::sizes_of(made.samples), "size") + "\n";
   return text;
 }
 

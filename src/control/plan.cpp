@@ -48,7 +48,8 @@ void set_room(instances::StartOrder& order) {
   order.memory_beside.count = std::min(mapped.count, order.memory_max.count);
 }
 
-// As uploaded the engine reads the weights and copies them once more while it loads (measured: 2.04 times the file, packed 2.2).
+// As uploaded the engine reads the weights and copies them once more while it loads (measured: 2.04 times the file, packed 2.2). Where that
+// does not fit, those in files of their own stay there (worker/external_data.h), and of these pages leave as others come.
 constexpr std::uint64_t kCopiesOfUploaded = 2;
 
 void set_room_of_uploaded(instances::StartOrder& order, const Version& version) {
@@ -57,8 +58,10 @@ void set_room_of_uploaded(instances::StartOrder& order, const Version& version) 
   const std::uint64_t copies = kCopiesOfUploaded * mapped.count;
   order.memory_beside = mapped;
   order.pack_weights = copies <= order.memory_max.count;  // the engine's own default
+  if (order.pack_weights) return;
   // Only for as long as it takes to compile it: from then on it maps them.
-  if (!order.pack_weights && version.compile_error.empty()) order.memory_beside.count += copies;
+  if (version.compile_error.empty()) order.memory_beside.count += copies;
+  else if (order.files.size() > 1) set_room(order);
 }
 
 }  // namespace

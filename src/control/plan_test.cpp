@@ -53,6 +53,19 @@ TEST(Plan, as_uploaded_a_model_has_room_for_its_copies_until_it_is_compiled) {
   EXPECT_EQ(small.memory_beside, 100_MiB);
 }
 
+TEST(Plan, weights_in_files_of_their_own_stay_there_where_a_model_is_not_compiled_and_has_no_room_for_copies) {
+  domain::Version version = version_of(48_MiB, 1_MiB);
+  version.files.push_back({.path = "weights.bin", .sha256 = std::string(64, 'c'), .size = 100_MiB});
+  version.compile_error = "over 2 GiB";
+  const auto narrow = plan(version, "another machine").instance;
+  EXPECT_FALSE(narrow.pack_weights);
+  EXPECT_EQ(narrow.memory_beside, 48_MiB) << "of the file, which is more, pages leave as others come";
+  version.manifest.resources.memory = 300_MiB;
+  const auto roomy = plan(version, "another machine").instance;
+  EXPECT_TRUE(roomy.pack_weights);
+  EXPECT_EQ(roomy.memory_beside, 101_MiB);
+}
+
 TEST(Plan, the_record_of_touched_pages_goes_with_the_compiled_file_alone) {
   const domain::Version version = version_of(48_MiB, 100_MiB, {.working_set = "5731"});
   EXPECT_EQ(plan(version).instance.working_set, "5731");

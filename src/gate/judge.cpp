@@ -141,10 +141,12 @@ Result<std::size_t> labelled_output(const Outputs& outputs) {
 }
 
 // Labels in another order, or of another model, would make any candidate look as good as the original.
-Result<void> check_labels(const Array& output, const std::vector<std::string>& labels, std::uint64_t right, std::uint64_t rows,
-                          const std::string& name) {
-  if (is_float(output.datatype)) {
-    const auto classes = output.shape[1];
+Result<void> check_labels(const Outputs& outputs, std::size_t output, const std::vector<std::string>& labels, std::uint64_t right,
+                          std::uint64_t rows) {
+  const std::string& name = outputs.specs[output].name;
+  if (is_float(outputs.samples[0][output].datatype)) {
+    std::int64_t classes = 0;
+    for (const auto& sample : outputs.samples) classes = std::max(classes, sample[output].shape[1]);
     for (std::size_t i = 0; i < labels.size(); ++i) {
       const bool number = !labels[i].empty() && labels[i].size() < 16 && labels[i].find_first_not_of("0123456789") == std::string::npos;
       if (!number || std::stoll(labels[i]) >= classes)
@@ -181,7 +183,7 @@ Result<Comparison> compare_accuracy(const Outputs& original, const Outputs& cand
     }
   }
   if (pairs.count == 0) return fail(Code::invalid_argument, "output '" + c.output + "' has no rows: labels are one a row");
-  TRY_VOID(check_labels(original.samples[0][output], labels, right, pairs.count, c.output));
+  TRY_VOID(check_labels(original, output, labels, right, pairs.count));
   const double n = static_cast<double>(pairs.count);
   c.rows = pairs.count;
   c.original = static_cast<double>(right) / n;
@@ -216,9 +218,18 @@ double root_mean_square(const Outputs& outputs, std::size_t output) {
   return count > 0 ? std::sqrt(squares / count) : 0;
 }
 
+// A row of fewer than 4 numbers, for which a cosine says nothing.
+bool has_few(const Array& array) {
+  const std::uint64_t count = count_of(array.shape), rows = array.shape.empty() ? 1 : static_cast<std::uint64_t>(array.shape[0]);
+  return rows > 0 && count > 0 && count / rows < 4;
+}
+
 Comparison compare_values(const Outputs& original, const Outputs& candidate, std::size_t output, const Limits& limits) {
   Comparison c{.output = original.specs[output].name, .measure = Measure::cosine, .limit = limits.cosine_min};
   const double scale = root_mean_square(original, output);
+  // One measure for all samples, also where some are of other sizes.
+  const bool narrow = std::ranges::any_of(original.samples, [&](const auto& sample) { return has_few(sample[output]); });
+  if (narrow) c.measure = Measure::closeness;
   Mean mean;
   for (std::size_t s = 0; s < std::min(original.samples.size(), candidate.samples.size()); ++s) {
     const Array &a = original.samples[s][output], &b = candidate.samples[s][output];
@@ -232,8 +243,7 @@ Comparison compare_values(const Outputs& original, const Outputs& candidate, std
         v.dot += x * y, v.a += x * x, v.b += y * y;
         error = std::max(error, std::isfinite(x - y) ? std::fabs(x - y) : scale);
       }
-      if (width < 4) c.measure = Measure::closeness;
-      mean.add(width >= 4 ? v.cosine() : scale > 0 ? 1 - std::min(1.0, error / scale) : error == 0 ? 1 : 0);
+      mean.add(!narrow ? v.cosine() : scale > 0 ? 1 - std::min(1.0, error / scale) : error == 0 ? 1 : 0);
     }
   }
   c.rows = mean.count;

@@ -11,6 +11,11 @@
 
 namespace mayfly::gate {
 
+struct Place {
+  std::uint32_t size = 0;           // 0: `inputs`
+  std::uint64_t sample = 0;         // among those of its size
+};
+
 struct Samples {
   std::vector<Array> inputs;        // in the order of the signature, whole: the first dimension is count * rows
   std::uint64_t count = 0;
@@ -18,6 +23,9 @@ struct Samples {
   std::vector<std::string> labels;  // one a row, integers in decimal; empty: none are known
   bool generated = false;
   std::string preparation;          // of pictures: what was done to them, for a message
+  // Samples of other sizes in dimensions that are free (gate/sizes.h): likewise, then where each sample of the whole set is. Empty: none.
+  std::vector<std::vector<Array>> other_sizes = {};
+  std::vector<Place> places = {};
 };
 
 // What an array is checked and changed for: names, types, shapes. A single array may have any name where the model has one input.

@@ -54,7 +54,7 @@ Result<std::uint64_t> run_over(Model& model, const gate::Samples& samples, Insta
   const auto rows = static_cast<std::uint64_t>(samples.rows);
   std::uint64_t done = 0;
   for (; done < samples.count && (done < kSamplesMin || os::monotonic_now() < end); ++done) {
-    const SampleInput input(samples, done * rows, rows);
+    const SampleInput input(samples, done, rows);
     const auto ran = model.run(input.views);
     if (!ran) return fail(ran.error().code, "sample " + std::to_string(done) + " does not run: " + ran.error().message);
     const auto& signature = model.signature();

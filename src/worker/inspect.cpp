@@ -4,68 +4,13 @@
 #include <array>
 #include <optional>
 
+#include "worker/detail/wire_reader.h"
+
 namespace mayfly::worker {
 namespace {
 
 constexpr int kDepthMax = 32;
 constexpr std::size_t kExternalMax = 64;
-
-struct Field {
-  std::uint32_t number = 0;
-  std::uint64_t value = 0;       // varints
-  std::string_view bytes;        // length-delimited
-};
-
-// Reads fields one after another; nullopt at the end, `bad` where the bytes are not the wire format.
-class Reader {
- public:
-  explicit Reader(std::string_view bytes) : bytes_(bytes) {}
-  bool bad() const { return bad_; }
-
-  std::optional<Field> next() {
-    if (bytes_.empty() || bad_) return std::nullopt;
-    const std::uint64_t key = varint();
-    Field field{.number = static_cast<std::uint32_t>(key >> 3)};
-    switch (key & 7) {
-      case 0: field.value = varint(); break;
-      case 1: skip(8); break;
-      case 2: {
-        const std::uint64_t size = varint();
-        if (bad_ || size > bytes_.size()) bad_ = true;
-        else field.bytes = bytes_.substr(0, size), bytes_.remove_prefix(size);
-        break;
-      }
-      case 5: skip(4); break;
-      default: bad_ = true;
-    }
-    if (bad_ || field.number == 0) {
-      bad_ = true;
-      return std::nullopt;
-    }
-    return field;
-  }
-
- private:
-  void skip(std::size_t size) {
-    if (size > bytes_.size()) bad_ = true;
-    else bytes_.remove_prefix(size);
-  }
-  std::uint64_t varint() {
-    std::uint64_t value = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-      if (bytes_.empty()) break;
-      const auto byte = static_cast<unsigned char>(bytes_.front());
-      bytes_.remove_prefix(1);
-      value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
-      if (!(byte & 0x80)) return value;
-    }
-    bad_ = true;
-    return 0;
-  }
-
-  std::string_view bytes_;
-  bool bad_ = false;
-};
 
 constexpr std::array<std::string_view, 6> kRandom = {"RandomNormal",      "RandomNormalLike", "RandomUniform",
                                                      "RandomUniformLike", "Multinomial",      "Bernoulli"};
@@ -77,7 +22,7 @@ constexpr std::size_t kNamesMax = 1 << 20;
 class Walk {
  public:
   Result<Inspection> model(std::string_view bytes) {
-    Reader reader(bytes);
+    WireReader reader(bytes);
     bool graph_seen = false;
     while (const auto field = reader.next()) {
       if (field->number == 1) out_.ir_version = static_cast<std::int64_t>(field->value);
@@ -100,7 +45,7 @@ class Walk {
 
  private:
   void opset(std::string_view bytes) {
-    Reader reader(bytes);
+    WireReader reader(bytes);
     std::string_view domain;
     std::int64_t version = 0;
     while (const auto field = reader.next()) {
@@ -112,7 +57,7 @@ class Walk {
   }
 
   void metadata(std::string_view bytes) {  // StringStringEntryProto: key, value
-    Reader reader(bytes);
+    WireReader reader(bytes);
     std::string_view key, value;
     while (const auto field = reader.next()) {
       if (field->number == 1) key = field->bytes;
@@ -123,7 +68,7 @@ class Walk {
   }
 
   void function(std::string_view bytes) {  // FunctionProto: nodes are field 7
-    Reader reader(bytes);
+    WireReader reader(bytes);
     while (const auto field = reader.next())
       if (field->number == 7) node(field->bytes, 0);
     bad_ = bad_ || reader.bad();
@@ -131,7 +76,7 @@ class Walk {
 
   void graph(std::string_view bytes, int depth) {
     if (depth > kDepthMax) return refuse("graphs are nested more than 32 deep");
-    Reader reader(bytes);
+    WireReader reader(bytes);
     while (const auto field = reader.next()) {
       if (field->number == 1) node(field->bytes, depth);
       if (field->number == 5) tensor(field->bytes);
@@ -142,14 +87,14 @@ class Walk {
   }
 
   void sparse_tensor(std::string_view bytes) {  // SparseTensorProto: values and indices
-    Reader reader(bytes);
+    WireReader reader(bytes);
     while (const auto field = reader.next())
       if (field->number == 1 || field->number == 2) tensor(field->bytes);
     bad_ = bad_ || reader.bad();
   }
 
   void node(std::string_view bytes, int depth) {
-    Reader reader(bytes);
+    WireReader reader(bytes);
     ++out_.nodes;
     int inputs = 0;
     bool dropout = false;
@@ -166,7 +111,7 @@ class Walk {
   }
 
   void attribute(std::string_view bytes, int depth) {
-    Reader reader(bytes);
+    WireReader reader(bytes);
     while (const auto field = reader.next()) {
       if (field->number == 5) tensor(field->bytes);                                     // t
       if (field->number == 6 || field->number == 11) graph(field->bytes, depth + 1);    // g, graphs
@@ -178,7 +123,7 @@ class Walk {
   }
 
   void tensor(std::string_view bytes) {
-    Reader reader(bytes);
+    WireReader reader(bytes);
     std::string_view location;
     std::uint64_t where = 0;
     while (const auto field = reader.next()) {
@@ -190,7 +135,7 @@ class Walk {
   }
 
   void entry(std::string_view bytes, std::string_view& location) {
-    Reader reader(bytes);
+    WireReader reader(bytes);
     std::string_view key, value;
     while (const auto field = reader.next()) {
       if (field->number == 1) key = field->bytes;
@@ -203,6 +148,7 @@ class Walk {
   void external(std::string_view location) {
     if (auto resolved = resolve_external("model.onnx", location); !resolved) return refuse(std::move(resolved).error().message);
     out_.external_data.emplace(location);
+    ++out_.external_tensors;
     if (out_.external_data.size() >= kExternalMax) refuse("its weights are in 64 files or more; join them into fewer");
   }
 

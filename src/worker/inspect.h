@@ -15,6 +15,7 @@ struct Inspection {
   std::int64_t ir_version = 0;
   std::int64_t opset = 0;                     // of the default domain; 0 where none is named
   std::set<std::string> external_data;        // paths that weights refer to, relative to the model
+  std::uint64_t external_tensors = 0;         // weights that lie there, wherever in the model they are named
   bool draws_random = false;
   std::uint64_t nodes = 0;
   std::string class_names;                    // of its metadata, as gate/class_names.h reads it; at most 1 MiB, "" where there are none

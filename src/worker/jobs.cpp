@@ -13,6 +13,14 @@
 namespace mayfly::worker {
 namespace {
 
+constexpr std::uint64_t kFormatMax = (1ULL << 31) - (64 << 20);
+
+std::uint64_t total_size(const ModelData& data) {
+  std::uint64_t bytes = 0;
+  for (const auto& file : data.files) bytes += file.bytes.size();
+  return bytes;
+}
+
 // The engine writes files that it refuses to read: its check of the flat format has limits that its writer doesn't know (a graph of
 // 100,000 nodes is over them). Found here, the model serves as uploaded; found later, no call would be answered.
 Result<void> check_compiled(Engine& engine, os::Mapping bytes) {
@@ -35,9 +43,12 @@ Result<domain::CheckResult> check_model(Engine& engine, ModelData data) {
                   "the model's weights are in '" + path + "', which was not deployed with it: deploy the folder that holds both");
   }
   domain::CheckResult result{.template_allowed = !seen.draws_random};
-  TRY(const auto model, Model::load(engine, std::move(data), {.pack_weights = false, .optimise = Optimise::nothing}));
+  const std::uint64_t bytes = total_size(data);
+  TRY(const auto model, Model::load(engine, std::move(data), {.pack_weights = false, .optimise = Optimise::nothing, .map_weights = true}));
   result.signature = model->signature();
   result.notes = model->notes();
+  if (bytes > kFormatMax && !model->copied_because().empty())
+    result.notes.push_back("its weights can't be used where they lie, and are copied into memory: " + model->copied_because());
   if (const auto size = find_size(*model); !size) {
     result.notes.push_back("made-up input did not run, so requests are not batched: " + size.error().message);
     result.signature.batches = false;
@@ -50,9 +61,7 @@ Result<domain::CheckResult> check_model(Engine& engine, ModelData data) {
 }
 
 Result<void> compile_model(Engine& engine, ModelData data, int output, std::uint64_t size_max) {
-  std::uint64_t bytes = 0;
-  for (const auto& file : data.files) bytes += file.bytes.size();
-  constexpr std::uint64_t kFormatMax = (1ULL << 31) - (64 << 20);
+  const std::uint64_t bytes = total_size(data);
   if (bytes > kFormatMax) return fail(Code::unimplemented, "a model of " + to_text(Bytes{bytes}) + " does not fit the flat format's 2 GiB");
   const std::string path = "/tmp/mayfly-compiled-" + std::to_string(::getpid()) + ".ort";
   {

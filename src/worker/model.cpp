@@ -1,16 +1,15 @@
 #include "worker/model.h"
 
 #include <onnxruntime_run_options_config_keys.h>
-#include <onnxruntime_session_options_config_keys.h>
 
 #include <algorithm>
 #include <cstring>
 #include <ranges>
 
 #include "base/assert.h"
-#include "worker/detail/explain.h"
 #include "worker/detail/ort.h"
-#include "worker/inspect.h"
+#include "worker/detail/session.h"
+#include "worker/detail/values.h"
 
 namespace mayfly::worker {
 namespace {
@@ -50,22 +49,6 @@ constexpr std::size_t kKeptInputMax = 16 << 10, kKeptOutputMax = 64 << 10, kSlot
 
 }  // namespace
 
-// Engine values with one owner.
-struct Values {
-  explicit Values(const OrtApi& interface) : api(&interface) {}
-  Values(Values&& other) noexcept : api(other.api), raw(std::exchange(other.raw, {})) {}
-  Values& operator=(Values&&) = delete;
-  ~Values() { release(); }
-  void release() {
-    for (OrtValue*& value : raw) {
-      if (value) api->ReleaseValue(value);
-      value = nullptr;
-    }
-  }
-  const OrtApi* api;
-  std::vector<OrtValue*> raw;
-};
-
 // Tensors that are kept for one set of input shapes: inputs over memory of their own, outputs as the engine made them.
 struct Slot {
   explicit Slot(const OrtApi& api) : inputs(api), outputs(api) {}
@@ -83,6 +66,7 @@ struct Slot {
 struct Model::Inside {
   explicit Inside(const OrtApi& interface)
       : api(interface),
+        weights(interface),
         session(interface.ReleaseSession),
         memory(interface.ReleaseMemoryInfo),
         run_options(interface.ReleaseRunOptions),
@@ -114,12 +98,14 @@ struct Model::Inside {
 
   const OrtApi& api;
   ModelData data;                      // mapped as long as the session lives
+  Values weights;                      // in it, that the session uses
   Owned<OrtSession> session;
   Owned<OrtMemoryInfo> memory;
   Owned<OrtRunOptions> run_options;
   OrtAllocator* allocator = nullptr;
   domain::Signature signature;
   std::vector<std::string> notes;
+  std::string copied;                  // why weights in files of their own can't be used there
   std::vector<bool> is_map;            // of outputs: a sequence of maps, given as a tensor
   bool keeps_inputs = true;            // all are numbers
   bool keeps_outputs = true;           // all are numbers, and their shapes follow from the inputs' (as far as was seen)
@@ -138,67 +124,10 @@ Model::Model(std::unique_ptr<Inside> inside) : inside_(std::move(inside)) {}
 Model::~Model() = default;
 const domain::Signature& Model::signature() const { return inside_->signature; }
 const std::vector<std::string>& Model::notes() const { return inside_->notes; }
+const std::string& Model::copied_because() const { return inside_->copied; }
 // Neither fails: the engine writes a flag.
 void Model::stop() { [[maybe_unused]] const auto* status = inside_->api.RunOptionsSetTerminate(inside_->run_options.get()); }
 void Model::go_on() { [[maybe_unused]] const auto* status = inside_->api.RunOptionsUnsetTerminate(inside_->run_options.get()); }
-
-namespace {
-
-// Under the names that the model uses, whose paths start at its own folder.
-Result<void> add_external_data(const OrtApi& api, const ModelData& data, OrtSessionOptions* options) {
-  if (data.files.size() < 2) return {};
-  TRY(const Inspection seen, inspect_model(data.files[0].bytes.text()));
-  std::vector<const char*> names;
-  std::vector<char*> buffers;
-  std::vector<std::size_t> sizes;
-  for (const std::string& location : seen.external_data) {
-    TRY(const std::string path, resolve_external(data.files[0].path, location));
-    const auto file = std::ranges::find(data.files, path, &ModelData::File::path);
-    if (file == data.files.end()) return fail(Code::invalid_argument, "the model's weights are in '" + path + "', which is not there");
-    names.push_back(location.c_str());
-    buffers.push_back(reinterpret_cast<char*>(file->bytes.data()));
-    sizes.push_back(file->bytes.size());
-  }
-  if (!names.empty())
-    ORT_TRY(api, AddExternalInitializersFromFilesInMemory(options, names.data(), buffers.data(), sizes.data(), names.size()));
-  return {};
-}
-
-Result<Owned<OrtSessionOptions>> make_options(const OrtApi& api, const ModelData& data, const LoadOptions& load) {
-  Owned<OrtSessionOptions> options(api.ReleaseSessionOptions);
-  ORT_TRY(api, CreateSessionOptions(options.out()));
-  ORT_TRY(api, SetIntraOpNumThreads(options.get(), load.threads));
-  ORT_TRY(api, SetInterOpNumThreads(options.get(), 1));
-  ORT_TRY(api, SetSessionExecutionMode(options.get(), ORT_SEQUENTIAL));
-  // Shapes vary with the batch: a plan of memory for each would only grow.
-  ORT_TRY(api, DisableMemPattern(options.get()));
-  const auto configure = [&](const char* key, const char* value) { return api.AddSessionConfigEntry(options.get(), key, value); };
-  const auto set = [&](const char* key, const char* value) -> Result<void> {
-    if (OrtStatus* status = configure(key, value)) return fail(take_error(api, status));
-    return {};
-  };
-  TRY_VOID(set(kOrtSessionOptionsConfigAllowIntraOpSpinning, "0"));
-  if (!load.pack_weights) TRY_VOID(set(kOrtSessionOptionsConfigDisablePrepacking, "1"));
-  if (load.compiled) {
-    TRY_VOID(set(kOrtSessionOptionsConfigLoadModelFormat, "ORT"));
-    TRY_VOID(set(kOrtSessionOptionsConfigUseORTModelBytesDirectly, "1"));
-    TRY_VOID(set(kOrtSessionOptionsConfigUseORTModelBytesForInitializers, "1"));
-    ORT_TRY(api, SetSessionGraphOptimizationLevel(options.get(), ORT_DISABLE_ALL));
-    return options;
-  }
-  TRY_VOID(set(kOrtSessionOptionsConfigLoadModelFormat, "ONNX"));
-  ORT_TRY(api,
-          SetSessionGraphOptimizationLevel(
-              options.get(), load.optimise == Optimise::everything || !load.save_compiled_to.empty() ? ORT_ENABLE_ALL : ORT_DISABLE_ALL));
-  if (!load.save_compiled_to.empty()) {
-    TRY_VOID(set(kOrtSessionOptionsConfigSaveModelFormat, "ORT"));
-    ORT_TRY(api, SetOptimizedModelFilePath(options.get(), load.save_compiled_to.c_str()));
-  }
-  TRY_VOID(add_external_data(api, data, options.get()));
-  return options;
-}
-
-}  // namespace
 
 Result<std::unique_ptr<Model>> Model::load(Engine& engine, ModelData data, const LoadOptions& load) {
   const OrtApi& api = engine.api();
@@ -206,12 +135,10 @@ Result<std::unique_ptr<Model>> Model::load(Engine& engine, ModelData data, const
   inside->data = std::move(data);
   if (inside->data.files.empty() || inside->data.files[0].bytes.size() == 0)
     return fail(Code::invalid_argument, "the model's file is empty");
-  TRY(const auto options, make_options(api, inside->data, load));
-  const os::Mapping& model = inside->data.files[0].bytes;
-  if (OrtStatus* status =
-          api.CreateSessionFromArray(&engine.environment(), model.data(), model.size(), options.get(), inside->session.out()))
-    return fail(explain_load_failure(take_error(api, status)));
   ORT_TRY(api, CreateCpuMemoryInfo(OrtArenaAllocator, OrtMemTypeDefault, inside->memory.out()));
+  TRY(Opened opened, open_session(engine, inside->data, load, *inside->memory.get(), inside->weights));
+  inside->session = std::move(opened.session);
+  inside->copied = std::move(opened.copied);
   ORT_TRY(api, GetAllocatorWithDefaultOptions(&inside->allocator));
   ORT_TRY(api, CreateRunOptions(inside->run_options.out()));
   TRY_VOID(inside->describe());

@@ -31,6 +31,9 @@ struct LoadOptions {
   bool pack_weights = true;
   int threads = 1;
   Optimise optimise = Optimise::everything;  // of a model as uploaded; a compiled one is already
+  bool map_weights = false;            // those in files of their own stay there, where they can (else only what can't be copied); then
+                                       // nothing is packed or optimised
+  std::uint64_t room = UINT64_MAX;     // bytes of these that may be in memory: where they are more, rows of tables are read one at a time
   std::string save_compiled_to;        // a path: optimise for this CPU and write the flat file there
 };
 
@@ -45,6 +48,9 @@ class Model {
 
   // Remarks for its maker: outputs that are converted.
   const std::vector<std::string>& notes() const;
+
+  // Why weights in files of their own can't be used there (LoadOptions::map_weights); "" where they are, or could be.
+  const std::string& copied_because() const;
 
   // Inputs in the order of the signature, checked against it (worker/codec.h). Outputs are valid until the next run. In steady state
   // small runs allocate nothing here: inputs are copied to tensors that are kept for each set of shapes, and the engine writes

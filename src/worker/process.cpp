@@ -109,6 +109,11 @@ Result<ModelData> map_files(const Received& got) {
   return data;
 }
 
+// Weights in files of their own: used there where there is no room to copy them, or where they are too large for that.
+bool may_use_in_place(const LoadOrder& order) {
+  return order.role == Role::instance && order.compiled == 0 && order.files > 1 && order.threads == 1;
+}
+
 // What the first answer will touch, while nothing else is to be done.
 std::uint64_t read_ahead(const Received& got, const ModelData& data) {
   if (!got.order.compiled || got.working_set.empty()) return 0;
@@ -255,7 +260,8 @@ Result<void> cache_start(std::string_view text) {
     send_result(control.get(), "{}");
     ::_exit(0);
   }
-  if (const auto filtered = apply_role_filter(order.role, order.threads); !filtered) report_failure(control.get(), filtered.error());
+  const auto filtered = may_use_in_place(order) ? apply_in_place_filter() : apply_role_filter(order.role, order.threads);
+  if (!filtered) report_failure(control.get(), filtered.error());
   // Without control groups memory is limited here; what a compile may write to the node's disk always is.
 #ifndef __SANITIZE_ADDRESS__  // whose shadow memory counts
   limit_to(RLIMIT_DATA, order.memory_max);
@@ -280,7 +286,8 @@ Result<void> cache_start(std::string_view text) {
   const Instant mapped = os::monotonic_now();
   ready.map_ns = static_cast<std::uint64_t>((mapped - begun).count());
   auto model = Model::load(engine, std::move(*data),
-                           {.compiled = order.compiled != 0, .pack_weights = order.pack_weights != 0, .threads = order.threads});
+                           {.compiled = order.compiled != 0, .pack_weights = order.pack_weights != 0, .threads = order.threads,
+                            .map_weights = may_use_in_place(order) && order.pack_weights == 0, .room = order.prefetch_max});
   if (!model) report_failure(control.get(), model.error());
   const Instant loaded = os::monotonic_now();
   ready.load_ns = static_cast<std::uint64_t>((loaded - mapped).count());

@@ -6,6 +6,7 @@
 
 #include "base/units.h"
 #include "domain/recording.h"
+#include "gate/sizes.h"
 #include "os/ring.h"
 #include "worker/codec.h"
 #include "worker/detail/trial_wire.h"
@@ -48,18 +49,47 @@ void append(gate::Array& to, gate::Array&& from) {
   std::ranges::move(from.strings, std::back_inserter(to.strings));
 }
 
-std::string packed(const RecordedSamples& made, const std::vector<gate::Array>& inputs) {
+using Inputs = std::vector<gate::Array>;
+
+std::string packed(const RecordedSamples& made, const std::vector<Inputs>& sizes) {
   std::string bytes = wire::packed(made.calls) + wire::packed(made.refused) + wire::packed(made.other_shapes);
   const auto text = [&](std::string_view of) { bytes += wire::packed(std::uint64_t{of.size()}) + std::string(of); };
   text(made.why);
-  for (const gate::Array& input : inputs) {
-    bytes += wire::packed(std::uint64_t{input.shape.size()});
-    for (const std::int64_t size : input.shape) bytes += wire::packed(static_cast<std::uint64_t>(size));
-    text({reinterpret_cast<const char*>(input.data.data()), input.data.size()});
-    bytes += wire::packed(std::uint64_t{input.strings.size()});
-    for (const std::string& element : input.strings) text(element);
-  }
+  bytes += wire::packed(std::uint64_t{sizes.size()});
+  for (const Inputs& inputs : sizes)
+    for (const gate::Array& input : inputs) {
+      bytes += wire::packed(std::uint64_t{input.shape.size()});
+      for (const std::int64_t size : input.shape) bytes += wire::packed(static_cast<std::uint64_t>(size));
+      text({reinterpret_cast<const char*>(input.data.data()), input.data.size()});
+      bytes += wire::packed(std::uint64_t{input.strings.size()});
+      for (const std::string& element : input.strings) text(element);
+    }
   return bytes;
+}
+
+// Calls of one size together, those of which there are most first; of sizes beyond what a set may have they are left out.
+std::vector<Inputs> by_size(std::vector<Decoded> all, std::size_t sizes_max, RecordedSamples& made) {
+  std::map<std::vector<std::int64_t>, std::uint64_t> counts;
+  for (const Decoded& decoded : all) ++counts[decoded.sizes];
+  std::vector<std::pair<std::vector<std::int64_t>, std::uint64_t>> order(counts.begin(), counts.end());
+  std::ranges::stable_sort(order, std::ranges::greater(), [](const auto& count) { return count.second; });
+  if (order.size() > sizes_max) order.resize(sizes_max);
+  std::map<std::vector<std::int64_t>, std::size_t> place;
+  for (std::size_t i = 0; i < order.size(); ++i) place[order[i].first] = i;
+  std::vector<Inputs> sizes(order.size());
+  for (Decoded& decoded : all) {
+    const auto found = place.find(decoded.sizes);
+    if (found == place.end()) {
+      ++made.other_shapes;
+      continue;
+    }
+    ++made.calls;
+    Inputs& inputs = sizes[found->second];
+    if (inputs.empty()) inputs = std::move(decoded.inputs);
+    else
+      for (std::size_t i = 0; i < inputs.size(); ++i) append(inputs[i], std::move(decoded.inputs[i]));
+  }
+  return sizes;
 }
 
 Result<std::string> work(std::string_view bytes, const domain::Signature& signature) {
@@ -69,7 +99,6 @@ Result<std::string> work(std::string_view bytes, const domain::Signature& signat
   Decoder decoder(signature);
   RecordedSamples made;
   std::vector<Decoded> all;
-  std::map<std::vector<std::int64_t>, std::uint64_t> counts;
   std::uint64_t held = 0;
   for (const domain::RecordedCall& call : calls) {
     auto decoded = decode(decoder, call, signature);
@@ -80,27 +109,14 @@ Result<std::string> work(std::string_view bytes, const domain::Signature& signat
     for (const gate::Array& input : decoded->inputs) held += input.data.size() + input.strings.size() * sizeof(std::string);
     if (held > kSamplesMax)
       return fail(Code::exhausted, "the recorded calls take more than " + to_text(Bytes{kSamplesMax}) + " as tensors");
-    ++counts[decoded->sizes];
     all.push_back(std::move(*decoded));
   }
-  std::vector<gate::Array> inputs;
-  const auto most = std::ranges::max_element(counts, {}, [](const auto& count) { return count.second; });
-  for (Decoded& decoded : all) {
-    if (decoded.sizes != most->first) {
-      ++made.other_shapes;
-      continue;
-    }
-    ++made.calls;
-    for (std::size_t i = 0; i < decoded.inputs.size(); ++i) {
-      if (made.calls == 1) inputs.push_back(std::move(decoded.inputs[i]));
-      else append(inputs[i], std::move(decoded.inputs[i]));
-    }
-  }
-  return packed(made, inputs);
+  const std::vector<Inputs> sizes = by_size(std::move(all), gate::sizes_max(signature), made);
+  return packed(made, sizes);
 }
 
-Result<std::vector<gate::Array>> read_inputs(wire::Reader& reader, const domain::Signature& signature) {
-  std::vector<gate::Array> inputs;
+Result<Inputs> read_inputs(wire::Reader& reader, const domain::Signature& signature) {
+  Inputs inputs;
   for (const domain::TensorSpec& spec : signature.inputs) {
     gate::Array input{.name = spec.name, .datatype = spec.datatype};
     for (std::uint64_t left = reader.count(8); left > 0; --left) input.shape.push_back(static_cast<std::int64_t>(reader.number()));
@@ -129,10 +145,16 @@ Result<RecordedSamples> samples_of_calls(std::string_view bytes, const domain::S
     return fail(Code::not_found, made.refused == 0
                                      ? "no call is recorded yet: it takes some"
                                      : "of " + std::to_string(made.refused) + " recorded calls the model takes none: " + made.why);
-  TRY(auto inputs, read_inputs(reader, signature));
   const std::int64_t rows = signature.inputs[0].shape.empty() ? 1 : std::max<std::int64_t>(1, signature.inputs[0].shape[0]);
-  made.samples = {.inputs = std::move(inputs), .rows = rows};
-  made.samples.count = static_cast<std::uint64_t>(made.samples.inputs[0].shape[0] / rows);
+  std::vector<gate::Samples> sets;
+  for (std::uint64_t left = reader.count(8); left > 0; --left) {
+    TRY(auto inputs, read_inputs(reader, signature));
+    gate::Samples set{.inputs = std::move(inputs), .rows = rows};
+    set.count = static_cast<std::uint64_t>(set.inputs[0].shape[0] / rows);
+    sets.push_back(std::move(set));
+  }
+  if (sets.empty()) return fail(Code::internal, "a process that decoded recorded calls sent no result");
+  made.samples = gate::joined(std::move(sets));
   return made;
 }
 

@@ -1,5 +1,5 @@
 // Recorded calls of a model (domain/recording.h) become a sample set: decoded as an instance decodes them (worker/codec.h), each row of a
-// call a sample. The bytes are callers': decoded in a process that can do nothing else.
+// call a sample of its own size (gate/sizes.h). The bytes are callers': decoded in a process that can do nothing else.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -16,7 +16,7 @@ struct RecordedSamples {
   gate::Samples samples;
   std::uint64_t calls = 0;            // that samples were made of
   std::uint64_t refused = 0;          // that the model would not have taken
-  std::uint64_t other_shapes = 0;     // that have other sizes than most: a sample set has one size
+  std::uint64_t other_shapes = 0;     // of rare sizes: a set holds only so many (gate::sizes_max)
   std::string why;                    // of one that was refused
 };
 

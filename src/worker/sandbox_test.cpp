@@ -13,6 +13,7 @@
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -109,6 +110,20 @@ TEST_F(SandboxTest, AnInstanceOpensNoFileAndMakesNoProcess) {
     all += errno_of(::syscall(SYS_seccomp, 1, 0, nullptr));
     return all;
   }), "Operation not permitted, Operation not permitted, Function not implemented, no code, memory, Operation not permitted");
+}
+
+TEST_F(SandboxTest, WhereWeightsAreUsedInPlaceAnInstanceMayAskForNamesAndOpenNone) {
+  EXPECT_EQ(in_sandbox([] {
+    if (!apply_in_place_filter()) return std::string("no filter");
+    struct stat status {};
+    std::array<char, 64> folder{};
+    std::string all = errno_of(::stat(".", &status)) + ", ";
+    all += (::getcwd(folder.data(), folder.size()) ? std::string(folder.data()) : "nowhere") + ", ";
+    all += errno_of(::open("/tmp", O_RDONLY)) + ", ";
+    all += errno_of(::open("/tmp/file", O_CREAT | O_WRONLY, 0600)) + ", ";
+    all += errno_of(::syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
+    return all;
+  }), "allowed, /, Operation not permitted, Operation not permitted, Operation not permitted");
 }
 
 TEST_F(SandboxTest, ATemplateForksSiblingsThatOutliveIt) {

@@ -94,8 +94,8 @@ constexpr int kComputing[] = {
     SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall), SCMP_SYS(exit), SCMP_SYS(exit_group), SCMP_SYS(getrandom), SCMP_SYS(sched_yield),
 };
 
-enum class Filter { common, instance, instance_threads, template_, job, code, outbound };
-constexpr std::size_t kFilters = 7;
+enum class Filter { common, instance, instance_threads, instance_in_place, template_, job, code, outbound };
+constexpr std::size_t kFilters = 8;
 using Program = std::vector<sock_filter>;
 
 // Prepared in the zygote and inherited by every fork; the contract (seccomp.h) has no place to hand them on.
@@ -166,6 +166,8 @@ void allow_parts(Builder& builder, Filter filter) {
   // fstat in glibc is newfstatat(fd, "", …, AT_EMPTY_PATH).
   if (filter == Filter::instance || filter == Filter::instance_threads || filter == Filter::template_)
     builder.add(SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), when(3, SCMP_CMP_EQ, 0x1000 /* AT_EMPTY_PATH */));
+  constexpr int kWhere[] = {SCMP_SYS(stat), SCMP_SYS(newfstatat), SCMP_SYS(getcwd)};
+  if (filter == Filter::instance_in_place) builder.allow(kWhere);
   // clone3 hides its flags in memory; glibc then falls back to clone.
   builder.add(SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3));
 }
@@ -345,6 +347,8 @@ Result<void> apply_common_filter() {
 Result<void> apply_code_filter() { return install(Filter::code); }
 
 Result<void> apply_outbound_filter() { return install(Filter::outbound); }
+
+Result<void> apply_in_place_filter() { return install(Filter::instance_in_place); }
 
 Result<void> apply_decoder_filter() {
   TRY(Program program, build_decoder());

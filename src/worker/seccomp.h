@@ -20,5 +20,8 @@ namespace mayfly::worker {
 // Tightens further for the role it was given. Filters only ever add up. threads: of the engine, as ordered; an
 // instance with one may not make more.
 [[nodiscard]] Result<void> apply_role_filter(domain::Role role, int threads = 1);
+// As an instance of one thread, which may also ask for the current folder and whether a name is there: the engine looks for the folder that
+// weights are said to be in (worker/external_data.h). The sandbox has no files to find.
+[[nodiscard]] Result<void> apply_in_place_filter();
 
 }  // namespace mayfly::worker

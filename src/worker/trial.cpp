@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "base/units.h"
 #include "domain/job_results.h"
@@ -70,7 +71,7 @@ Result<std::vector<Duration>> answer_samples(Model& model, const gate::Samples& 
   std::uint64_t held = 0;
   outputs.specs = model.signature().outputs;
   for (std::uint64_t i = 0; i < samples.count && held < kOutputsMax && (i == 0 || os::monotonic_now() < end); ++i) {
-    const SampleInput input(samples, i * rows, rows);
+    const SampleInput input(samples, i, rows);
     const Instant begun = os::monotonic_now();
     const auto ran = model.run(input.views);
     if (!ran) return fail(ran.error().code, "sample " + std::to_string(i) + " does not run: " + ran.error().message);
@@ -84,14 +85,16 @@ Result<std::vector<Duration>> answer_samples(Model& model, const gate::Samples& 
   return times;
 }
 
-// More runs until there are enough for a p99, or the time is over.
+// More runs until there are enough for a p99, or the time is over. Of a set of several sizes each sample in turn, where one is a run.
 std::vector<Duration> repeat(Model& model, const gate::Samples& samples, std::uint64_t rows, Duration time_max) {
   std::vector<Duration> times;
-  const SampleInput input(samples, 0, rows);
+  const bool in_turn = gate::sizes_of(samples) > 1 && rows == static_cast<std::uint64_t>(samples.rows);
+  std::optional<SampleInput> input;
   const Instant end = os::monotonic_now() + time_max;
   while (times.size() < kRunsMin || (times.size() < kRunsMax && os::monotonic_now() < end)) {
+    if (!input || in_turn) input.emplace(samples, times.size() % samples.count, rows);
     const Instant begun = os::monotonic_now();
-    if (!model.run(input.views)) return {};
+    if (!model.run(input->views)) return {};
     times.push_back(os::monotonic_now() - begun);
   }
   return times;
@@ -200,7 +203,7 @@ Result<gate::Samples> made_up_samples(Engine& engine, const std::string& path, c
         bool all = true;
         for (std::uint64_t i = 0; all && i < samples.count; ++i) {
           const auto rows = static_cast<std::uint64_t>(samples.rows);
-          const auto ran = model->run(SampleInput(samples, i * rows, rows).views);
+          const auto ran = model->run(SampleInput(samples, i, rows).views);
           all = ran.has_value();
           if (!ran) last = ran.error();
         }

@@ -2,6 +2,8 @@
 
 #include <signal.h>
 
+#include "gate/sizes.h"
+#include "optimize/test_models.h"
 #include "worker/detail/trial_wire.h"
 #include "worker/test_models.h"
 
@@ -78,6 +80,33 @@ TEST(TrialTest, AModelIsMeasuredAndItsAnswersComeBack) {
   ASSERT_TRUE(flat) << flat.error().message;
   EXPECT_EQ(gate::judge(plain->outputs, flat->outputs, {}, {.cosine_min = 0})->comparisons[0].value, 1);
   std::filesystem::remove(compiled);
+}
+
+TEST(TrialTest, EachSampleIsAnsweredInItsOwnSize) {
+  optimize::TestModel any;
+  any.input("x", {"n", "m"}).output("y", {"n", "m"});
+  any.node("Relu", {"x"}, {"y"});
+  const std::string path = ::testing::TempDir() + "mayfly-sizes-" + std::to_string(::getpid()) + ".onnx";
+  ASSERT_TRUE(any.model().write(path));
+  std::vector<gate::Samples> sets;
+  for (const std::int64_t width : {3, 5}) {
+    gate::Array x{.name = "x", .shape = {2, width}, .data = std::vector<std::byte>(static_cast<std::size_t>(2 * width) * 4)};
+    for (std::uint64_t i = 0; i < gate::count_of(x.shape); ++i) gate::put_number(x, i, static_cast<double>(width));
+    sets.push_back({.inputs = {x}, .count = 2});
+  }
+  const auto trial = try_model(test_engine(), path, gate::joined(sets), {});
+  std::filesystem::remove(path);
+  ASSERT_TRUE(trial) << trial.error().message;
+  ASSERT_EQ(trial->outputs.samples.size(), 4U);
+  for (std::size_t i = 0; i < 4; ++i) {
+    const gate::Array& y = trial->outputs.samples[i][0];
+    const std::int64_t width = i % 2 == 0 ? 3 : 5;
+    EXPECT_EQ(y.shape, (std::vector<std::int64_t>{1, width}));
+    EXPECT_EQ(gate::number_at(y, 0), static_cast<double>(width));
+  }
+  EXPECT_GT(trial->one.runs, 8U);
+  EXPECT_GE(trial->best.rows, 1);
+  EXPECT_EQ(gate::judge(trial->outputs, trial->outputs, {}, {.cosine_min = 0})->comparisons[0].rows, 4U);
 }
 
 TEST(TrialTest, WhatIsNoModelIsSaid) {

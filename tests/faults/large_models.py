@@ -2,6 +2,7 @@
 import json
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,9 @@ def tables():
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def ask(node, ids):
+def ask(node, ids, times=1):
     reply = node.post("/functions/tables", json.dumps({"ids": ids}))
-    expected = [[float(sum(value(table, row) for table in range(TABLES)))] for row in ids]
+    expected = [[float(times * sum(value(table, row) for table in range(TABLES)))] for row in ids]
     got = reply.json["y"]
     if not np.allclose(got, expected, rtol=1e-5):
         raise AssertionError(f"ids {ids}: {got} instead of {expected}")
@@ -140,6 +141,77 @@ def test_a_model_larger_than_its_memory(world):
         check(start["prefetched"] == 0 and waits_without >= 4 * max(waits, 1), f"without the record it waits {waits_without} times, not {waits}")
     finally:
         node.kill()
+
+
+TIMES = 12  # that each table is named
+
+
+def tables_in_a_file(folder):
+    """The same tables in a file of their own, each under twelve names: 2.4 GB of weights in 201 MB, which no flat file holds."""
+    with open(folder / "tables.bin", "wb") as file:
+        for table in range(TABLES):
+            rows = np.array([value(table, row) for row in range(ROWS)], np.float32)
+            np.repeat(rows[:, None], WIDTH, axis=1).tofile(file)
+    nodes, constants = [], []
+    for name in range(TABLES * TIMES):
+        tensor = TensorProto(name=f"t{name}", data_type=TensorProto.FLOAT, dims=[ROWS, WIDTH], data_location=TensorProto.EXTERNAL)
+        size = ROWS * WIDTH * 4
+        for key, text in (("location", "tables.bin"), ("offset", str(name % TABLES * size)), ("length", str(size))):
+            tensor.external_data.add(key=key, value=text)
+        constants.append(tensor)
+        nodes.append(helper.make_node("Gather", [f"t{name}", "ids"], [f"g{name}"]))
+    nodes += [helper.make_node("Sum", [f"g{name}" for name in range(TABLES * TIMES)], ["sum"]),
+              helper.make_node("ReduceMean", ["sum"], ["y"], axes=[1], keepdims=1)]
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(nodes, "tables", [info("ids", TensorProto.INT64, ["n"])], [info("y", TensorProto.FLOAT, ["n", 1])], constants)
+    (folder / "model.onnx").write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+
+
+def test_weights_in_files_of_their_own(world):
+    """A model that can't be compiled, whose weights are larger than its memory: it answers from their file, and copies nothing."""
+    not_sanitized(world)
+    folder = world.folder / "external"
+    folder.mkdir()
+    tables_in_a_file(folder)
+    (folder / "function.yaml").write_text(f"name: tables\nresources:\n  memory: {MEMORY_MIB}MiB\n")
+    node = Node(world.binary, data=str(world.folder / "external-data"))
+    try:
+        told = world.deploy(folder, node=node)
+        version = node.get("/api/functions/tables")["versions"][0]
+        check("compile_error" in version and not version.get("compiled"), f"it is not compiled: {version.get('compile_error')}", told)
+        check(not version.get("notes"), "and its weights can be used in place", version.get("notes"))
+        to_zero(node)
+        for path in Path(node.data).rglob("*"):
+            if path.is_file() and path.stat().st_size == TABLES * ROWS * WIDTH * 4:
+                forget_pages(path)
+                weights = path
+        started = time.monotonic()
+        ask(node, [0], TIMES)
+        took = time.monotonic() - started
+        pid = max(model_pids(node, weights.name))
+        own = private_bytes(pid)
+        check(own < MEMORY_MIB << 20, f"a start that answers in {1000 * took:.0f} ms has {own >> 20} MiB of its own, of 2.4 GB of weights")
+        group = group_of(pid, "memory")
+        limited = group and (group / "memory.limit_in_bytes").exists()
+        if limited:
+            (group / "memory.max_usage_in_bytes").write_text("0")
+        for begin in range(0, ROWS, IDS):
+            ask(node, list(range(begin, begin + IDS)), TIMES)
+        check(pid in model_pids(node, weights.name), "calls that touch all of it are answered right, by one process that is not ended")
+        check(not node.get("/api/functions/tables")["failures"], "nothing of it has failed")
+        if limited:
+            limit, most = (int((group / f"memory.{name}").read_text()) for name in ("limit_in_bytes", "max_usage_in_bytes"))
+            check(limit <= 2 * MEMORY_MIB << 20 and most <= limit, f"it had {most >> 20} MiB at most, of {limit >> 20}")
+    finally:
+        node.kill()
+
+
+def private_bytes(pid):
+    """What a process has that is of no file."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) << 10
+    raise AssertionError(f"no RssAnon of {pid}")
 
 
 def change_tuning(data, **changes):

@@ -19,7 +19,7 @@ from run import World as Digits, check, main  # noqa: E402
 
 import numpy as np  # noqa: E402
 import onnx  # noqa: E402
-from onnx import TensorProto, helper  # noqa: E402
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 
 def sizes_model(path):
@@ -138,9 +138,56 @@ def test_other_sizes(world):
         world.node.post("/functions/sizes", json.dumps({"x": [[float(size)] * size], "t": [text]}))
     world.node.wait(lambda: world.state("sizes"), lambda state: state["seen"] == 4, 30)
     arrays, told = world.export("sizes")
-    check(arrays["x"].shape == (3, 3) and [t.decode() for t in arrays["t"]] == ["a", "bär", ""], "of most of one size a set is made", arrays)
-    check("left out: 1 call of other sizes" in told, "and the others are said", told)
+    check(arrays["x"].shape == (3, 3) and [t.decode() for t in arrays["t"]] == ["a", "bär", ""], "calls of one size are arrays", arrays)
+    check(arrays["x.2"].tolist() == [[5.0] * 5] and arrays["t.2"].tolist() == [b"c"], "and those of the next size are arrays of their own", arrays)
+    check("4 samples of 4 calls, of 2 sizes" in told and "left out" not in told, "none is left out", told)
     world.node.command("delete", "sizes", "-y")
+
+
+def sentences_model(path):
+    """Rows of a table, a product, the mean over however many there were: ids [n, m] -> y [n, 32]."""
+    rng, value = np.random.default_rng(3), helper.make_tensor_value_info
+    weights = {"t": rng.normal(0, 1, (500, 64)), "w": rng.normal(0, 1, (64, 256)), "v": rng.normal(0, 1, (256, 32))}
+    nodes = [helper.make_node("Gather", ["t", "ids"], ["g"]), helper.make_node("MatMul", ["g", "w"], ["h"]), helper.make_node("Relu", ["h"], ["r"]),
+             helper.make_node("MatMul", ["r", "v"], ["p"]), helper.make_node("ReduceMean", ["p"], ["y"], axes=[1], keepdims=0)]
+    graph = helper.make_graph(nodes, "g", [value("ids", TensorProto.INT64, ["n", "m"])], [value("y", TensorProto.FLOAT, ["n", 32])],
+                              [numpy_helper.from_array(x.astype(np.float32), name) for name, x in weights.items()])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def test_sentences_of_many_lengths_are_samples(world):
+    model = world.folder / "lengths.onnx"
+    sentences_model(model)
+    world.node.command("deploy", str(model), "--name", "lengths")
+    world.node.command("record", "lengths", "--calls", "1000")
+    rng = np.random.default_rng(4)
+    sent = [rng.integers(0, 500, int(length)).tolist() for length in rng.integers(2, 12, 60)]
+    for ids in sent:
+        world.node.post("/functions/lengths", json.dumps({"ids": [ids]}))
+    world.node.wait(lambda: world.state("lengths"), lambda state: state["seen"] == 60, 30)
+    arrays, told = world.export("lengths")
+    lengths = sorted({len(ids) for ids in sent})
+    back = [row for array in arrays.values() for row in array.tolist()]
+    check(len(arrays) == len(lengths) and sorted(back) == sorted(sent), f"60 calls of {len(lengths)} lengths come back as they were sent", told)
+    report = world.report(model, "--recipe", "int8-dynamic,compile", "--recipe", f"shape:m={lengths[0]}", "--same-min", "0.9", "--data", world.folder / "recorded.npz",
+                          "-o", world.folder / "lengths-small.onnx")
+    row, fixed = report["candidates"][1:]
+    check(report["samples"] == 60 and row["gate"] == "passed" and row["comparisons"][0]["rows"] == 60, "each is answered and compared, in its own length", row)
+    check(fixed["gate"] == "error" and f"Expected: {lengths[0]}" in fixed["why"], f"a candidate that takes one length alone is found out: {fixed['why'].splitlines()[0]}", fixed)
+    # The ranges of static int8 come from sentences of all lengths: as many as there are.
+    row = world.report(model, "--recipe", "int8-static", "--same-min", "0.9", "--data", "recorded:lengths", "--url", world.node.url,
+                       "-o", world.folder / "lengths-static.onnx")["candidates"][1]
+    check(row["gate"] == "passed" and "measured on 60 samples" in str(row["notes"]), "ranges are measured on all of them", row)
+    # numpy writes such sets, too, and --data-out writes what was read.
+    labels = {"label": np.arange(8) % 2, "label.2": np.arange(4) % 2}
+    np.savez(world.folder / "two.npz", **{"ids": rng.integers(0, 500, (8, 5)), "ids.2": rng.integers(0, 500, (4, 9))}, **labels)
+    world.run(model, "--recipe", "compile", "--data", world.folder / "two.npz", "--data-out", world.folder / "again.npz", "-o", world.folder / "two.onnx")
+    with np.load(world.folder / "two.npz") as first, np.load(world.folder / "again.npz") as again:
+        check(sorted(again) == sorted(first) and all(np.array_equal(again[key], first[key]) for key in first), "what is read is written as it was")
+    np.savez(world.folder / "gap.npz", **{"ids": rng.integers(0, 500, (8, 5)), "ids.3": rng.integers(0, 500, (4, 9))})
+    done = world.run(model, "--recipe", "compile", "--data", world.folder / "gap.npz", "-o", world.folder / "gap.onnx", status=1)
+    check("nothing of size 2" in done.stderr, "a size that is left out is said", done.stderr)
+    world.node.command("delete", "lengths", "-y")
 
 
 def test_it_outlives_the_node_and_no_more(world):
