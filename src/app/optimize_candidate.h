@@ -27,7 +27,7 @@ struct CandidateOrder {
 // {"changed", "left": ["STEP at 'NODE': why"], "notes", "parameters"}. Error unimplemented: the steps change nothing.
 [[nodiscard]] Result<std::string> make_candidate(worker::Engine& engine, const CandidateOrder& order, const worker::ChildLimits& limits);
 
-// [{"layers": [names], "distance"}], the worst first.
+// [{"layers": [names], "distance"}], those first that are worth most for their size.
 [[nodiscard]] Result<std::string> find_sensitive(worker::Engine& engine, const CandidateOrder& order, const worker::ChildLimits& limits);
 
 [[nodiscard]] Result<bool> is_convolutional(const std::string& path, const worker::ChildLimits& limits);

@@ -24,7 +24,8 @@ struct OptimizeRow {
   int changed = 0;                    // places that its steps changed
   std::vector<std::string> left;      // places that they could not: "NODE: why"
   std::vector<std::string> notes;     // what the steps say of what they did
-  std::vector<std::string> kept;      // layers that stay out of 8 bits so that the gate passes: "NODE: why", the worst first
+  // Layers that stay out of 8 bits so that the gate passes: "NODE: why", those first that are worth most for their size.
+  std::vector<std::string> kept;
   worker::Trial trial;                // without the outputs
   std::vector<gate::Comparison> comparisons;
   double cost = 0;                    // of a million calls

@@ -138,7 +138,7 @@ class Search {
     return keep_the_worst(recipe, layers, row);
   }
 
-  // 1, 2, 4, ... of the worst stay out of 8 bits, until the gate passes or little is gained any more.
+  // 1, 2, 4, ... of those that come first stay out of 8 bits, until the gate passes or little is gained any more.
   Result<void> keep_the_worst(const OptimizeRecipe& recipe, const Json& layers, OptimizeRow& row) {
     constexpr double kGainLeast = 0.9;
     const double original = static_cast<double>(report_.rows[0].size);

@@ -93,6 +93,9 @@ struct ScriptedControl final : ControlWithoutLayers {
   void set_settings(std::string_view, std::vector<domain::Setting>, control::Done<void> done) override { done({}); }
   void record(std::string_view, std::optional<domain::RecordingPolicy>, control::Done<void> done) override { done({}); }
   void recorded(std::string_view, control::Done<std::string> done) override { done(std::string()); }
+  void optimize(std::string_view, int version, domain::OptimizationOrder, control::Done<int> done) override { done(version); }
+  void stop_optimization(std::string_view, int, control::Done<void> done) override { done({}); }
+  std::vector<control::OptimizationView> optimizations() override { return {}; }
   Result<void> scale(std::string_view function, int instances, bool evict) override {
     if (function != "fraud") return unknown(function);
     calls.push_back("scale " + std::to_string(instances) + (evict ? " evict" : ""));

@@ -67,6 +67,9 @@ struct ScriptedControl final : ControlWithoutLayers {
   void set_settings(std::string_view, std::vector<domain::Setting>, control::Done<void> done) override { done({}); }
   void record(std::string_view, std::optional<domain::RecordingPolicy>, control::Done<void> done) override { done({}); }
   void recorded(std::string_view, control::Done<std::string> done) override { done(std::string()); }
+  void optimize(std::string_view, int version, domain::OptimizationOrder, control::Done<int> done) override { done(version); }
+  void stop_optimization(std::string_view, int, control::Done<void> done) override { done({}); }
+  std::vector<control::OptimizationView> optimizations() override { return {}; }
   void append_made(std::uint64_t, std::function<Result<std::string>()>, control::Done<void>) override {}
   void fetch_object(control::ObjectName, control::Done<domain::FileRef>) override {}
   void publish_layer(control::LayerOrder, control::Done<domain::LayerVersion>) override {}

@@ -302,4 +302,13 @@ std::uint64_t Model::parameters() const {
   return count;
 }
 
+std::uint64_t Model::parameters_of(const std::string& node) const {
+  const auto& graph = impl_->proto.graph();
+  std::uint64_t count = 0;
+  for (const auto& each : graph.node())
+    for (const TensorProto& tensor : graph.initializer())
+      if (each.name() == node && std::ranges::find(each.input(), tensor.name()) != each.input().end()) count += elements(tensor);
+  return count;
+}
+
 }  // namespace mayfly::optimize

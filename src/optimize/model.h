@@ -43,6 +43,7 @@ class Model {
   [[nodiscard]] std::int64_t opset() const;        // of ai.onnx
   [[nodiscard]] std::uint64_t nodes() const;       // those in branches and loops included
   [[nodiscard]] std::uint64_t parameters() const;  // elements of all constants
+  [[nodiscard]] std::uint64_t parameters_of(const std::string& node) const;  // of those that the graph's node of this name takes
 
   [[nodiscard]] Impl& impl() { return *impl_; }
   [[nodiscard]] const Impl& impl() const { return *impl_; }

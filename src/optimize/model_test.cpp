@@ -53,6 +53,8 @@ TEST(Model, WhatIsWrittenIsReadAgain) {
   EXPECT_EQ(read->opset(), 17);
   EXPECT_EQ(read->nodes(), 1u);
   EXPECT_EQ(read->parameters(), 32u);
+  EXPECT_EQ(read->parameters_of(read->impl().proto.graph().node(0).name()), 32u);
+  EXPECT_EQ(read->parameters_of("another"), 0u);
 }
 
 TEST(Model, ACopyIsItsOwn) {
