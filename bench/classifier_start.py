@@ -27,7 +27,7 @@ from node import Node  # noqa: E402
 from optimize import other  # noqa: E402
 from optimize_models import made  # noqa: E402
 
-RECIPES = {"int8": "int8-static", "int8-pruned": "prune-channels:0.25,int8-static"}
+RECIPES = {"int8": "int8-static", "int8-pruned": "prune-channels:0.25,int8-static", "int8-half": "prune-channels:0.4,int8-static"}
 PATIENCE = 600
 
 

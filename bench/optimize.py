@@ -168,7 +168,7 @@ def large(name, recipes):
 
 
 def resnet152():
-    recipes = []
+    recipes = ["int4-weights,int8-weights,compile"]  # the last layer in 4 bits, all others in 8
     for pruned in ("", "prune-channels:0.02,", "prune-channels:0.25,"):
         recipes += [pruned + "int8-static,compile", pruned + "int8-weights,compile"]
     large("resnet152", recipes)

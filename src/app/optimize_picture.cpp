@@ -23,18 +23,12 @@ std::string escaped(std::string_view text) {
 struct Point {
   double x = 0, y = 0;  // what was measured, then where it stands
   const OptimizeRow* row = nullptr;
+  bool on_front = false;
 };
 
 struct Frame {
   double left = 90, right = 690, top = 40, bottom = 330;
 };
-
-// Smaller and better than all others of its kind: nothing is both.
-bool on_front(const Point& point, const std::vector<Point>& points) {
-  return std::ranges::none_of(points, [&](const Point& other) {
-    return other.x <= point.x && other.y >= point.y && (other.x < point.x || other.y > point.y);
-  });
-}
 
 const char* color_of(const OptimizeRow& row) {
   return row.gate == "original" ? "#4a6fa5" : row.passed() ? "#2e8b57" : row.gate == "unsure" ? "#c98a1b" : "#b23b3b";
@@ -114,10 +108,11 @@ std::string cell(const std::string& text, const char* tag = "td") {
 std::string picture_of(const OptimizeReport& report) {
   const bool time = report.goal == "latency";
   std::vector<Point> points;
-  for (const OptimizeRow& row : report.rows) {
-    const auto quality = quality_of(row, report.labelled);
-    const double x = time ? to_seconds(row.trial.one.p50) : static_cast<double>(row.size);
-    if (quality && x > 0) points.push_back({x, *quality, &row});
+  const std::vector<bool> on_front = front_of(report);
+  for (std::size_t i = 0; i < report.rows.size(); ++i) {
+    const auto quality = quality_of(report.rows[i], report.labelled);
+    const double x = worth_of(report.rows[i], report.goal);
+    if (quality && x > 0) points.push_back({x, *quality, &report.rows[i], on_front[i]});
   }
   const std::string head =
       "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"860\" height=\"400\" viewBox=\"0 0 860 400\" "
@@ -132,9 +127,9 @@ std::string picture_of(const OptimizeReport& report) {
   std::vector<Point> front, placed;
   for (const Point& point : points) {
     const Point at{frame.left + (std::log(point.x) - std::log(low)) / (std::log(high) - std::log(low)) * (frame.right - frame.left),
-                   frame.bottom - (point.y - bottom) / (top - bottom) * (frame.bottom - frame.top), point.row};
+                   frame.bottom - (point.y - bottom) / (top - bottom) * (frame.bottom - frame.top), point.row, point.on_front};
     placed.push_back(at);
-    if (on_front(point, points)) front.push_back(at);
+    if (at.on_front) front.push_back(at);
   }
   std::ranges::sort(front, {}, &Point::x);
   std::string text = head + axis_marks(frame, low, high, bottom, top, time);

@@ -157,7 +157,11 @@ std::optional<OptimizeRow> row_from_json(const Json& json) {
 
 Json to_json(const OptimizeReport& report) {
   Json rows = Json::array();
-  for (const OptimizeRow& row : report.rows) rows.push_back(to_json(row));
+  const std::vector<bool> front = front_of(report);
+  for (std::size_t i = 0; i < report.rows.size(); ++i) {
+    rows.push_back(to_json(report.rows[i]));
+    rows.back()["front"] = static_cast<bool>(front[i]);
+  }
   const bool passed = std::ranges::any_of(report.rows, &OptimizeRow::passed);
   return {{"model", report.model}, {"output", passed ? Json(report.output) : Json()}, {"passed", passed}, {"goal", report.goal},
           {"data", report.data}, {"calibration", report.calibration}, {"samples", report.samples}, {"samples_of", report.samples_of},
@@ -189,13 +193,34 @@ std::optional<double> quality_of(const OptimizeRow& row, bool labelled) {
   return std::nullopt;
 }
 
+double worth_of(const OptimizeRow& row, const std::string& goal) {
+  return goal == "latency" ? to_seconds(row.trial.one.p50) : static_cast<double>(row.size);
+}
+
+std::vector<bool> front_of(const OptimizeReport& report) {
+  std::vector<bool> front;
+  for (const OptimizeRow& row : report.rows) {
+    const auto quality = quality_of(row, report.labelled);
+    const double worth = worth_of(row, report.goal);
+    front.push_back(quality && worth > 0 && std::ranges::none_of(report.rows, [&](const OptimizeRow& other) {
+      const auto theirs = quality_of(other, report.labelled);
+      const double cost = worth_of(other, report.goal);
+      return theirs && cost > 0 && cost <= worth && *theirs >= *quality && (cost < worth || *theirs > *quality);
+    }));
+  }
+  return front;
+}
+
 std::string table_of(const OptimizeReport& report, const Terminal& terminal) {
   Table table({"RECIPE", "SIZE", "COMPILED", "LOAD", "FIRST", "P50", "P99", "BEST BATCH", "MEMORY", report.currency + "/M CALLS",
-               report.labelled ? "ACCURACY" : "SAME", "GATE"});
-  for (const OptimizeRow& row : report.rows)
+               report.labelled ? "ACCURACY" : "SAME", "FRONT", "GATE"});
+  const std::vector<bool> front = front_of(report);
+  for (std::size_t i = 0; i < report.rows.size(); ++i) {
+    const OptimizeRow& row = report.rows[i];
     table.add({row.recipe, size_text(row.size), size_text(row.artifact), time_text(row.trial.load), time_text(row.trial.first),
                time_text(row.trial.one.p50), time_text(row.trial.one.p99), best_text(row.trial.best), size_text(row.trial.memory),
-               row.cost > 0 ? form("%.3g", row.cost) : "-", quality_text(row), gate_text(row, terminal)});
+               row.cost > 0 ? form("%.3g", row.cost) : "-", quality_text(row), front[i] ? "yes" : "-", gate_text(row, terminal)});
+  }
   return table.text(terminal);
 }
 

@@ -54,6 +54,11 @@ struct OptimizeReport {
 // Between 0 and 1: accuracy, or the worst of what was compared; nothing where it was not.
 [[nodiscard]] std::optional<double> quality_of(const OptimizeRow& row, bool labelled);
 
+// What is looked at beside quality: seconds of one call where the goal is latency, else bytes. 0: not measured.
+[[nodiscard]] double worth_of(const OptimizeRow& row, const std::string& goal);
+// The Pareto front: of each row, whether no other is both as good and as small or quick, and better in one.
+[[nodiscard]] std::vector<bool> front_of(const OptimizeReport& report);
+
 [[nodiscard]] std::string table_of(const OptimizeReport& report, const Terminal& terminal);
 [[nodiscard]] std::string remarks_of(const OptimizeReport& report, const Terminal& terminal);
 [[nodiscard]] std::string picture_of(const OptimizeReport& report);  // SVG

@@ -68,6 +68,20 @@ TEST(OptimizeReport, WhatOthersNamedDoesNotBecomeMarkup) {
   EXPECT_NE(table_of(report, {}).find("cosine 0.9950"), std::string::npos);
 }
 
+TEST(OptimizeReport, TheFrontIsWhatNothingIsBetterThanInBoth) {
+  OptimizeReport report{.model = "m", .output = "o", .goal = "size", .data = "d", .rows = {row_of("original", "original", 4000, 4)}};
+  report.rows[0].comparisons[0].value = 1;
+  for (const auto& [name, size, value] :
+       {std::tuple{"small", 1000, 0.99}, {"tiny", 500, 0.9}, {"worse", 2000, 0.98}, {"same", 1000, 0.99}}) {
+    report.rows.push_back(row_of(name, "passed", static_cast<std::uint64_t>(size), 2));
+    report.rows.back().comparisons[0].value = value;
+  }
+  report.rows.push_back({.recipe = "broken", .gate = "error"});
+  EXPECT_EQ(front_of(report), (std::vector<bool>{true, true, true, false, true, false}));
+  EXPECT_EQ(to_json(report)["candidates"][3]["front"], false);
+  EXPECT_NE(table_of(report, {}).find("FRONT"), std::string::npos);
+}
+
 TEST(OptimizeReport, APictureOfNothingIsStillOne) { EXPECT_NE(picture_of({}).find("</svg>"), std::string::npos); }
 
 TEST(OptimizeSearch, TheGoalPicksAmongThosePassed) {
