@@ -152,6 +152,7 @@ struct OptimizeOptions {
   std::string html, svg, png;
   std::string canary = "100%";             // of deploy: the share of the calls that the optimised version gets
   bool wait = false;                       // … and whether to follow the search until it ends
+  std::string keeps_room;                  // a folder of a disk that a node needs: the search ends before that is full; "": none
   bool tells_lines = false;                // what is being done on lines of their own, for who reads them
 };
 // Makes smaller and faster candidates of a model file, and writes the best that the gate passes (app/optimize.cpp).

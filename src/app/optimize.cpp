@@ -23,6 +23,7 @@
 #include "os/digest.h"
 #include "os/disk.h"
 #include "os/signals.h"
+#include "worker/disk_room.h"
 #include "worker/inspect.h"
 #include "worker/trial.h"
 
@@ -224,7 +225,13 @@ Result<OptimizeReport> find_optimized(worker::Engine& engine, const Context& con
   TRY(const std::string output, output_of(options));
   TRY(const os::HeldEndSignals signals, os::HeldEndSignals::hold());
   bool stopped = false;
-  const auto stops = [&] { return stopped = stopped || signals.came(); };
+  std::string full;  // why it ends, where that is the disk
+  const auto stops = [&] {
+    const auto room = options.keeps_room.empty() ? Result<void>() : worker::check_disk_room(options.keeps_room.c_str());
+    if (!room) full = room.error().message;
+    return stopped = stopped || !full.empty() || signals.came();
+  };
+  const auto failed = [&](Error why) { return fail(full.empty() ? as_failure(std::move(why)) : Error{Code::exhausted, full}); };
   Teller teller(context, options.tells_lines);
   SearchPlan plan{.model = options.model, .goal = options.goal, .recipes = std::move(recipes), .follows = is_automatic(options),
                   .limits = limits,
@@ -234,14 +241,14 @@ Result<OptimizeReport> find_optimized(worker::Engine& engine, const Context& con
   const worker::ChildLimits limits_of_reading{.time_max = time_max, .stops = stops};
   if (plan.follows) {
     const auto convolutional = is_convolutional(options.model, limits_of_reading);
-    if (!convolutional) return fail(as_failure(convolutional.error()));
+    if (!convolutional) return failed(convolutional.error());
     TRY(plan.recipes, recipes_of(options, *convolutional));
   }
   const bool calibrates = std::ranges::any_of(plan.recipes, [](const OptimizeRecipe& recipe) {
     return measures_samples(recipe.steps);
   });
   auto samples = samples_of(engine, options, calibrates, limits_of_reading, context, teller);
-  if (!samples) return fail(as_failure(samples.error()));
+  if (!samples) return failed(samples.error());
   if (!options.data_out.empty()) TRY_VOID(write_samples(options.data_out, *samples));
   gate::Parts parts;
   if (calibrates) {
@@ -250,14 +257,14 @@ Result<OptimizeReport> find_optimized(worker::Engine& engine, const Context& con
     plan.calibration = &parts.calibration;
   }
   const auto key = key_of(options, *samples);
-  if (!key) return fail(as_failure(key.error()));
+  if (!key) return failed(key.error());
   TRY(OptimizeWork work, OptimizeWork::open(output, *key + (calibrates ? " calibrated" : "")));
   OptimizeReport report{.model = options.model, .output = output, .goal = options.goal,
                         .data = options.data.empty() ? "made up" : options.data, .calibration = calibrates ? calibration_text(parts) : "",
                         .samples_of = samples->count,
                         .labelled = !samples->labels.empty()};
   if (const auto searched = search(engine, plan, *samples, work, report); !searched) {
-    if (searched.error().code != Code::cancelled) return fail(as_failure(searched.error()));
+    if (!full.empty() || searched.error().code != Code::cancelled) return failed(searched.error());
     work.stay();
     return fail(Code::cancelled, "interrupted: nothing was written to '" + output + "'; the same command goes on after " +
                                      plural(work.done().size(), "candidate") + " that were measured");

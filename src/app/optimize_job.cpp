@@ -61,6 +61,7 @@ Result<std::string> run_optimization(worker::Engine& engine, std::string_view te
   options.model = std::string(domain::kPackagePlace) + "/" + job.model;
   options.output = std::string(domain::kOptimizePlace) + "/" + domain::kOptimizedFile;
   options.data = samples_file();
+  options.keeps_room = domain::kOptimizePlace;
   const Context context{.client = Client(Address{}), .terminal = {}};
   TRY(OptimizeReport report, find_optimized(engine, context, options));
   report.model = job.model;

@@ -22,7 +22,7 @@
 #include "os/ring.h"
 #include "worker/archive.h"
 #include "worker/code_loop.h"
-#include "worker/detail/disk_room.h"
+#include "worker/disk_room.h"
 
 namespace mayfly::worker {
 namespace {

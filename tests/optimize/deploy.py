@@ -5,6 +5,7 @@ beside it that the alias moves to, one command goes back, what fails moves nothi
     build/venv/bin/python tests/optimize/deploy.py --mayfly build/mayfly [NAME …]
 """
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
 from node import Node  # noqa: E402
-from run import PATIENCE, World as Digits, check, main  # noqa: E402
+from run import PATIENCE, Skip, World as Digits, check, main  # noqa: E402
 
 import onnx  # noqa: E402
 
@@ -238,6 +239,28 @@ def test_a_folder_with_external_weights_and_a_manifest(world):
     check(version["size"] < 0.35 * first["size"], f"{first['size']} -> {version['size']} bytes")
     check(version["manifest"] == first["manifest"], "the manifest is the same", version["manifest"])
     check(world.right("packed") > 0.9, "it answers right")
+
+
+def test_a_search_leaves_the_node_its_disk(world):
+    place = world.folder / "small-disk"
+    place.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", place]).returncode != 0:
+        raise Skip("a small disk takes root to mount")
+    node = Node(world.binary, data=str(place / "data"))
+    try:
+        node.command("deploy", str(world.digits), "--name", "digits")
+        left = os.statvfs(place)
+        with open(place / "filler", "wb") as filler:  # 15 MB of 300 are the node's
+            os.posix_fallocate(filler.fileno(), 0, left.f_bavail * left.f_frsize - (8 << 20))
+        reply = node.send("POST", "/api/functions/digits/optimizations", json.dumps({"recipe": "int8-dynamic"}), {"Content-Type": "application/json"})
+        check(reply.status == 202, "it is ordered", reply)
+        look = lambda: node.get("/api/functions/digits/optimizations")["optimizations"][0]
+        patiently(lambda: look()["state"] not in ("waiting", "running"), "the search ends")
+        check(look()["state"] == "failed" and "nearly full" in look()["became"], "for want of room, and says so", look()["became"])
+        check(len(node.get("/api/functions/digits")["versions"]) == 1, "the original serves")
+    finally:
+        node.kill()
+        subprocess.run(["umount", place], check=True)
 
 
 def test_wrong_usage(world):

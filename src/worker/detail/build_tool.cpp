@@ -18,7 +18,7 @@
 #include "os/clock.h"
 #include "os/disk.h"
 #include "os/process.h"
-#include "worker/detail/disk_room.h"
+#include "worker/disk_room.h"
 
 namespace mayfly::worker {
 namespace {
@@ -149,12 +149,7 @@ std::unexpected<Error> BuildTool::refuse(Error error) const {
   return std::unexpected(std::move(error));
 }
 
-Result<void> BuildTool::check_disk() const {
-  TRY(const DiskRoom room, disk_room(domain::kBuildPlace));
-  if (room.is_enough()) return {};
-  return fail(Code::exhausted, "the disk of the node's data directory is nearly full, " + to_text(room.left) + " of " + to_text(room.all) +
-                                   " are left, and " + to_text(room.kept) + " are kept for the node: make room there");
-}
+Result<void> BuildTool::check_disk() const { return check_disk_room(domain::kBuildPlace); }
 
 bool BuildTool::read_lines(int from) {
   std::array<char, 16384> bytes;

@@ -23,4 +23,12 @@ struct DiskRoom {
   return DiskRoom{.all = {all}, .left = {left}, .kept = {std::min<std::uint64_t>(all / 20, 1ULL << 30)}};
 }
 
+// Error exhausted: it may not, and how much is left.
+[[nodiscard]] inline Result<void> check_disk_room(const char* folder) {
+  TRY(const DiskRoom room, disk_room(folder));
+  if (room.is_enough()) return {};
+  return fail(Code::exhausted, "the disk of the node's data directory is nearly full, " + to_text(room.left) + " of " + to_text(room.all) +
+                                   " are left, and " + to_text(room.kept) + " are kept for the node: make room there");
+}
+
 }  // namespace mayfly::worker
