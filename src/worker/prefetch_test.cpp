@@ -19,8 +19,11 @@ namespace {
 
 constexpr std::uint64_t kUnit = domain::kWorkingSetUnit;
 constexpr std::uint64_t kSize = (512 << 20) + 100;
-constexpr std::uint64_t kApart = 8 << 20;   // further than most machines read ahead
+constexpr std::uint64_t kApart = 32 << 20;  // further than machines read ahead, twice over
 constexpr std::uint64_t kPlaces = kSize / kApart;
+// The kernel begins to read what it is asked for without waiting; where the disk is quick enough, it is there before the answer, and then
+// all seems to have been there. So a try counts where that did not happen.
+constexpr int kTries = 50, kAgain = 255;
 
 // A file that has blocks only where it is touched; forgotten by the page cache, so that a touch waits for the disk.
 class PrefetchTest : public testing::Test {
@@ -110,12 +113,15 @@ TEST_F(PrefetchTest, the_next_start_does_not_wait_for_what_the_first_touched) {
   std::vector<domain::PageRange> touched;
   for (std::uint64_t i = 0; i < kPlaces; ++i) touched.push_back({i * kApart, 8192});
   const domain::WorkingSet set = domain::working_set_of(kSize, touched);
-  forget_pages();
-  const int ahead = in_a_fork([&] {
-    const os::Mapping mapping = map();
-    if (prefetch(file_.get(), mapping, set, UINT64_MAX) != kPlaces * kUnit) return 255;
-    return waits_for_the_disk(mapping);
-  });
+  int ahead = kAgain;
+  for (int i = 0; i < kTries && ahead == kAgain; ++i) {
+    forget_pages();
+    ahead = in_a_fork([&] {
+      const os::Mapping mapping = map();
+      if (prefetch(file_.get(), mapping, set, UINT64_MAX) != kPlaces * kUnit) return kAgain;
+      return waits_for_the_disk(mapping);
+    });
+  }
   if (alone == 0) GTEST_SKIP() << "the folder of tests is in memory: nothing waits for a disk";
   EXPECT_GE(alone, static_cast<int>(kPlaces / 2)) << "each place was waited for";
   EXPECT_LE(ahead, alone / 8);
@@ -127,9 +133,14 @@ TEST_F(PrefetchTest, what_is_in_memory_is_left_alone_and_a_wrong_record_too) {
   EXPECT_EQ(prefetch(file_.get(), mapping, domain::working_set_of(kSize - 1, {{0, kUnit}}), UINT64_MAX), 0U) << "another file's";
   EXPECT_EQ(prefetch(file_.get(), mapping, set, 0), 0U);
   if (in_a_fork([&] { return waits_for_the_disk(map()); }) == 0) GTEST_SKIP() << "the folder of tests is in memory";
-  forget_pages();
-  EXPECT_EQ(prefetch(file_.get(), mapping, set, kUnit), kUnit) << "no more than it may";
-  EXPECT_EQ(prefetch(file_.get(), mapping, set, UINT64_MAX), 3 * kUnit);
+  std::uint64_t few = 0, all = 0;
+  for (int i = 0; i < kTries && (few == 0 || all == 0); ++i) {
+    forget_pages();
+    few = prefetch(file_.get(), mapping, set, kUnit);
+    all = prefetch(file_.get(), mapping, set, UINT64_MAX);
+  }
+  EXPECT_EQ(few, kUnit) << "no more than it may";
+  EXPECT_EQ(all, 3 * kUnit);
   EXPECT_EQ(prefetch(file_.get(), mapping, set, UINT64_MAX), 0U) << "all of it is there";
 }
 
