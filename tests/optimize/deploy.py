@@ -126,9 +126,9 @@ def test_a_node_that_ends_goes_on_at_its_next_start(world):
     options = [word for recipe in recipes for word in ("--optimize", recipe)]
     world.deploy(world.digits, "--name", "long", *options, "--goal", "size", "--data", world.data)
     state = Path(world.data_folder, "optimizations")
-    patiently(lambda: any('"fp16"' in file.read_text() for file in state.glob("*/work/.*.optimize/state.json")), "it has measured some candidates")
+    patiently(lambda: any('"fp16"' in file.read_text() for file in state.rglob("state.json")), "it has measured some candidates")
     world.node.kill()
-    kept = json.loads(next(state.glob("*/work/.*.optimize/state.json")).read_text())
+    kept = json.loads(next(state.rglob("state.json")).read_text())
     world.node = Node(world.binary, data=world.data_folder)
     found = world.ended("long")
     measured = {row["recipe"]: row for row in found["candidates"]}
