@@ -13,8 +13,8 @@
 #include "app/optimize_search.h"
 #include "app/package.h"
 #include "app/png.h"
-#include "app/share.h"
 #include "app/record.h"
+#include "base/share.h"
 #include "base/units.h"
 #include "gate/class_names.h"
 #include "gate/sizes.h"
@@ -211,7 +211,6 @@ Result<OptimizeReport> find_optimized(const Context& context, const OptimizeOpti
 }
 
 Result<OptimizeReport> find_optimized(worker::Engine& engine, const Context& context, const OptimizeOptions& options) {
-  TRY_VOID(check_optimize(options));
   TRY(const Duration time_max, parse_duration(options.time_max));
   TRY(const gate::Limits limits, limits_of(options));
   if (!options.pictures.empty() && options.data.empty())

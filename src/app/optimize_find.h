@@ -15,6 +15,7 @@ namespace mayfly::app {
 [[nodiscard]] Result<gate::Samples> read_given_samples(const Context& context, const OptimizeOptions& options);
 // The report; the best of it is written, if one passed, and `chosen`.
 [[nodiscard]] Result<OptimizeReport> find_optimized(const Context& context, const OptimizeOptions& options);
+// … of what has been checked.
 [[nodiscard]] Result<OptimizeReport> find_optimized(worker::Engine& engine, const Context& context, const OptimizeOptions& options);
 
 }  // namespace mayfly::app

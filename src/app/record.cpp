@@ -3,7 +3,7 @@
 #include "app/record.h"
 
 #include "app/npz_write.h"
-#include "app/share.h"
+#include "base/share.h"
 #include "base/units.h"
 #include "domain/job_results.h"
 #include "gate/sizes.h"

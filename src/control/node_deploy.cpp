@@ -38,10 +38,6 @@ std::string name_from(const std::string& model) {
   return name;
 }
 
-bool same_content(const Version& a, const Version& b) {
-  return a.files == b.files && a.layers == b.layers && domain::to_json(a.manifest) == domain::to_json(b.manifest);
-}
-
 }  // namespace
 
 void Node::deploy(DeployOrder order, Done<VersionView> done) {
@@ -97,8 +93,8 @@ void Node::deploy(DeployOrder order, Done<VersionView> done) {
   const std::string name = version.manifest.name;
   if (Entry* entry = find(name); entry && !entry->function.versions.empty() && !order.force) {
     const Version& newest = entry->function.versions.back();
-    const Version* from = optimized_from(*entry, newest);
-    if (const Version* same = same_content(newest, version) ? &newest : from && same_content(*from, version) ? from : nullptr) {
+    const Version* same = same_content(newest, version) ? &newest : optimized_from(*entry, newest);
+    if (same && (same == &newest || same_content(*same, version))) {
       prepare(same->id);
       VersionView view{*same, stage_of(*entry, *same), true};
       return unpack(*same, [view = std::move(view), done = std::move(done)](const Result<void>& unpacked) {

@@ -1,10 +1,10 @@
 #include "domain/optimization.h"
 
 #include <algorithm>
-#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "base/hex.h"
+#include "base/share.h"
 #include "base/units.h"
 #include "domain/detail/optimize.h"
 #include "domain/detail/text.h"
@@ -32,13 +32,7 @@ std::unexpected<Error> wrong(std::string message) { return fail(Code::invalid_ar
 Result<double> share(const std::string& key, const Json& value) {
   double number = -1;
   if (value.is_number()) number = value.get<double>();
-  if (value.is_string()) {
-    const auto& text = value.get_ref<const std::string&>();
-    const bool hundredths = text.ends_with('%');
-    const char* end = text.data() + text.size() - (hundredths ? 1 : 0);
-    if (const auto [at, error] = std::from_chars(text.data(), end, number); error != std::errc() || at != end) number = -1;
-    if (hundredths) number /= 100;
-  }
+  if (value.is_string()) number = read_share(value.get_ref<const std::string&>()).value_or(-1);
   if (!(number >= 0 && number <= 1)) return wrong(quoted(key, value) + ": write a share, like \"1%\" or 0.01");
   return number;
 }

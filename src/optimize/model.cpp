@@ -305,9 +305,11 @@ std::uint64_t Model::parameters() const {
 std::uint64_t Model::parameters_of(const std::string& node) const {
   const auto& graph = impl_->proto.graph();
   std::uint64_t count = 0;
-  for (const auto& each : graph.node())
+  for (const auto& each : graph.node()) {
+    if (each.name() != node) continue;
     for (const TensorProto& tensor : graph.initializer())
-      if (each.name() == node && std::ranges::find(each.input(), tensor.name()) != each.input().end()) count += elements(tensor);
+      if (std::ranges::find(each.input(), tensor.name()) != each.input().end()) count += elements(tensor);
+  }
   return count;
 }
 

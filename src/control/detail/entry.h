@@ -12,6 +12,10 @@ namespace mayfly::control {
                                       "' is not an alias name: use 1 to 63 of a-z, 0-9, '-', '_' and '.', not a number alone"};
 }
 
+[[nodiscard]] inline bool same_content(const domain::Version& a, const domain::Version& b) {
+  return a.files == b.files && a.layers == b.layers && domain::to_json(a.manifest) == domain::to_json(b.manifest);
+}
+
 struct Node::Entry {
   domain::Function function;
   std::map<int, Stage> stages;           // by version number; absent: ready or serving, by whether it is compiled

@@ -3,9 +3,9 @@
 #include <optional>
 #include <string_view>
 
-namespace mayfly::app {
+namespace mayfly {
 
 // Nothing where it is no number.
 [[nodiscard]] std::optional<double> read_share(std::string_view text);
 
-}  // namespace mayfly::app
+}  // namespace mayfly

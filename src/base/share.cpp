@@ -1,8 +1,8 @@
-#include "app/share.h"
+#include "base/share.h"
 
 #include <charconv>
 
-namespace mayfly::app {
+namespace mayfly {
 
 std::optional<double> read_share(std::string_view text) {
   const bool hundredths = text.ends_with('%');
@@ -13,4 +13,4 @@ std::optional<double> read_share(std::string_view text) {
   return hundredths ? value / 100 : value;
 }
 
-}  // namespace mayfly::app
+}  // namespace mayfly
