@@ -113,11 +113,11 @@ def steps():
     return {word.strip() for word in asked.partition("there are")[2].split(";")[0].split(",")} | {"keep", "compile"}
 
 
-def ours(name, model, samples, recipes, *more):
+def ours(name, model, samples, recipes, *more, minutes=5):
     """The report's rows by recipe; the original, measured by the same command with one thread, among them."""
     known = steps()
     recipes = [recipe for recipe in recipes if all(step.split(":")[0] in known for step in recipe.split(","))]
-    command = [MAYFLY, "optimize", model, "--data", samples, "--json", "--time-max", "5m", "-o", PLACE / "made" / f"{name}.onnx", *more]
+    command = [MAYFLY, "optimize", model, "--data", samples, "--json", "--time-max", f"{minutes}m", "-o", PLACE / "made" / f"{name}.onnx", *more]
     for recipe in recipes:
         command += ["--recipe", recipe]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
@@ -125,7 +125,7 @@ def ours(name, model, samples, recipes, *more):
         sys.exit(f"bench: mayfly optimize failed: {done.stderr[-500:]}")
     report, rows = json.loads(done.stdout), {}
     for recipe in report["not_tried"]:
-        show(name, recipe, None, None, None, None, "not tried within 5 minutes")
+        show(name, recipe, None, None, None, None, f"not tried within {minutes} minutes")
     for row in report["candidates"]:
         if row["gate"] in ("error", "no change"):
             show(name, row["recipe"], None, None, None, None, f"{row['gate']}: {row['why'][:160]}")
@@ -150,7 +150,7 @@ def within(rows, limit, pruned):
 def large(name, recipes):
     model, samples = made(name)
     base, _ = references(name, model, samples)
-    rows = ours(name, model, samples, recipes, "--compare", "values", "--same-min", "50%")
+    rows = ours(name, model, samples, recipes, "--compare", "values", "--same-min", "50%", minutes=30)
     for limit, pruned, what in ((60, False, "by int8"), (40, True, "by int8 with pruning")):
         best = within(rows, limit, pruned)
         smallest = min((row for recipe, row in rows.items() if ("prune" in recipe) == pruned), key=lambda row: row["mb"], default=None)

@@ -169,6 +169,49 @@ TEST(Int8Dynamic, ATableAndWhatIsLeft) {
   EXPECT_NE(small.left[1].why.find("both of its sides are computed"), std::string::npos);
 }
 
+TestModel fused(std::int64_t columns = 192, const std::string& added = {}) {
+  TestModel made;
+  made.input("x", {"n", "s", "64"}).input("mask", {"n", "s"}, TensorProto::INT32).output("y");
+  made.floats("w", {64, columns}).floats("b", {columns});
+  auto& node = made.node("Attention", {"x", "w", "b", "mask", "", added}, {"y"});
+  node.set_domain("com.microsoft"), set_int(node, "num_heads", 8), set_float(node, "mask_filter_value", -1000);
+  return made;
+}
+
+TEST(Int8Dynamic, AttentionThatHoldsItsProducts) {
+  const Applied small = applied(fused().model(), {"int8-dynamic", {}});
+  EXPECT_EQ(kinds(small.model), "DynamicQuantizeLinear QAttention");
+  const auto& node = small.model.impl().proto.graph().node(1);
+  EXPECT_EQ(node.domain(), "com.microsoft");
+  EXPECT_EQ(std::vector<std::string>(node.input().begin(), node.input().end()),
+            (std::vector<std::string>{"x_uint8", "w_int8", "b", "x_uint8_scale", "w_int8_scale", "mask", "x_uint8_zero"}));
+  EXPECT_EQ(constant_in(small.model, "w_int8_scale")->dims(0), 192);
+  EXPECT_EQ(int_of(node, "num_heads", 0), 8);
+  EXPECT_EQ(float_of(node, "mask_filter_value", 0), -1000);
+  EXPECT_EQ(constant_in(small.model, "w"), nullptr);
+}
+
+TEST(Int8Dynamic, AttentionThatTheEngineHasNotInEightBits) {
+  const auto why = [](TestModel& made) {
+    const Applied left = applied(made.model(), {"int8-dynamic", {}});
+    EXPECT_EQ(kinds(left.model), "Attention");
+    return left.left.at(0).why;
+  };
+  TestModel adds = fused(192, "mask"), uneven = fused(200), turns = fused(), apart = fused();
+  EXPECT_NE(why(adds).find("adds 'mask' to its scores"), std::string::npos);
+  EXPECT_NE(why(uneven).find("200 columns"), std::string::npos);
+  set_int(*turns.proto().mutable_graph()->mutable_node(0), "do_rotary", 1);
+  EXPECT_NE(why(turns).find("rotary"), std::string::npos);
+  auto* sizes = apart.proto().mutable_graph()->mutable_node(0)->add_attribute();
+  sizes->set_name("qkv_hidden_sizes"), sizes->set_type(onnx::AttributeProto::INTS);
+  for (const int size : {72, 72, 48}) sizes->add_ints(size);
+  EXPECT_NE(why(apart).find("different widths"), std::string::npos);
+  // Of MultiHeadAttention the products are nodes before it: there is nothing to leave.
+  TestModel several;
+  several.input("x", {"n", "s", "64"}).output("y").node("MultiHeadAttention", {"x", "x", "x"}, {"y"}).set_domain("com.microsoft");
+  EXPECT_TRUE(applied(several.model(), {"int8-dynamic", {}}).left.empty());
+}
+
 TEST(Int8Dynamic, OldModelsAndThoseToKeep) {
   TestModel old(9);
   old.input("x", {"n", "64"}).output("y").floats("w", {64, 64}).node("MatMul", {"x", "w"}, {"y"});
@@ -211,6 +254,7 @@ TEST(Weights, Int8) {
   EXPECT_EQ(kinds(small.model), "DequantizeLinear MatMul");
   EXPECT_EQ(int_of(small.model.impl().proto.graph().node(0), "axis", -1), 1);
   EXPECT_EQ(constant_in(small.model, "w_int8_scale")->dims(0), 80);
+  EXPECT_EQ(kinds(applied(fused().model(), {"int8-weights", {}}).model), "DequantizeLinear Attention");
 }
 
 TEST(Weights, Int4BlocksComeBack) {

@@ -40,6 +40,7 @@ class Walk {
     }
     if (!graph_seen || out_.ir_version <= 0)
       return fail(Code::invalid_argument, "this is not an ONNX model: it has no graph or no ir_version");
+    out_.stores_bits = turns_back_ && !rounds_;
     return out_;
   }
 
@@ -103,6 +104,8 @@ class Walk {
       if (field->number == 4)
         for (const std::string_view random : kRandom) out_.draws_random = out_.draws_random || field->bytes == random;
       if (field->number == 4) dropout = field->bytes == "Dropout";
+      if (field->number == 4) turns_back_ = turns_back_ || field->bytes == "DequantizeLinear";
+      if (field->number == 4) rounds_ = rounds_ || field->bytes == "QuantizeLinear";
       if (field->number == 5) attribute(field->bytes, depth);
       if (failure_) return;
     }
@@ -158,7 +161,7 @@ class Walk {
 
   Inspection out_;
   std::optional<Error> failure_;
-  bool bad_ = false;
+  bool bad_ = false, turns_back_ = false, rounds_ = false;
 };
 
 // What people deploy by mistake, by its first bytes.

@@ -17,6 +17,7 @@ struct Inspection {
   std::set<std::string> external_data;        // paths that weights refer to, relative to the model
   std::uint64_t external_tensors = 0;         // weights that lie there, wherever in the model they are named
   bool draws_random = false;
+  bool stores_bits = false;                   // values are turned back from few bits, and none into few: only weights are stored so
   std::uint64_t nodes = 0;
   std::string class_names;                    // of its metadata, as gate/class_names.h reads it; at most 1 MiB, "" where there are none
 };

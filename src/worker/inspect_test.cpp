@@ -27,6 +27,13 @@ TEST(Inspect, finds_draws_in_branches_too) {
   EXPECT_TRUE(inspect("random_inside").value().draws_random);
 }
 
+TEST(Inspect, tells_weights_that_are_only_stored_in_8_bits) {
+  SKIP_WITHOUT_MODELS();
+  EXPECT_TRUE(inspect("stored").value().stores_bits);
+  EXPECT_FALSE(inspect("rounded").value().stores_bits);
+  EXPECT_FALSE(inspect("conv").value().stores_bits);
+}
+
 TEST(Inspect, tells_what_is_no_model) {
   SKIP_WITHOUT_MODELS();
   for (const auto& [name, word] : {std::pair("truncated", "truncated"), std::pair("not_a_model", "zip"),

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "worker/compile.h"
 #include "worker/inspect.h"
 #include "worker/made_up.h"
 
@@ -14,12 +15,6 @@ namespace mayfly::worker {
 namespace {
 
 constexpr std::uint64_t kFormatMax = (1ULL << 31) - (64 << 20);
-
-std::uint64_t total_size(const ModelData& data) {
-  std::uint64_t bytes = 0;
-  for (const auto& file : data.files) bytes += file.bytes.size();
-  return bytes;
-}
 
 // The engine writes files that it refuses to read: its check of the flat format has limits that its writer doesn't know (a graph of
 // 100,000 nodes is over them). Found here, the model serves as uploaded; found later, no call would be answered.
@@ -43,7 +38,7 @@ Result<domain::CheckResult> check_model(Engine& engine, ModelData data) {
                   "the model's weights are in '" + path + "', which was not deployed with it: deploy the folder that holds both");
   }
   domain::CheckResult result{.template_allowed = !seen.draws_random};
-  const std::uint64_t bytes = total_size(data);
+  const std::uint64_t bytes = data.size();
   TRY(const auto model, Model::load(engine, std::move(data), {.pack_weights = false, .optimise = Optimise::nothing, .map_weights = true}));
   result.signature = model->signature();
   result.notes = model->notes();
@@ -60,14 +55,11 @@ Result<domain::CheckResult> check_model(Engine& engine, ModelData data) {
   return result;
 }
 
-Result<void> compile_model(Engine& engine, ModelData data, int output, std::uint64_t size_max) {
-  const std::uint64_t bytes = total_size(data);
+Result<void> compile_model(Engine& engine, const ModelData& data, int output, std::uint64_t size_max) {
+  const std::uint64_t bytes = data.size();
   if (bytes > kFormatMax) return fail(Code::unimplemented, "a model of " + to_text(Bytes{bytes}) + " does not fit the flat format's 2 GiB");
   const std::string path = "/tmp/mayfly-compiled-" + std::to_string(::getpid()) + ".ort";
-  {
-    // Written while the session is made; the session itself is not needed.
-    TRY(const auto model, Model::load(engine, std::move(data), {.pack_weights = false, .save_compiled_to = path}));
-  }
+  TRY_VOID(save_compiled(engine, data, path));
   const os::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat status {};
   if (!file || ::fstat(file.get(), &status) != 0) return fail(os::os_error("open", "the compiled model"));

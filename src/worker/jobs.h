@@ -15,7 +15,7 @@ namespace mayfly::worker {
 [[nodiscard]] Result<domain::CheckResult> check_model(Engine& engine, ModelData data);
 
 // Writes the flat file to `output`. Error unimplemented: the file would pass the format's 2 GiB; the model as uploaded serves.
-[[nodiscard]] Result<void> compile_model(Engine& engine, ModelData data, int output, std::uint64_t size_max);
+[[nodiscard]] Result<void> compile_model(Engine& engine, const ModelData& data, int output, std::uint64_t size_max);
 
 // Measures the flat file: packing, large pages, threads up to threads_max. Takes about two seconds at most for small
 // models, four loads and a few runs for large ones. `load` maps the file anew.

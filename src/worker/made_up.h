@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/units.h"
 #include "domain/tensor.h"
 #include "worker/model.h"
 
@@ -29,6 +30,9 @@ class MadeUpInput {
 // The size of free dimensions (beyond the first) for which the model runs, found by running one row; the error of the last
 // try where none does. Also the first run of a model that was just loaded.
 [[nodiscard]] Result<std::int64_t> find_size(Model& model);
+
+// The least time of the runs that fit into `time`: 3 at least, 1,000 at most. Zero where it does not run.
+[[nodiscard]] Duration least_run(Model& model, const MadeUpInput& input, Duration time);
 
 // True if a row's outputs are the same alone and among others, to 1 part in 1000: then requests may share a run.
 [[nodiscard]] bool rows_are_independent(Model& model, std::int64_t size);

@@ -22,6 +22,11 @@ struct ModelData {
     os::Mapping bytes;
   };
   std::vector<File> files;             // the model first
+  std::uint64_t size() const {
+    std::uint64_t bytes = 0;
+    for (const File& file : files) bytes += file.bytes.size();
+    return bytes;
+  }
 };
 
 enum class Optimise { nothing, everything };
@@ -34,7 +39,6 @@ struct LoadOptions {
   bool map_weights = false;            // those in files of their own stay there, where they can (else only what can't be copied); then
                                        // nothing is packed or optimised
   std::uint64_t room = UINT64_MAX;     // bytes of these that may be in memory: where they are more, rows of tables are read one at a time
-  std::string save_compiled_to;        // a path: optimise for this CPU and write the flat file there
 };
 
 class Model {

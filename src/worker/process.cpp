@@ -214,7 +214,7 @@ Result<std::string> do_job(Engine& engine, const Received& got) {
   }
   const std::size_t output = 3 + got.files.size();
   if (got.fds.size() <= output) return fail(Code::internal, "a compile order without its output");
-  TRY_VOID(compile_model(engine, std::move(data), got.fds[output].get(), order.output_size_max));
+  TRY_VOID(compile_model(engine, data, got.fds[output].get(), order.output_size_max));
   return std::string("{}");
 }
 

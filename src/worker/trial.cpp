@@ -12,6 +12,7 @@
 #include "domain/job_results.h"
 #include "os/clock.h"
 #include "os/process.h"
+#include "worker/compile.h"
 #include "worker/detail/sample_input.h"
 #include "worker/detail/trial_wire.h"
 #include "worker/inspect.h"
@@ -219,8 +220,8 @@ Result<gate::Samples> made_up_samples(Engine& engine, const std::string& path, c
 
 Result<void> compile_to(Engine& engine, const std::string& path, const std::string& output, const ChildLimits& limits) {
   TRY(const std::string none, in_a_process([&]() -> Result<std::string> {
-    TRY(ModelData data, map_model(path));
-    TRY(const auto model, Model::load(engine, std::move(data), {.pack_weights = false, .save_compiled_to = output}));
+    TRY(const ModelData data, map_model(path));
+    TRY_VOID(save_compiled(engine, data, output));
     return std::string();
   }, limits));
   return {};

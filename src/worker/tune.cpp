@@ -108,14 +108,7 @@ void measure_steady(Loaded& loaded, Measured& into) {
   const auto input = MadeUpInput::make(loaded.model->signature(), 0, 1, loaded.size);
   if (!input) return;
   into.draws_random = run_to_bytes(*loaded.model, *input) != run_to_bytes(*loaded.model, *input);
-  const Instant end = os::monotonic_now() + kSteadyBudget;
-  Instant begun = os::monotonic_now();
-  for (int i = 0; i < 1000 && (i < 3 || begun < end); ++i) {
-    const bool ran = loaded.model->run(input->tensors()).has_value();
-    const Instant now = os::monotonic_now();
-    if (ran && (into.steady == Duration{} || now - begun < into.steady)) into.steady = now - begun;
-    begun = now;
-  }
+  into.steady = least_run(*loaded.model, *input, kSteadyBudget);
 }
 
 // What the allocator has handed out: the heap and what it mapped. The engine takes all its memory from it.

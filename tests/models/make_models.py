@@ -156,6 +156,24 @@ def external(location="weights/part.bin"):
     return made
 
 
+def stored():
+    """A convolution of one place whose 147,456 weights are of 8 bits with a scale for each filter, computed with in 32."""
+    rng = np.random.default_rng(0)
+    weights = [constant("w", rng.integers(-127, 128, (128, 128, 3, 3), np.int8)), constant("s", rng.uniform(0.0001, 0.001, 128).astype(np.float32))]
+    nodes = [helper.make_node("DequantizeLinear", ["w", "s"], ["real"], axis=0), helper.make_node("Conv", ["x", "real"], ["y"])]
+    return model(nodes, [value("x", FLOAT, ["n", 128, 3, 3])], [value("y", FLOAT, ["n", 128, 1, 1])], weights)
+
+
+def rounded():
+    """As static int8 has it: what is multiplied by 8-bit weights is rounded to 8 bits as well."""
+    rng = np.random.default_rng(0)
+    weights = [constant("w", rng.integers(-127, 128, (128, 128), np.int8)), constant("s", rng.uniform(0.001, 0.01, 128).astype(np.float32)),
+               constant("xs", np.float32(0.02)), constant("xz", np.uint8(128))]
+    nodes = [helper.make_node("QuantizeLinear", ["x", "xs", "xz"], ["few"]), helper.make_node("DequantizeLinear", ["few", "xs", "xz"], ["back"]),
+             helper.make_node("DequantizeLinear", ["w", "s"], ["real"], axis=1), helper.make_node("MatMul", ["back", "real"], ["y"])]
+    return model(nodes, [value("x", FLOAT, ["n", 128])], [value("y", FLOAT, ["n", 128])], weights)
+
+
 def trees(folder):
     """Real ones, trained on a table that scikit-learn carries: 30 features, two classes."""
     from skl2onnx import convert_sklearn
@@ -173,7 +191,7 @@ def trees(folder):
 
 
 SIMPLE = [add, matmul_fixed, strings, several, mixes_rows, gather, nonzero, conv, random_normal, random_inside, loops, loops_always, allocates,
-          wrong_opset, new_ir, unknown_operator, sequence_input, sequence_output, complex_output]
+          wrong_opset, new_ir, unknown_operator, sequence_input, sequence_output, complex_output, stored, rounded]
 
 
 def main(folder):

@@ -286,23 +286,51 @@ def test_pruned_heads_of_minilm(world):
     check(cosine(exact, answers(small, inputs)[0]) > 0.85, "with the other steps behind it")
 
 
-def test_pruned_heads_of_the_fused_node(world):
+def fused_attention(world, name="fused", more=(), outputs=("a",), **attributes):
+    """com.microsoft's Attention of 8 heads and a product behind it; `more`: names of its inputs behind the bias, each with type and shape."""
     rng = np.random.default_rng(9)
     c = lambda *shape: rng.standard_normal(shape).astype(np.float32) / 8
     constants = {"w": c(64, 192), "b": c(192), "wo": c(64, 64)}
-    node = helper.make_node
-    nodes = [node("Attention", ["x", "w", "b"], ["a"], name="attention", domain="com.microsoft", num_heads=8), node("MatMul", ["a", "wo"], ["y"], name="out")]
-    path = world.save("fused", nodes, [("x", FLOAT, ["n", "s", 64])], [("y", FLOAT, ["n", "s", 64])], constants)
+    named = [one[0] if one else "" for one in more]
+    nodes = [helper.make_node("Attention", ["x", "w", "b", *named], list(outputs), name="attention", domain="com.microsoft", num_heads=8, **attributes),
+             helper.make_node("MatMul", ["a", "wo"], ["y"], name="out")]
+    ends = [("y", FLOAT, ["n", "s", 64])] + [(one, FLOAT, [2, "n", 8, "t", 8]) for one in outputs[1:]]
+    path = world.save(name, nodes, [("x", FLOAT, ["n", "s", 64]), *filter(None, more)], ends, constants)
     made = onnx.load(path)
     made.opset_import.append(helper.make_opsetid("com.microsoft", 1))
     onnx.save(made, path)
+    return path, constants, {"x": rng.standard_normal((2, 5, 64)).astype(np.float32)}
+
+
+def test_pruned_heads_of_the_fused_node(world):
+    path, constants, inputs = fused_attention(world)
     cut, said = world.apply(path, "prune-heads:0.5")
     check("4 of 8 heads are gone" in said, said)
     heads, kept = constants["wo"].reshape(8, 8, 64), numpy_helper.to_array(next(t for t in onnx.load(cut).graph.initializer if t.name == "wo")).reshape(4, 8, 64)
     gone = {"wo": [i for i in range(8) if not any(np.array_equal(heads[i], one) for one in kept)]}
-    inputs = {"x": rng.standard_normal((2, 5, 64)).astype(np.float32)}
     expected = answers(without_heads(path, ["wo"], gone, 8, world.folder / "fused_zeroed.onnx"), inputs)[0]
     check(np.abs(expected - answers(cut, inputs)[0]).max() < 1e-5, "other answers than without those heads")
+
+
+def test_int8_of_the_fused_node(world):
+    past = np.random.default_rng(3).standard_normal((2, 2, 8, 4, 8)).astype(np.float32)
+    forms = {
+        "plain": ((), ("a",), {}, {}),
+        "masked": ((("mask", TensorProto.INT32, ["n", "s"]),), ("a",), {}, {"mask": np.array([[1, 1, 1, 0, 0], [1] * 5], np.int32)}),
+        "lengths": ((("mask", TensorProto.INT32, ["n"]),), ("a",), {}, {"mask": np.array([3, 5], np.int32)}),
+        "of_pairs": ((("mask", TensorProto.INT32, ["n", "s", "s"]),), ("a",), {}, {"mask": np.tile(np.tri(5, dtype=np.int32), (2, 1, 1))}),
+        "scaled": ((), ("a",), {"scale": 0.9, "unidirectional": 1}, {}),
+        "with_past": (((), ("past", FLOAT, [2, "n", 8, "p", 8])), ("a", "present"), {"unidirectional": 1}, {"past": past}),
+    }
+    for name, (more, outputs, attributes, also) in forms.items():
+        path, _, inputs = fused_attention(world, f"fused_{name}", more, outputs, **attributes)
+        inputs |= also
+        size, their_size, mine, their = compare_dynamic(world, path, inputs)
+        check(size <= their_size * 1.02, f"{name}: {size} bytes, theirs {their_size}")
+        check(mine >= min(their - 1e-4, 0.9999) and mine > 0.999, f"{name}: cosine {mine}, theirs {their}")
+        stored, _ = world.apply(path, "int8-weights")
+        for exact, seen in zip(answers(path, inputs), answers(stored, inputs)):
+            check(cosine(exact, seen) > 0.999, f"{name}: {cosine(exact, seen)} by int8-weights")
 
 
 def test_pruned_channels(world):

@@ -74,6 +74,8 @@ bool is_fused_attention(const NodeProto& node) {
   return node.domain() == "com.microsoft" && (node.op_type() == "Attention" || node.op_type() == "MultiHeadAttention");
 }
 
+bool holds_projections(const NodeProto& node) { return is_fused_attention(node) && node.op_type() == "Attention"; }
+
 bool keeps_heads(const NodeProto& node) {
   return node.input_size() > 0 && node.output_size() > 0 && is_any(node, {"Identity", "Dropout", "Sqrt", "Neg", "Cast"});
 }

@@ -1,5 +1,5 @@
-// What prune-heads asks about a graph: which nodes leave attention's heads where they are, which layer made a value, and whether
-// a mask is the same for all heads. Only what can be proven from the graph counts; nothing runs.
+// What prune-heads and the steps of 8 bits ask about attention: which nodes are it, which leave its heads where they are, which layer
+// made a value, and whether a mask is the same for all heads. Only what can be proven from the graph counts; nothing runs.
 #pragma once
 #include <string>
 
@@ -8,6 +8,7 @@
 namespace mayfly::optimize {
 
 [[nodiscard]] bool is_fused_attention(const onnx::NodeProto& node);  // Attention and MultiHeadAttention of com.microsoft
+[[nodiscard]] bool holds_projections(const onnx::NodeProto& node);   // the first: it multiplies by weights of its own
 [[nodiscard]] bool keeps_heads(const onnx::NodeProto& node);         // of one input, element by element
 [[nodiscard]] bool joins_two(const onnx::NodeProto& node);           // Add, Sub, Mul, Div
 

@@ -2,8 +2,10 @@
 //
 // Weights: int8, symmetric, a scale for each column (of a table: for each row). Activations: uint8, with a range that the model
 // measures while it runs (DynamicQuantizeLinear), once for all products that share one. The engine fuses each group of nodes into
-// one product. The scheme is ONNX Runtime's quantize_dynamic with a finer scale; biases and everything else stay as they are.
+// one product. Attention of com.microsoft, which holds its three projections within, becomes the engine's QAttention. The scheme is ONNX
+// Runtime's quantize_dynamic with a finer scale; biases and everything else stay as they are.
 #include <algorithm>
+#include <array>
 
 #include "optimize/detail/heads.h"
 #include "optimize/detail/quantise.h"
@@ -15,6 +17,8 @@ namespace {
 using onnx::NodeProto;
 using onnx::TensorProto;
 
+constexpr std::array<std::string_view, 4> kAttentionAttributes{"num_heads", "unidirectional", "mask_filter_value", "scale"};
+
 class Dynamic {
  public:
   explicit Dynamic(Work& work) : work_(work), graph_(work.graph), tables_(work) {}
@@ -24,8 +28,8 @@ class Dynamic {
       const NodeProto& node = graph_.node(i);
       const bool done = is_onnx(node, "MatMul") ? product(node)
                         : is_onnx(node, "Gemm") ? gemm(node)
-                                                : is_onnx(node, "Gather") && tables_.quantise(node, out_);
-      if (is_fused_attention(node)) work_.leave(node, "its products are within it: export the model without fused attention");
+                        : holds_projections(node) ? attention(node)
+                                                  : is_onnx(node, "Gather") && tables_.quantise(node, out_);
       if (done) work_.did(node);
       else out_.push_back(node);
     }
@@ -75,6 +79,44 @@ class Dynamic {
     return true;
   }
 
+  // The engine's QAttention: the three projections in 8 bits, scores and what they weigh in 32.
+  bool attention(const NodeProto& node) {
+    auto why = unfit_weights(graph_, node, 1);
+    if (!why) why = unfit_attention(graph_, node);
+    if (why) return leave(node, *why);
+    if (work_.kept(node)) return false;
+    const Activation& activation = activation_of(node.input(0));
+    const std::int64_t columns = graph_.constant(node.input(1))->dims(1);
+    const Quantised& weights = quantised(node.input(1), Layout::columns);
+    const std::string bias = input_of(node, 2).empty() ? zeros(node.input(1) + "_bias", columns) : node.input(2);
+    const std::string no_zero_point;
+    std::vector<std::string> inputs{activation.numbers, weights.numbers, bias, activation.scale, weights.scale, input_of(node, 3),
+                                    activation.zero};
+    if (const std::string past = input_of(node, 4); !past.empty()) inputs.insert(inputs.end(), {no_zero_point, past});
+    NodeProto made = make_node("QAttention", inputs, {node.output().begin(), node.output().end()}, "com.microsoft");
+    for (const auto& one : node.attribute())
+      if (std::ranges::find(kAttentionAttributes, one.name()) != kAttentionAttributes.end()) *made.add_attribute() = one;
+    out_.push_back(std::move(made));
+    return true;
+  }
+
+  static std::string input_of(const NodeProto& node, int at) { return node.input_size() > at ? node.input(at) : std::string(); }
+
+  // What Attention can and QAttention can't.
+  static std::optional<std::string> unfit_attention(const Graph& graph, const NodeProto& node) {
+    const std::int64_t heads = int_of(node, "num_heads", 0), columns = graph.constant(node.input(1))->dims(1);
+    if (heads < 1 || columns % 3 != 0 || columns / 3 % heads != 0)
+      return "its weights have " + with_commas(static_cast<std::uint64_t>(columns)) + " columns, which are not three times whole heads";
+    if (const auto* sizes = attribute(node, "qkv_hidden_sizes"))
+      if (std::ranges::any_of(sizes->ints(), [&](std::int64_t size) { return size != columns / 3; }))
+        return "its query, key and value are of different widths";
+    if (!input_of(node, 5).empty()) return "it adds '" + node.input(5) + "' to its scores, which the engine's 8-bit kind can't";
+    if (!input_of(node, 6).empty() || int_of(node, "past_present_share_buffer", 0) != 0)
+      return "it keeps what it has seen in a buffer of its own, which the engine's 8-bit kind can't";
+    if (int_of(node, "do_rotary", 0) != 0) return "it turns positions (rotary embeddings), which the engine's 8-bit kind can't";
+    return std::nullopt;
+  }
+
   bool leave(const NodeProto& node, std::string why) {
     work_.leave(node, std::move(why));
     return false;
@@ -108,6 +150,10 @@ class Dynamic {
       place->second = {graph_.add(std::move(numbers)), graph_.add(std::move(scale))};
     }
     return place->second;
+  }
+
+  std::string zeros(const std::string& name, std::int64_t count) {
+    return graph_.add(make_tensor(name, TensorProto::FLOAT, {count}, std::vector<float>(static_cast<std::size_t>(count), 0)));
   }
 
   std::string scaled(const std::string& name, float factor) {

@@ -363,7 +363,7 @@ class Attention {
   }
 
   bool fused(const NodeProto& node) {
-    const bool packed = (node.op_type() == "Attention");
+    const bool packed = holds_projections(node);
     if (node.output_size() != 1) return refuse(called(node) + " keeps what it has seen (past and present)");
     const std::int64_t heads = int_of(node, "num_heads", 0);
     if (!count(heads, node)) return false;

@@ -1,8 +1,10 @@
 // fp16, bf16, int8-weights, int4-weights: weights in fewer bits, computed with in 32. They make the file smaller; the engine turns
-// them back, once at load (fp16, bf16, int8-weights: a constant is folded) or block by block while it multiplies (int4-weights).
+// them back: at load (fp16, bf16: a constant is folded), at each run or once (int8-weights: worker/compile takes what is quicker), or block
+// by block while it multiplies (int4-weights).
 #include <algorithm>
 #include <cmath>
 
+#include "optimize/detail/heads.h"
 #include "optimize/detail/quantise.h"
 #include "optimize/detail/steps.h"
 
@@ -98,7 +100,7 @@ Result<void> int8_weights(Work& work, const Fitted& fitted) {
   std::map<std::string, int> axes;  // by which axis a weight gets its scales; by its first use
   for (int i = 0; i < graph.nodes(); ++i) {
     const NodeProto& node = graph.node(i);
-    const bool product = is_onnx(node, "MatMul") || is_onnx(node, "Gemm"), conv = is_onnx(node, "Conv");
+    const bool product = is_onnx(node, "MatMul") || is_onnx(node, "Gemm") || holds_projections(node), conv = is_onnx(node, "Conv");
     if (!product && !conv) continue;
     const TensorProto* weights = node.input_size() > 1 ? graph.constant(node.input(1)) : nullptr;
     if (!weights || !is_float(*weights)) continue;
@@ -142,7 +144,7 @@ Result<void> int8_weights(Work& work, const Fitted& fitted) {
   put_before(graph, std::move(back));
   graph.remove_unused_constants();
   work.notes.push_back(
-      "the weights are stored in 8 bits and computed with in 32, turned back at each run: for a small file where speed matters little");
+      "the weights are stored in 8 bits and computed with in 32: turned back at each run, or once by 'compile' where that is quicker");
   return {};
 }
 

@@ -63,12 +63,7 @@ Result<Owned<OrtSessionOptions>> make_options(const OrtApi& api, const LoadOptio
   }
   TRY_VOID(set(kOrtSessionOptionsConfigLoadModelFormat, "ONNX"));
   ORT_TRY(api,
-          SetSessionGraphOptimizationLevel(
-              options.get(), load.optimise == Optimise::everything || !load.save_compiled_to.empty() ? ORT_ENABLE_ALL : ORT_DISABLE_ALL));
-  if (!load.save_compiled_to.empty()) {
-    TRY_VOID(set(kOrtSessionOptionsConfigSaveModelFormat, "ORT"));
-    ORT_TRY(api, SetOptimizedModelFilePath(options.get(), load.save_compiled_to.c_str()));
-  }
+          SetSessionGraphOptimizationLevel(options.get(), load.optimise == Optimise::everything ? ORT_ENABLE_ALL : ORT_DISABLE_ALL));
   return options;
 }
 
@@ -121,7 +116,7 @@ bool has_too_large_to_copy(const InPlace& in_place) {
 
 Result<Opened> open_session(Engine& engine, const ModelData& data, const LoadOptions& load, const OrtMemoryInfo& memory, Values& weights) {
   Opened opened;
-  const bool may = !load.compiled && load.save_compiled_to.empty() && data.files.size() > 1;
+  const bool may = !load.compiled && data.files.size() > 1;
   const auto seen = may ? inspect_model(data.files[0].bytes.text()) : Inspection{};
   if (seen && seen->external_tensors > 0) {
     const auto in_place = weights_in_place(data.files[0].bytes.text(), seen->external_tensors);
@@ -138,6 +133,18 @@ Result<Opened> open_session(Engine& engine, const ModelData& data, const LoadOpt
   if (!load.compiled) TRY_VOID(add_external_data(engine.api(), data, options.get()));
   TRY(opened.session, create(engine, data.files[0].bytes.text(), options.get()));
   return opened;
+}
+
+Result<void> write_flat(Engine& engine, const ModelData& data, const std::string& path, StoredWeights stored) {
+  const OrtApi& api = engine.api();
+  TRY(const auto options, make_options(api, {.pack_weights = false}));
+  ORT_TRY(api, AddSessionConfigEntry(options.get(), kOrtSessionOptionsConfigSaveModelFormat, "ORT"));
+  // With the engine's pairs of 8 bits off, it folds what turns constants back, as it does other constants.
+  if (stored == StoredWeights::become_floats) ORT_TRY(api, AddSessionConfigEntry(options.get(), kOrtSessionOptionsDisableQuantQDQ, "1"));
+  ORT_TRY(api, SetOptimizedModelFilePath(options.get(), path.c_str()));
+  TRY_VOID(add_external_data(api, data, options.get()));
+  TRY(const auto session, create(engine, data.files[0].bytes.text(), options.get()));  // which writes it; the session itself is not needed
+  return {};
 }
 
 }  // namespace mayfly::worker
