@@ -13,6 +13,7 @@
 #include "app/version.h"
 #include "base/distance.h"
 #include "base/units.h"
+#include "domain/json.h"
 
 namespace mayfly::app {
 namespace {
@@ -183,7 +184,7 @@ Result<HttpReply> Client::follow(const std::string& path, const std::function<bo
 
 Error error_of(const HttpReply& reply) {
   Error error{.code = reply.status == 404 ? Code::not_found : Code::internal, .message = {}};
-  const Json body = Json::parse(reply.body, nullptr, false);
+  const Json body = domain::parse_json<Json>(reply.body);
   if (body.is_object() && body.contains("error")) {
     const Json& said = body["error"];
     if (said.is_string()) error.message = said.get<std::string>();
@@ -204,7 +205,7 @@ Result<Json> Client::json(const Call& call) const {
   TRY(const HttpReply reply, this->call(call));
   TRY_VOID(check(reply));
   if (reply.body.empty()) return Json::object();
-  Json json = Json::parse(reply.body, nullptr, false);
+  Json json = domain::parse_json<Json>(reply.body);
   if (json.is_discarded())
     return fail(Code::data_loss,
                 "the answer to " + call.method + " " + call.path + " is not JSON: is " + address_.url() + " a Mayfly node?");

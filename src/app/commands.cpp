@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "domain/json.h"
 #include "gateway/lambda_forms.h"
 
 namespace mayfly::app {
@@ -31,7 +32,7 @@ Json zero_of(const std::string& datatype) {
 
 // "ValueError: no such thing", of what the code told.
 std::string function_error_text(const std::string& body) {
-  const Json told = Json::parse(body, nullptr, false);
+  const Json told = domain::parse_json<Json>(body);
   if (!told.is_object()) return "the answer says how";
   return printable(told.value("errorType", "Error") + ": " + told.value("errorMessage", ""));
 }
@@ -48,7 +49,7 @@ Result<std::vector<Json>> log_lines(const Context& context, const std::string& f
   std::vector<Json> lines;
   for (std::size_t at = 0; at < reply.body.size();) {
     const std::size_t end = std::min(reply.body.find('\n', at), reply.body.size());
-    if (Json line = Json::parse(reply.body.substr(at, end - at), nullptr, false); line.is_object()) lines.push_back(std::move(line));
+    if (Json line = domain::parse_json<Json>(reply.body.substr(at, end - at)); line.is_object()) lines.push_back(std::move(line));
     at = end + 1;
   }
   return lines;
@@ -128,7 +129,7 @@ Result<std::string> sample_body(const Json& signature, const std::string& format
 }
 
 std::string log_text(const Terminal& terminal, const std::string& line) {
-  const Json json = Json::parse(line, nullptr, false);
+  const Json json = domain::parse_json<Json>(line);
   if (!json.is_object()) return printable(line);
   const std::string time = json.value("time", ""), level = json.value("level", "info");
   std::string text = terminal.paint(Tone::faint, clock_of(time) + (time.size() > 23 ? time.substr(19, 4) : "")) + "  " +
@@ -153,7 +154,7 @@ std::string lines_of(const HttpReply& reply) {
   const auto told = gateway::lambda::from_base64(reply.head.header("X-Mayfly-Log"), "X-Mayfly-Log");
   if (told && !told->empty()) return *told;
   std::string text;
-  const Json json = reply.ok() ? Json() : Json::parse(reply.body, nullptr, false);
+  const Json json = reply.ok() ? Json() : domain::parse_json<Json>(reply.body);
   const Json::json_pointer where("/error/details/log");
   if (!json.is_object() || !json.contains(where) || !json.at(where).is_array()) return text;
   for (const Json& line : json.at(where))

@@ -11,6 +11,7 @@
 #include "app/sam.h"
 #include "app/upload.h"
 #include "domain/image_reference.h"
+#include "domain/json.h"
 #include "domain/manifest.h"
 #include "os/clock.h"
 
@@ -46,7 +47,7 @@ Result<void> upload_file(const Context& context, const PackageFile& file) {
     progress.show(sent, file.file.size.count, os::monotonic_now());
   }));
   TRY_VOID(check(reply));
-  const Json json = Json::parse(reply.body, nullptr, false);
+  const Json json = domain::parse_json<Json>(reply.body);
   if (!json.is_object() || json.value("sha256", "") != file.file.sha256)
     return fail(Code::internal, "'" + file.location + "' changed while it was uploaded: deploy again once nothing writes it");
   return {};
@@ -260,7 +261,7 @@ Result<std::string> make_url(const Context& context, const SamFunction& function
     call.method = "PUT";
     TRY(reply, context.client.call(call));
   }
-  const Json json = Json::parse(reply.body, nullptr, /*allow_exceptions=*/false);
+  const Json json = domain::parse_json<Json>(reply.body);
   if (!json.is_object()) return fail(Code::internal, "the node answers " + std::to_string(reply.status));
   if (reply.ok()) return json.value("FunctionUrl", "");
   return fail(Code::invalid_argument, json.value("message", json.value("Message", "the node answers " + std::to_string(reply.status))));

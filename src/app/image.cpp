@@ -8,12 +8,12 @@
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <span>
 
 #include "app/detail/image_source.h"
 #include "base/hex.h"
 #include "domain/container_image.h"
+#include "domain/json.h"
 #include "domain/json_fields.h"
 #include "domain/unpacked.h"
 #include "os/digest.h"
@@ -37,7 +37,7 @@ std::string in_quotes(std::string_view text) { return domain::quotes_around(text
 std::string path_of(const Descriptor& blob) { return "blobs/sha256/" + blob.sha256; }
 
 Result<Json> parse(const std::string& text, const std::string& what) {
-  Json json = Json::parse(text, nullptr, false);
+  Json json = domain::parse_json<Json>(text);
   if (json.is_discarded()) return wrong(what + " of the image is not JSON");
   return json;
 }

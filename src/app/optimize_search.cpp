@@ -7,6 +7,7 @@
 
 #include "app/optimize_candidate.h"
 #include "control/price.h"
+#include "domain/json.h"
 #include "optimize/recipe.h"
 #include "os/clock.h"
 #include "os/disk.h"
@@ -133,7 +134,7 @@ class Search {
     }
     plan_.says(recipe.text + ": looking for the layers that hurt");
     TRY(const std::string found, find_sensitive(engine_, order_of(recipe, {}), limits_of(plan_)));
-    const Json layers = Json::parse(found, nullptr, false);
+    const Json layers = domain::parse_json<Json>(found);
     if (!layers.is_array() || layers.size() < 2) return fail(Code::exhausted, "there was no time to find out which layers hurt");
     return keep_the_worst(recipe, layers, row);
   }
@@ -169,7 +170,7 @@ class Search {
       if (made.error().code == Code::unimplemented) row.gate = kNoChange;
       return fail(made.error());
     }
-    const Json facts = Json::parse(*made, nullptr, false);
+    const Json facts = domain::parse_json<Json>(*made);
     row.changed = facts.value("changed", 0);
     row.parameters = facts.value("parameters", std::uint64_t{0});
     for (const Json& place : facts.value("left", Json::array())) row.left.push_back(place.get<std::string>());

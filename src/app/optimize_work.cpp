@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "domain/json.h"
 #include "os/digest.h"
 #include "os/disk.h"
 
@@ -44,7 +45,7 @@ Result<OptimizeWork> OptimizeWork::open(const std::string& output, const std::st
   }
   OptimizeWork work(output, key, std::move(*lock));
   const auto text = os::read_file(folder + "/" + kState, kStateMax);
-  const Json state = text ? Json::parse(*text, nullptr, false) : Json();
+  const Json state = text ? domain::parse_json<Json>(*text) : Json();
   if (state.is_object() && state.value("key", "") == key) {
     for (const Json& json : state.value("rows", Json::array()))
       if (auto row = row_from_json(json)) work.done_.push_back(std::move(*row));

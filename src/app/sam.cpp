@@ -10,6 +10,7 @@
 #include "app/package.h"
 #include "domain/arn.h"
 #include "domain/image_reference.h"
+#include "domain/json.h"
 #include "domain/serverless.h"
 #include "domain/template.h"
 
@@ -150,7 +151,7 @@ class Template {
         continue;
       }
       TRY(const std::string one, text(value, where + ".Cors." + key));
-      url["Cors"][key] = key == "AllowCredentials" || key == "MaxAge" ? nlohmann::json::parse(one, nullptr, false) : nlohmann::json(one);
+      url["Cors"][key] = key == "AllowCredentials" || key == "MaxAge" ? domain::parse_json<nlohmann::json>(one) : nlohmann::json(one);
     }
     return url.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   }

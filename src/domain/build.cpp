@@ -1,7 +1,8 @@
 #include "domain/build.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+
+#include "domain/json.h"
 
 namespace mayfly::domain {
 namespace {
@@ -55,7 +56,7 @@ std::string to_json(const std::vector<Dependency>& installed) {
 Result<std::vector<Dependency>> parse_dependencies(std::string_view text) {
   if (text.size() > kDependenciesTextMax)
     return fail(Code::invalid_argument, "the list of what was installed has " + std::to_string(text.size()) + " bytes: too long");
-  const Json list = Json::parse(text, nullptr, false);
+  const Json list = parse_json<Json>(text);
   if (!list.is_array() || list.size() > kDependenciesMax)
     return fail(Code::invalid_argument, "the list of what was installed is not one of at most " + std::to_string(kDependenciesMax));
   std::vector<Dependency> installed;

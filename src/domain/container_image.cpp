@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 
 #include "base/hex.h"
+#include "domain/json.h"
 #include "domain/json_fields.h"
 
 namespace mayfly::domain {
@@ -13,7 +13,7 @@ namespace {
 using Json = nlohmann::json;
 
 Result<Json> parse(std::string_view text, const std::string& what) {
-  Json json = Json::parse(text, nullptr, false);
+  Json json = parse_json<Json>(text);
   if (json.is_discarded()) return wrong_image(what + " of the image is not JSON");
   return json;
 }

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include <nlohmann/json.hpp>
+#include "domain/json.h"
 
 namespace mayfly::domain {
 namespace {
@@ -42,7 +42,7 @@ std::vector<FunctionUrl> urls_of(const Function& function) {
   std::vector<FunctionUrl> urls;
   for (const Setting& setting : function.settings) {
     if (setting.kind != kUrl) continue;
-    const Json json = Json::parse(setting.document, nullptr, /*allow_exceptions=*/false);
+    const Json json = parse_json<Json>(setting.document);
     if (!json.is_object() || !json.contains("id") || !json["id"].is_string()) continue;
     FunctionUrl url{.id = json["id"].get<std::string>(), .function = function.name, .qualifier = setting.key};
     url.streams = json.contains("InvokeMode") && json["InvokeMode"] == "RESPONSE_STREAM";

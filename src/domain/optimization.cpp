@@ -1,13 +1,13 @@
 #include "domain/optimization.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/hex.h"
 #include "base/share.h"
 #include "base/units.h"
 #include "domain/detail/optimize.h"
 #include "domain/detail/text.h"
+#include "domain/json.h"
 #include "domain/manifest.h"
 
 namespace mayfly::domain {
@@ -138,7 +138,7 @@ std::string to_manifest(const OptimizationOrder& order) {
 
 Result<OptimizationOrder> parse_optimization_order(std::string_view text) {
   if (text.size() > kOptimizationTextMax) return wrong("an optimization of " + std::to_string(text.size()) + " bytes: too long");
-  return order_from(Json::parse(text, nullptr, false));
+  return order_from(parse_json<Json>(text));
 }
 
 std::string to_json(const OptimizationOrder& order) { return dump(json_of(order)); }
@@ -146,7 +146,7 @@ std::string to_json(const OptimizationOrder& order) { return dump(json_of(order)
 std::string to_json(const OptimizationJob& job) { return dump({{"order", json_of(job.order)}, {"model", job.model}}); }
 
 Result<OptimizationJob> parse_optimization_job(std::string_view text) {
-  const Json json = Json::parse(text, nullptr, false);
+  const Json json = parse_json<Json>(text);
   if (!json.is_object() || !json.contains("order") || !json.contains("model") || !json.at("model").is_string())
     return fail(Code::internal, "an order to optimise can't be read");
   TRY(OptimizationOrder order, order_from(json.at("order")));
@@ -157,7 +157,7 @@ Result<OptimizationFound> parse_optimization_found(std::string_view text) {
   constexpr std::size_t kWeightsMax = 64;
   const auto unsound = [](const char* what) { return fail(Code::internal, std::string("its report has ") + what); };
   if (text.size() > kOptimizationTextMax) return unsound("too many bytes");
-  const Json json = Json::parse(text, nullptr, false);
+  const Json json = parse_json<Json>(text);
   if (!json.is_object()) return unsound("no object");
   const auto rows = json.find("candidates");
   if (rows == json.end() || !rows->is_array()) return unsound("no candidates");
@@ -177,7 +177,7 @@ Result<OptimizationFound> parse_optimization_found(std::string_view text) {
 }
 
 std::string to_document(const OptimizationRecord& record) {
-  Json json = record.report.empty() ? Json::object() : Json::parse(record.report, nullptr, false);
+  Json json = record.report.empty() ? Json::object() : parse_json<Json>(record.report);
   if (!json.is_object()) json = Json::object();
   json["state"] = kStates[static_cast<std::size_t>(record.state)];
   json["order"] = json_of(record.order);
@@ -187,7 +187,7 @@ std::string to_document(const OptimizationRecord& record) {
 }
 
 std::optional<OptimizationRecord> parse_optimization_record(std::string_view document) {
-  const Json json = Json::parse(document, nullptr, false);
+  const Json json = parse_json<Json>(document);
   if (!json.is_object() || !json.contains("state") || !json.contains("order")) return std::nullopt;
   const auto state = std::ranges::find(kStates, json.at("state").is_string() ? json.at("state").get<std::string>() : "");
   auto order = order_from(json.at("order"));

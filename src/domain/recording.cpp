@@ -2,8 +2,7 @@
 
 #include <cstring>
 
-#include <nlohmann/json.hpp>
-
+#include "domain/json.h"
 #include "domain/settings.h"
 
 namespace mayfly::domain {
@@ -32,7 +31,7 @@ std::string to_document(const RecordingPolicy& policy) {
 }
 
 Result<RecordingPolicy> parse_recording(std::string_view document) {
-  const auto json = nlohmann::json::parse(document, nullptr, false);
+  const auto json = parse_json<nlohmann::json>(document);
   if (!json.is_object()) return wrong(R"(a recording is a JSON object like {"calls": 500, "share": 0.1})");
   RecordingPolicy policy;
   for (const auto& [key, value] : json.items()) {

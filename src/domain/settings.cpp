@@ -4,9 +4,8 @@
 #include <cmath>
 #include <string>
 
-#include <nlohmann/json.hpp>
-
 #include "domain/arn.h"
+#include "domain/json.h"
 
 namespace mayfly::domain {
 namespace {
@@ -32,7 +31,7 @@ std::optional<int> calls_max(const Function& function) {
 EventPolicy event_policy(const Function& function, std::string_view qualifier) {
   EventPolicy policy;
   const Setting* set = find_setting(function, kEvents, qualifier == "$LATEST" ? std::string_view() : qualifier);
-  const auto json = set ? nlohmann::json::parse(set->document, nullptr, false) : nlohmann::json();
+  const auto json = set ? parse_json<nlohmann::json>(set->document) : nlohmann::json();
   if (!json.is_object()) return policy;
   if (const auto at = json.find("MaximumRetryAttempts"); at != json.end() && at->is_number_integer()) policy.retries = at->get<int>();
   if (const auto at = json.find("MaximumEventAgeInSeconds"); at != json.end() && at->is_number_integer())

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "domain/json.h"
+
 namespace mayfly::domain {
 namespace {
 
@@ -80,7 +82,7 @@ Result<Json> parse_template(std::string_view text) {
     return wrong("Template may not exceed " + std::to_string(kTemplateMax) + " bytes in size: it has " + std::to_string(text.size()));
   const std::size_t first = text.find_first_not_of(" \t\r\n");
   if (first != text.npos && text[first] == '{') {
-    const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    const Json json = parse_json<Json>(text);
     std::size_t nodes = 0;
     if (json.is_object()) TRY_VOID(check_size(json, 0, nodes));
     if (json.is_object()) return json;

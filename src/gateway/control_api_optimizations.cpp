@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "domain/json.h"
 #include "domain/settings.h"
 #include "gateway/control_api.h"
 #include "gateway/control_json.h"
@@ -30,7 +31,7 @@ Json list_of(const domain::Function& function, const std::vector<control::Optimi
   for (const domain::Setting& setting : function.settings) {
     if (setting.kind != domain::kOptimization) continue;
     const auto number = number_of(setting.key);
-    Json one = Json::parse(setting.document, nullptr, /*allow_exceptions=*/false);
+    Json one = domain::parse_json<Json>(setting.document);
     if (!number || !one.is_object()) continue;
     one["version"] = *number;
     one["time"] = to_rfc3339(setting.updated);

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 
+#include "domain/json.h"
 #include "gateway/control_json.h"
 #include "gateway/http_server.h"
 #include "gateway/test_control.h"
@@ -127,7 +128,7 @@ struct ScriptedControl final : ControlWithoutLayers {
 struct Answer {
   int status = 0;
   std::string text;
-  Json json() const { return Json::parse(text, nullptr, false); }
+  Json json() const { return domain::parse_json<Json>(text); }
 };
 
 class ControlApiTest : public testing::Test {

@@ -7,6 +7,7 @@
 
 #include "base/units.h"
 #include "control/plan.h"
+#include "domain/json.h"
 #include "domain/working_set.h"
 
 namespace mayfly::gateway {
@@ -113,7 +114,7 @@ Json to_json(std::string_view function, const domain::Version& version, control:
               {"notes", version.notes},
               {"compiled", version.compiled ? to_json(*version.compiled) : Json()},
               {"files", std::move(files)},
-              {"manifest", Json::parse(domain::to_json(version.manifest), nullptr, false)}};
+              {"manifest", domain::parse_json<Json>(domain::to_json(version.manifest))}};
   if (const std::string note = control::weights_note(version); !note.empty()) out["weights_note"] = note;
   if (!version.compile_error.empty()) out["compile_error"] = version.compile_error;
   for (const domain::LayerRef& layer : version.layers)

@@ -7,6 +7,7 @@
 #include "base/hex.h"
 #include "base/http_date.h"
 #include "base/units.h"
+#include "domain/json.h"
 #include "gateway/aws_chunked.h"
 #include "gateway/lambda_forms.h"
 #include "gateway/xml.h"
@@ -346,7 +347,7 @@ void DeployBucket::get(HttpRequest& request, const Responder& to) {
   if (asks("tagging")) return answer(to, "Tagging", {{"TagSet", Json::object()}});
   if (!asks_only(request, {"partNumber"})) return to.send(not_done(request));
   HttpReply head{.content_type = "application/octet-stream", .body = {}};
-  const Json kept = Json::parse(object->headers, nullptr, false);
+  const Json kept = domain::parse_json<Json>(object->headers);
   for (const auto& [name, value] : kept.items()) {
     if (name == "content-type") head.content_type = value.get<std::string>();
     else head.headers.emplace_back(name, value.get<std::string>());

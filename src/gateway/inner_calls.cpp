@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "domain/json.h"
 #include "gateway/lambda_forms.h"
 
 namespace mayfly::gateway {
@@ -29,7 +30,7 @@ void InnerCalls::call(Method method, const std::string& path, const domain::Json
   const RouteMatch match = router_.match(request, decoded);
   if (!match.route || !match.route->handler) return done({.status = 404, .body = {{"Message", "there is no operation at " + path}}});
   match.route->handler(request, Responder([done = std::move(done)](const HttpReply& reply) {
-    done({.status = reply.status, .body = domain::Json::parse(reply.body, nullptr, /*allow_exceptions=*/false)});
+    done({.status = reply.status, .body = domain::parse_json<domain::Json>(reply.body)});
   }));
 }
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "domain/arn.h"
+#include "domain/json.h"
 #include "domain/settings.h"
 #include "gateway/control_json.h"
 #include "gateway/lambda_settings.h"
@@ -20,7 +21,7 @@ constexpr const char* kNoEvents = "The function doesn't have an EventInvokeConfi
 constexpr const char* kNoPolicy = "No policy is associated with the given resource.";
 constexpr std::size_t kPolicyMax = 20'480;              // bytes of all statements, as there
 
-Json document_of(const domain::Setting& setting) { return Json::parse(setting.document, nullptr, false); }
+Json document_of(const domain::Setting& setting) { return domain::parse_json<Json>(setting.document); }
 
 Json events_of(const domain::Function& function, const domain::Setting& kept) {
   Json json = document_of(kept);

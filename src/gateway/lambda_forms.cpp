@@ -9,6 +9,7 @@
 #include "base/hex.h"
 #include "base/units.h"
 #include "domain/arn.h"
+#include "domain/json.h"
 #include "domain/manifest.h"
 #include "domain/printed.h"
 #include "domain/settings.h"
@@ -138,7 +139,7 @@ Json configured_of(const domain::Function& function, int version) {
     std::from_chars(setting.key.data(), setting.key.data() + setting.key.size(), number);
     if (setting.kind != kConfigured || number > version || number <= newest) continue;
     newest = number;
-    if (const Json said = Json::parse(setting.document, nullptr, false); said.is_object()) found.update(said);
+    if (const Json said = domain::parse_json<Json>(setting.document); said.is_object()) found.update(said);
   }
   return found;
 }
@@ -146,7 +147,7 @@ Json configured_of(const domain::Function& function, int version) {
 Json tags_of(const domain::Function& function) {
   Json tags = Json::object();
   for (const domain::Setting& setting : function.settings)
-    if (setting.kind.starts_with(kTag)) tags[setting.kind.substr(kTag.size())] = Json::parse(setting.document, nullptr, false);
+    if (setting.kind.starts_with(kTag)) tags[setting.kind.substr(kTag.size())] = domain::parse_json<Json>(setting.document);
   return tags;
 }
 
@@ -158,7 +159,7 @@ Json configuration_of(const domain::Function& function, const domain::Version& v
   const bool image = manifest.is_container();
   Json said = configured_of(function, version.number);
   if (const domain::Setting* published = domain::find_setting(function, kPublished, std::to_string(version.number)); published && !latest)
-    if (const Json text = Json::parse(published->document, nullptr, false); text.is_object()) said.update(text);
+    if (const Json text = domain::parse_json<Json>(published->document); text.is_object()) said.update(text);
   Json json{{"FunctionName", function.name},
             {"FunctionArn", arn_of(function.name, latest ? "" : qualifier)},
             {"Role", said["Role"]},
@@ -193,7 +194,7 @@ Json configuration_of(const domain::Function& function, const domain::Version& v
 Json alias_of(const domain::Function& function, const domain::Alias& alias) {
   Json json{{"AliasArn", arn_of(function.name, alias.name)}, {"Name", alias.name}, {"Description", ""}};
   if (const domain::Setting* said = domain::find_setting(function, kAliasSaid, alias.name))
-    if (const Json text = Json::parse(said->document, nullptr, false); text.is_object()) json.update(text);
+    if (const Json text = domain::parse_json<Json>(said->document); text.is_object()) json.update(text);
   if (alias.weights.empty()) return json;
   json["FunctionVersion"] = std::to_string(alias.weights[0].version);
   if (alias.weights.size() > 1) {
@@ -330,7 +331,7 @@ Result<std::string> call_context(std::string_view trace, std::string_view client
   if (client.size() > kClientMax)
     return fail(Code::invalid_argument, "X-Amz-Client-Context has " + std::to_string(client.size()) + " bytes: at most 3583 are taken");
   TRY(const std::string text, from_base64(client, "X-Amz-Client-Context"));
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const Json json = domain::parse_json<Json>(text);
   if (!json.is_object()) return fail(Code::invalid_argument, "X-Amz-Client-Context is not a JSON object in base64");
   // As ASCII in one line: it travels in a header.
   lines.append("Lambda-Runtime-Client-Context: ").append(json.dump(-1, ' ', true, Json::error_handler_t::replace)).append("\r\n");

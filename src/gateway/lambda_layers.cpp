@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "domain/arn.h"
+#include "domain/json.h"
 #include "gateway/control_json.h"
 #include "gateway/lambda_zip.h"
 #include "os/digest.h"
@@ -83,7 +84,7 @@ Json policy_of(const LayerVersion& layer) {
   if (layer.policy.empty()) return {};
   Json policy{{"Version", "2012-10-17"}, {"Id", "default"}, {"Statement", Json::array()}};
   for (const domain::LayerStatement& statement : layer.policy)
-    policy["Statement"].push_back(Json::parse(statement.document, nullptr, false));
+    policy["Statement"].push_back(domain::parse_json<Json>(statement.document));
   const std::string text = dump(policy);
   return {{"Policy", text}, {"RevisionId", lambda::revision_of(text)}};
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "domain/json.h"
 #include "domain/settings.h"
 #include "gateway/control_json.h"
 
@@ -136,7 +137,7 @@ void LambdaSettings::delete_concurrency(const Found& found, HttpRequest&, const 
 Json LambdaSettings::provisioned_of(const domain::Function& function, const std::string& key) {
   const domain::Setting* kept = domain::find_setting(function, domain::kKeptInstances, key);
   if (!kept) return {};
-  const int wanted = Json::parse(kept->document, nullptr, false).get<int>();
+  const int wanted = domain::parse_json<Json>(kept->document).get<int>();
   const auto alias = std::ranges::find(function.aliases, key, &domain::Alias::name);
   int ready = 0;
   for (const control::InstanceView& instance : control_.instances()) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "domain/function_url.h"
+#include "domain/json.h"
 #include "domain/settings.h"
 #include "gateway/control_json.h"
 #include "gateway/lambda_settings.h"
@@ -20,7 +21,7 @@ using lambda::refuse;
 constexpr const char* kNoUrl = "The resource you requested does not exist: this function has no URL";
 const std::string kKind(domain::kUrl);
 
-Json document_of(const domain::Setting& setting) { return Json::parse(setting.document, nullptr, false); }
+Json document_of(const domain::Setting& setting) { return domain::parse_json<Json>(setting.document); }
 
 // At the address that whoever asks for it has reached the node by.
 Json url_of(const domain::Function& function, const domain::Setting& kept, const std::string& host) {

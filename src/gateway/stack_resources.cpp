@@ -8,6 +8,7 @@
 
 #include "base/hex.h"
 #include "domain/arn.h"
+#include "domain/json.h"
 #include "domain/serverless.h"
 #include "gateway/lambda_forms.h"
 #include "os/digest.h"
@@ -42,7 +43,7 @@ Json number_of(const Json& json) {
   std::int64_t whole = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), whole);
   if (error == std::errc() && end == text.data() + text.size()) return whole;
-  const Json number = Json::parse(text, nullptr, false);
+  const Json number = domain::parse_json<Json>(text);
   return number.is_number() ? number : json;
 }
 Json truth_of(const Json& json) {

@@ -1,7 +1,6 @@
 #include "gateway/v2_models.h"
 
-#include <nlohmann/json.hpp>
-
+#include "domain/json.h"
 #include "gateway/inference.h"
 
 namespace mayfly::gateway {
@@ -112,7 +111,7 @@ void V2Models::stats(std::string_view function, int version, const Responder& to
 void V2Models::index(const HttpRequest& request, const Responder& to) {
   bool only_ready = false;
   if (!request.body.empty()) {
-    const Json body = Json::parse(request.body, nullptr, false);
+    const Json body = domain::parse_json<Json>(request.body);
     if (!body.is_object() || (body.contains("ready") && !body["ready"].is_boolean()))
       return to.send(v2_error_reply({Code::invalid_argument, R"(the body must be {} or {"ready": true})"}));
     only_ready = body.value("ready", false);

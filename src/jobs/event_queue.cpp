@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <memory>
 
-#include <nlohmann/json.hpp>
-
 #include "base/assert.h"
 #include "base/hex.h"
 #include "domain/arn.h"
+#include "domain/json.h"
 
 namespace mayfly::jobs {
 namespace {
@@ -24,7 +23,7 @@ std::chrono::microseconds us(Duration d) { return std::chrono::duration_cast<std
 
 // As JSON where it is some.
 Json payload_of(std::string_view text) {
-  Json json = Json::parse(text, nullptr, false);
+  Json json = domain::parse_json<Json>(text);
   return json.is_discarded() ? Json(text) : json;
 }
 

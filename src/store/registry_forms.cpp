@@ -1,9 +1,9 @@
 #include "store/registry_forms.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/http.h"
+#include "domain/json.h"
 #include "domain/json_fields.h"
 
 namespace mayfly::store {
@@ -98,7 +98,7 @@ Result<Place> parse_place(std::string_view url, const Endpoint& from) {
 bool same_endpoint(const Endpoint& a, const Endpoint& b) { return a.tls == b.tls && a.port == b.port && same_word(a.host, b.host); }
 
 Result<std::string> parse_token(std::string_view text) {
-  const Json json = Json::parse(text, nullptr, false);
+  const Json json = domain::parse_json<Json>(text);
   std::string token = text_in(json, "token");
   if (token.empty()) token = text_in(json, "access_token");
   if (!token.empty() && token.size() <= kTokenMax && std::ranges::all_of(token, is_visible)) return token;
@@ -107,7 +107,7 @@ Result<std::string> parse_token(std::string_view text) {
 
 Refusal parse_refusal(int status, std::string_view body) {
   Refusal refusal;
-  const Json json = Json::parse(body, nullptr, false);
+  const Json json = domain::parse_json<Json>(body);
   const auto errors = json.is_object() ? json.find("errors") : json.end();
   if (json.is_object() && errors != json.end() && errors->is_array() && !errors->empty()) {
     refusal.code = printable(text_in(errors->front(), "code"), 64);

@@ -8,9 +8,8 @@
 #include <fstream>
 #include <sstream>
 
-#include <nlohmann/json.hpp>
-
 #include "base/http.h"
+#include "domain/json.h"
 #include "os/digest.h"
 #include "worker/azure_storage.h"
 #include "worker/detail/azure_json.h"
@@ -180,7 +179,7 @@ Result<void> AzureApp::read_functions(const std::string& folder) {
 }
 
 Result<void> AzureApp::add_functions(std::string_view text) {
-  const Json all = Json::parse(text, nullptr, false);
+  const Json all = domain::parse_json<Json>(text);
   if (!all.is_array() || all.empty()) return wrong("the app has no functions: none was registered");
   for (const Json& each : all) TRY_VOID(add_function(text_of(each, "name"), dump(each)));
   sort_functions();
@@ -237,7 +236,7 @@ Result<AzureApp::Reply> AzureApp::answer(const Request& request, std::string_vie
     return fail(Code::internal, "the custom handler answered /" + function.name + " with status " +
                                     std::string(head.substr(std::min<std::size_t>(9, head.size()), 3)) + ": " +
                                     std::string(body.substr(0, 1024)));
-  const Json json = Json::parse(body, nullptr, false);
+  const Json json = domain::parse_json<Json>(body);
   if (!json.is_object())
     return fail(Code::internal, "the custom handler's answer to /" + function.name +
                                     " is no JSON object {\"Outputs\", \"Logs\", \"ReturnValue\"}");

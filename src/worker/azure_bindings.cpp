@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
-#include <nlohmann/json.hpp>
-
 #include "base/http.h"
+#include "domain/json.h"
 #include "os/digest.h"
 #include "worker/azure_storage.h"
 #include "worker/detail/azure_json.h"
@@ -24,11 +23,11 @@ std::vector<std::string> messages_of(AzureOutput output) {
   std::vector<std::string> messages;
   const bool list = output.form != AzureOutput::Form::bytes && output.value.find_first_not_of(" \t\r\n") != std::string::npos &&
                     output.value[output.value.find_first_not_of(" \t\r\n")] == '[';
-  const Json json = list ? Json::parse(output.value, nullptr, false) : Json();
+  const Json json = list ? domain::parse_json<Json>(output.value) : Json();
   if (json.is_array()) {
     for (const Json& each : json) messages.push_back(each.is_string() ? each.get<std::string>() : dump(each));
   } else if (output.form == AzureOutput::Form::json) {
-    const Json value = Json::parse(output.value, nullptr, false);
+    const Json value = domain::parse_json<Json>(output.value);
     messages.push_back(value.is_string() ? value.get<std::string>() : std::move(output.value));
   } else {
     messages.push_back(std::move(output.value));

@@ -4,9 +4,8 @@
 #include <string>
 #include <string_view>
 
-#include <nlohmann/json.hpp>
-
 #include "base/assert.h"
+#include "domain/json.h"
 #include "worker/azure_bindings.h"
 #include "worker/azure_storage.h"
 
@@ -59,7 +58,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     part = rest.substr(0, end);
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
-  const auto values = nlohmann::json::parse(parts[2], nullptr, false);
+  const auto values = mayfly::domain::parse_json<nlohmann::json>(parts[2]);
   AzureMoment moment{.now = {std::chrono::microseconds(1'795'878'245'678'901)}, .random = Random(1), .function = "f"};
   if (values.is_object()) {
     const auto filled = fill_expressions(parts[0], values, moment);

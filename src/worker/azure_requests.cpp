@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 
+#include "domain/json.h"
 #include "os/digest.h"
 #include "worker/azure.h"
 #include "worker/azure_storage.h"
@@ -51,12 +52,12 @@ Json members_of(const Json& value) {
   if (value.is_object()) return value;
   if (!value.is_string()) return Json::object();
   const std::string& text = value.get_ref<const std::string&>();
-  Json json = text.starts_with('{') && text.size() <= kNamedBodyMax ? Json::parse(text, nullptr, false) : Json();
+  Json json = text.starts_with('{') && text.size() <= kNamedBodyMax ? domain::parse_json<Json>(text) : Json();
   return json.is_object() ? json : Json::object();
 }
 
 Result<Json> told_by(std::string_view body) {
-  Json told = body.empty() ? Json::object() : Json::parse(body, nullptr, false);
+  Json told = body.empty() ? Json::object() : domain::parse_json<Json>(body);
   if (!told.is_object()) return wrong("a call by hand wants a JSON object {\"input\": …}");
   if (told.contains("metadata") && !told["metadata"].is_object()) return wrong("the \"metadata\" of a call by hand is no JSON object");
   return told;
@@ -318,7 +319,7 @@ AzureApp::Request AzureApp::named(const HttpRequestHead& head, std::string_view 
 AzureApp::Request AzureApp::listed() const {
   Json all = Json::array();
   for (const Function& function : functions_) {
-    Json one{{"name", function.name}, {"config", {{"bindings", Json::parse(function.bindings, nullptr, false)}}}};
+    Json one{{"name", function.name}, {"config", {{"bindings", domain::parse_json<Json>(function.bindings)}}}};
     if (function.route) one["invoke_url_template"] = function.route->text();
     all.push_back(std::move(one));
   }

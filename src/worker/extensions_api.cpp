@@ -1,9 +1,9 @@
 #include "worker/extensions_api.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/hex.h"
+#include "domain/json.h"
 
 namespace mayfly::worker {
 namespace {
@@ -85,7 +85,7 @@ Step ExtensionsApi::enroll(ConnectionId from, RuntimeRequest&& request) {
   const std::string name = header(request, "Lambda-Extension-Name");
   if (name.empty() || name.size() > kNameMax)
     return refusal(from, "Extension.InvalidExtensionName", "Lambda-Extension-Name is missing, or longer than 128 bytes");
-  const Json body = Json::parse(request.body, nullptr, /*allow_exceptions=*/false);
+  const Json body = domain::parse_json<Json>(request.body);
   if (!body.is_object()) return refusal(from, "InvalidRequestFormat", "the body is not a JSON object with \"events\"");
   const auto known = std::ranges::find(extensions_, name, &Extension::name);
   Extension extension{.name = name, .external = known != extensions_.end() && known->external};
@@ -129,7 +129,7 @@ Step ExtensionsApi::error(ConnectionId from, Extension& extension, RuntimeReques
     return refusal(from, "Extension.InvalidExtensionState", "its start is over, or has failed already");
   extension.failed = true;
   extension.ready = false;
-  if (const Json json = Json::parse(request.body, nullptr, /*allow_exceptions=*/false); json.is_object())
+  if (const Json json = domain::parse_json<Json>(request.body); json.is_object())
     if (const auto message = json.find("errorMessage"); message != json.end() && message->is_string()) told.message = *message;
   told.message = "extension " + extension.name + (told.message.empty() ? "" : ": " + told.message);
   Step step = answer(from, {.status = 202, .body = "{\"status\":\"OK\"}\n"});

@@ -1,10 +1,10 @@
 #include "worker/lambda_stream.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/http.h"
+#include "domain/json.h"
 
 namespace mayfly::worker {
 namespace {
@@ -28,7 +28,7 @@ Result<void> add_header(std::string& head, std::string_view name, const Json& va
 }  // namespace
 
 Result<std::string> head_of_prelude(std::string_view text) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const Json json = domain::parse_json<Json>(text);
   if (!json.is_object()) return wrong("it is no JSON object");
   int status = 200;
   if (const auto at = json.find("statusCode"); at != json.end()) {

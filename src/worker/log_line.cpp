@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <tuple>
 
 #include "base/hex.h"
 #include "base/rfc3339.h"
+#include "domain/json.h"
 
 namespace mayfly::worker {
 namespace {
@@ -86,7 +86,7 @@ LineFacts read_line(std::string_view line) {
   while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.remove_suffix(1);
   if (!line.starts_with('{')) return read_plain(line);
   if (!line.ends_with('}') || line.size() > kLineMax) return {};
-  const Json object = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+  const Json object = domain::parse_json<Json>(line);
   return object.is_object() ? read_object(object) : LineFacts();
 }
 

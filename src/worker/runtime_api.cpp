@@ -1,11 +1,11 @@
 #include "worker/runtime_api.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/assert.h"
 #include "base/hex.h"
 #include "domain/frame.h"
+#include "domain/json.h"
 
 namespace mayfly::worker {
 namespace {
@@ -46,7 +46,7 @@ Step accepted(ConnectionId to) { return answer(to, {.status = 202, .body = "{\"s
 FunctionError read_error(RuntimeRequest&& request) {
   FunctionError error{.type = header(request.headers, kErrorType)};
   if (request.too_large) error.message = "the error's own description is larger than a response may be";
-  if (const Json json = Json::parse(request.body, nullptr, /*allow_exceptions=*/false); json.is_object()) {
+  if (const Json json = domain::parse_json<Json>(request.body); json.is_object()) {
     const auto text = [&json](const char* name) {
       const auto at = json.find(name);
       return at != json.end() && at->is_string() ? at->get<std::string>() : std::string();

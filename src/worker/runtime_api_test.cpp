@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
+#include "domain/json.h"
 
 namespace mayfly::worker {
 namespace {
@@ -33,7 +33,7 @@ std::string told(const RuntimeReply& reply, std::string_view name) {
 std::string answer_of(const Step& step) {
   if (!step.answer) return "none";
   const RuntimeReply& reply = step.answer->reply;
-  const Json body = Json::parse(reply.body, nullptr, false);
+  const Json body = domain::parse_json<Json>(reply.body);
   return std::to_string(reply.status) + (reply.status < 300 ? "" : " " + body.value("errorType", "?"));
 }
 

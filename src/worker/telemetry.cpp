@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "base/units.h"
+#include "domain/json.h"
 #include "os/clock.h"
 #include "os/process.h"
 #include "worker/http_forward.h"
@@ -146,7 +146,7 @@ RuntimeReply Telemetry::subscribe(const std::string& extension, const RuntimeReq
 }
 
 Result<std::unique_ptr<Telemetry::Subscriber>> Telemetry::read_subscription(const std::string& extension, const std::string& body) {
-  const Json json = Json::parse(body, nullptr, /*allow_exceptions=*/false);
+  const Json json = domain::parse_json<Json>(body);
   if (!json.is_object()) return fail(Code::invalid_argument, "the body is not a JSON object");
   const Json buffering = json.value("buffering", Json::object());
   if (!buffering.is_object()) return fail(Code::invalid_argument, "buffering is not an object");

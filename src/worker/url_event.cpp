@@ -4,10 +4,9 @@
 #include <optional>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "base/http.h"
 #include "domain/function_url.h"
+#include "domain/json.h"
 #include "os/digest.h"
 #include "worker/lambda_stream.h"
 
@@ -162,7 +161,7 @@ UrlAnswer url_too_large(const Error& error) {
 
 Result<UrlAnswer> url_answer(const UrlResponse& response) {
   if (response.streamed) return of_stream(response);
-  const Json json = Json::parse(response.text, nullptr, /*allow_exceptions=*/false);
+  const Json json = domain::parse_json<Json>(response.text);
   if (json.is_discarded()) return wrong("it is no JSON");
   if (json.is_string()) return plain(json.get_ref<const std::string&>());
   if (!json.is_object() || !json.contains("statusCode")) return plain(packed(response.text));

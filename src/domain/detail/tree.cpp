@@ -6,8 +6,9 @@
 #include <yaml-cpp/parser.h>
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <sstream>
+
+#include "domain/json.h"
 
 namespace mayfly::domain {
 namespace {
@@ -144,7 +145,7 @@ Result<Tree> tree_from_yaml(std::string_view yaml) {
 }
 
 Result<Tree> tree_from_json(std::string_view json) {
-  const nlohmann::json parsed = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json parsed = parse_json<nlohmann::json>(json);
   if (parsed.is_discarded()) return fail(Code::invalid_argument, "line 1: not JSON");
   return convert(parsed, 1);
 }
