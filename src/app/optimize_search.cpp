@@ -49,7 +49,7 @@ class Search {
     plan_.says("measuring the original");
     OptimizeRow row{.recipe = "original", .gate = "original"};
     TRY(const auto data, worker::map_model(plan_.model));
-    for (const auto& file : data.files) row.size += file.bytes.size();
+    row.size = data.size();
     auto trial = worker::try_model(engine_, plan_.model, samples_, trial_options(plan_, false));
     if (!trial && trial.error().code == Code::deadline_exceeded)
       return fail(Code::deadline_exceeded, "measuring the original: " + trial.error().message + ": give more by --time-max");

@@ -1,7 +1,5 @@
 #include "worker/compile.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,12 +25,9 @@ bool only_stores_bits(const ModelData& data) {
 }
 
 Result<std::unique_ptr<Model>> load_flat(Engine& engine, const std::string& path) {
-  const os::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat status {};
-  if (!file || ::fstat(file.get(), &status) != 0) return fail(os::os_error("open", "the compiled model"));
   ModelData data;
-  TRY(os::Mapping bytes, os::map_file(file.get(), static_cast<std::uint64_t>(status.st_size), os::Access::read));
-  data.files.push_back({"model.ort", std::move(bytes)});
+  TRY(ModelData::File flat, map_model_file(path, "model.ort"));
+  data.files.push_back(std::move(flat));
   return Model::load(engine, std::move(data), {.compiled = true});
 }
 

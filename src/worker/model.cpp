@@ -2,6 +2,9 @@
 
 #include <onnxruntime_run_options_config_keys.h>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cstring>
 #include <ranges>
@@ -119,6 +122,16 @@ struct Model::Inside {
   std::vector<Slot> slots;
   std::size_t slots_bytes = 0;
 };
+
+Result<ModelData::File> map_model_file(const std::string& location, const std::string& path) {
+  const os::Fd file(::open(location.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat status {};
+  if (!file || ::fstat(file.get(), &status) != 0) return fail(os::os_error("open", location));
+  if (!S_ISREG(status.st_mode)) return fail(Code::invalid_argument, "'" + location + "' is no file");
+  if (status.st_size == 0) return fail(Code::invalid_argument, "'" + location + "' is empty");
+  TRY(os::Mapping bytes, os::map_file(file.get(), static_cast<std::uint64_t>(status.st_size), os::Access::read));
+  return ModelData::File{path, std::move(bytes)};
+}
 
 Model::Model(std::unique_ptr<Inside> inside) : inside_(std::move(inside)) {}
 Model::~Model() = default;

@@ -29,6 +29,9 @@ struct ModelData {
   }
 };
 
+// The file at `location`, under the name `path`. Error invalid_argument: it is no file, or empty.
+[[nodiscard]] Result<ModelData::File> map_model_file(const std::string& location, const std::string& path);
+
 enum class Optimise { nothing, everything };
 
 struct LoadOptions {

@@ -1,7 +1,5 @@
 #include "worker/trial.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -28,20 +26,10 @@ constexpr Duration kOneRowTime = 1s, kBatchTime = 300ms;
 constexpr std::int64_t kBatches[] = {2, 4, 8, 16, 32};
 constexpr std::uint64_t kOutputsMax = 256 << 20;
 
-Result<ModelData::File> map_one(const std::string& location, const std::string& path) {
-  const os::Fd file(::open(location.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat status {};
-  if (!file || ::fstat(file.get(), &status) != 0) return fail(os::os_error("open", location));
-  if (!S_ISREG(status.st_mode)) return fail(Code::invalid_argument, "'" + location + "' is no file");
-  if (status.st_size == 0) return fail(Code::invalid_argument, "'" + location + "' is empty");
-  TRY(os::Mapping bytes, os::map_file(file.get(), static_cast<std::uint64_t>(status.st_size), os::Access::read));
-  return ModelData::File{path, std::move(bytes)};
-}
-
 Result<std::unique_ptr<Model>> load(Engine& engine, const std::string& path, bool compiled, bool pack) {
   ModelData data;
   if (compiled) {
-    TRY(ModelData::File file, map_one(path, "model.ort"));
+    TRY(ModelData::File file, map_model_file(path, "model.ort"));
     data.files.push_back(std::move(file));
   } else {
     TRY(data, map_model(path));
@@ -150,12 +138,12 @@ Result<ModelData> map_model(const std::string& path) {
   const std::string folder = slash == std::string::npos ? "" : path.substr(0, slash + 1);
   const std::string file = path.substr(folder.size());
   ModelData data;
-  TRY(ModelData::File model, map_one(path, file));
+  TRY(ModelData::File model, map_model_file(path, file));
   TRY(const Inspection seen, inspect_model(model.bytes.text()));
   data.files.push_back(std::move(model));
   for (const std::string& location : seen.external_data) {
     TRY(const std::string relative, resolve_external(file, location));
-    TRY(ModelData::File weights, map_one(folder + relative, relative));
+    TRY(ModelData::File weights, map_model_file(folder + relative, relative));
     data.files.push_back(std::move(weights));
   }
   return data;
