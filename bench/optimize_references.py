@@ -2,6 +2,7 @@
 
     python optimize_references.py make KIND MODEL SAMPLES OUTPUT     one of KINDS
     python optimize_references.py measure MODEL SAMPLES ANSWERS      the engine's defaults (all cores), then one thread; answers as .npy
+    python optimize_references.py turns SAMPLES MODEL…               all in one process, by one thread, run by run in turns: what each takes
 Prints one line of JSON.
 """
 import json
@@ -92,7 +93,27 @@ def measure(model, samples, answers):
     return {"load_ms": (loaded - begun) * 1e3, "first_ms": (first - begun) * 1e3, "p50_ms": float(np.median(times)) * 1e3}
 
 
+def turns(samples, *models, seconds=20):
+    import onnxruntime
+    onnxruntime.set_default_logger_severity(4)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    sessions = [onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]) for model in models]
+    rows, times = rows_of(samples), [[] for _ in models]
+    end = time.perf_counter() + seconds
+    while len(times[0]) < 2 * len(rows) or (time.perf_counter() < end and len(times[0]) < 100 * len(rows)):
+        row = rows[len(times[0]) % len(rows)]
+        for session, taken in zip(sessions, times):
+            start = time.perf_counter()
+            session.run(None, row)
+            taken.append(time.perf_counter() - start)
+    return [{"p10_ms": float(np.percentile(taken, 10)) * 1e3, "p50_ms": float(np.median(taken)) * 1e3} for taken in times]
+
+
 def main():
+    if sys.argv[1] == "turns":
+        print(json.dumps(turns(*sys.argv[2:])))
+        return
     if sys.argv[1] == "measure":
         print(json.dumps(measure(*sys.argv[2:])))
         return

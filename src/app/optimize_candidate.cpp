@@ -56,6 +56,8 @@ class Maker {
     }
     if (!steps.empty() && changed == 0)
       return fail(Code::unimplemented, "it changes nothing in this model" + (left.empty() ? "" : ": " + left[0].get<std::string>()));
+    // Where the model does not run so, nothing is stated, and it is as quick as it was.
+    if (const auto runs = worker::observe_shapes(engine_, model, order_.to + ".shapes.onnx")) optimize::state_shapes(model, *runs);
     TRY_VOID(model.write(order_.to));
     return Json{{"changed", changed}, {"left", std::move(left)}, {"notes", std::move(notes)}, {"parameters", model.parameters()}}.dump();
   }

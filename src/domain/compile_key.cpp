@@ -8,7 +8,7 @@ namespace mayfly::domain {
 namespace {
 
 // Raise it when worker/jobs.cpp compiles differently: other optimisations, another file format.
-constexpr int kOptionsVersion = 2;
+constexpr int kOptionsVersion = 3;
 
 #if defined(__x86_64__)
 enum Register { eax, ebx, ecx, edx };

@@ -5,7 +5,7 @@
 
 namespace mayfly::domain {
 
-// Of this machine: "onnxruntime-1.28.0/options-2/x86-64+avx2+fma+avx512f…". Stable while the machine and the build are.
+// Of this machine: "onnxruntime-1.28.0/options-3/x86-64+avx2+fma+avx512f…". Stable while the machine and the build are.
 [[nodiscard]] std::string compile_key();
 // Its last part: "x86-64+avx2+fma+avx512f…".
 [[nodiscard]] std::string cpu_features();

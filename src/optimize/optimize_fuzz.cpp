@@ -10,6 +10,7 @@
 #include "optimize/fit_weights.h"
 #include "optimize/recipe.h"
 #include "optimize/static_int8.h"
+#include "optimize/summands.h"
 #include "optimize/test_models.h"
 
 namespace {
@@ -41,13 +42,27 @@ TestModel pictures() {
   return made;
 }
 
+TestModel normalised() {
+  TestModel made;
+  made.input("x", {"n", "t", "8"}).output("y").floats("a", {8, 8}).floats("b", {8});
+  made.node("Relu", {"x"}, {"r"});
+  made.node("MatMul", {"r", "a"}, {"m"});
+  made.node("Add", {"m", "b"}, {"h"});
+  made.node("Add", {"h", "r"}, {"s"});
+  made.node("LayerNormalization", {"s", "b"}, {"z"});
+  made.node("Add", {"z", "r"}, {"u"});
+  made.node("ReduceMean", {"u"}, {"v"});
+  made.node("Sub", {"u", "v"}, {"y"});
+  return made;
+}
+
 // Seeds that begin with a letter stand for the models above, whose bytes hold zeros.
 std::string bytes_of(std::string_view text) {
   const auto pick = [](const TestModel& made) { return const_cast<TestModel&>(made).proto().SerializeAsString(); };
   std::string bytes(text);
   if (!text.starts_with("model ") || text.size() < 7) return bytes;
-  static const std::string kModels[] = {pick(products()), pick(pictures())};
-  bytes = kModels[static_cast<unsigned char>(text[6]) % 2];
+  static const std::string kModels[] = {pick(products()), pick(pictures()), pick(normalised())};
+  bytes = kModels[static_cast<unsigned char>(text[6]) % std::size(kModels)];
   for (std::size_t i = 7; i + 3 <= text.size(); i += 3) {  // each three bytes that follow change one of the model's: a place and a value
     const auto place = static_cast<std::size_t>(static_cast<unsigned char>(text[i]) << 8 | static_cast<unsigned char>(text[i + 1]));
     const std::size_t weights = bytes.size() > 4000 && place % 4 ? place % 1000 : place;  // most damage where the graph is
@@ -89,6 +104,11 @@ void check(const Model& model) {
     const auto again = Model::parse(made->model.impl().proto.SerializeAsString());
     ASSERT(again.has_value() || made->model.nodes() == 0, "what a step makes can be read");
   }
+  ShapesSeen seen{2, 8, {}};
+  for (const std::string& name : summands_to_observe(model)) seen.shapes[name] = {2, 8, 4};
+  Model stated = model.copy();
+  const int count = state_shapes(stated, {seen, {3, 8, seen.shapes}, {2, 9, seen.shapes}});
+  ASSERT(count <= static_cast<int>(seen.shapes.size()), "what was seen is stated, or not");
   Ranges ranges;
   for (const std::string& name : tensors_to_measure(model)) ranges[name] = {-1, 2};
   static_cast<void>(quantise_static(model, ranges));
@@ -102,7 +122,8 @@ void check(const Model& model) {
 }  // namespace
 
 extern "C" const char* const* mayfly_fuzz_seeds() {
-  static constexpr const char* kSeeds[] = {"model 0", "model 1", "model 0abcdefghi", "model 1ABCDEFGHIJKL", nullptr};
+  static constexpr const char* kSeeds[] = {"model 0", "model 1", "model 2", "model 0abcdefghi", "model 1ABCDEFGHIJKL",
+                                           "model 2abcdef", nullptr};
   return kSeeds;
 }
 

@@ -8,6 +8,7 @@
 
 #include "os/clock.h"
 #include "worker/detail/sample_input.h"
+#include "worker/made_up.h"
 #include "worker/model.h"
 #include "worker/trial.h"
 
@@ -24,8 +25,18 @@ class Scratch {
   static Result<Scratch> load(Engine& engine, const optimize::Model& model, const std::string& path) {
     Scratch made(path);
     TRY_VOID(model.write(path));
-    TRY(ModelData data, map_model(path));
-    TRY(made.model_, Model::load(engine, std::move(data), {}));
+    TRY_VOID(made.open(engine));
+    return made;
+  }
+  // With these values as further outputs; the copy of the model that it takes is gone before the engine makes its own.
+  static Result<Scratch> watching(Engine& engine, const optimize::Model& model, const std::vector<std::string>& names,
+                                  const std::string& path) {
+    Scratch made(path);
+    {
+      TRY(const optimize::Model watched, optimize::with_outputs(model, names));
+      TRY_VOID(watched.write(path));
+    }
+    TRY_VOID(made.open(engine));
     return made;
   }
   Scratch(Scratch&& other) noexcept : path_(std::exchange(other.path_, {})), model_(std::move(other.model_)) {}
@@ -37,6 +48,11 @@ class Scratch {
 
  private:
   explicit Scratch(std::string path) : path_(std::move(path)) {}
+  Result<void> open(Engine& engine) {
+    TRY(ModelData data, map_model(path_));
+    TRY(model_, Model::load(engine, std::move(data), {}));
+    return {};
+  }
   std::string path_;
   std::unique_ptr<Model> model_;
 };
@@ -78,6 +94,17 @@ std::vector<std::vector<std::string>> groups_of(const std::vector<std::string>& 
   return groups;
 }
 
+// One run, and another for each kind of free dimension, with the next size of it: what is rounded up to a multiple is then seen to be.
+std::vector<optimize::ShapesSeen> runs_of(const domain::Signature& signature, std::int64_t size) {
+  bool rows_free = false, others_free = false;
+  for (const domain::TensorSpec& spec : signature.inputs)
+    for (std::size_t i = 0; i < spec.shape.size(); ++i) (i == 0 ? rows_free : others_free) |= spec.shape[i] < 0;
+  std::vector<optimize::ShapesSeen> runs = {{.rows = 2, .size = size, .shapes = {}}};
+  if (rows_free) runs.push_back({.rows = 3, .size = size, .shapes = {}});
+  if (others_free) runs.push_back({.rows = 2, .size = size + 1, .shapes = {}});
+  return runs;
+}
+
 Result<std::vector<float>> answers_of(Model& model, const gate::Samples& samples) {
   std::set<std::string> outputs;
   for (const auto& spec : model.signature().outputs) outputs.insert(spec.name);
@@ -107,8 +134,7 @@ Result<Calibrated> calibrate(Engine& engine, const optimize::Model& model, const
   const int passes = options.method == optimize::Calibration::min_max ? 1 : 2;
   Calibrated out{.samples = samples.count};
   for (const std::vector<std::string>& group : groups) {
-    TRY(const optimize::Model watched, optimize::with_outputs(model, group));
-    TRY(Scratch run, Scratch::load(engine, watched, options.scratch));
+    TRY(Scratch run, Scratch::watching(engine, model, group, options.scratch));
     std::map<std::string, optimize::Observed> observed;
     for (const std::string& name : group) observed[name];
     gate::Samples some = samples;
@@ -143,8 +169,7 @@ Result<Measured> measure_moments(Engine& engine, const optimize::Model& model, c
   }
   const auto groups = groups_of(names);
   for (const std::vector<std::string>& group : groups) {
-    TRY(const optimize::Model watched, optimize::with_outputs(model, group));
-    TRY(Scratch run, Scratch::load(engine, watched, options.scratch));
+    TRY(Scratch run, Scratch::watching(engine, model, group, options.scratch));
     const std::set<std::string> here(group.begin(), group.end());
     const Instant end = os::monotonic_now() + options.time_max / static_cast<int>(groups.size());
     TRY(const std::uint64_t seen, run_over(run.model(), samples, end, [&](const std::string& name, auto values, auto shape) {
@@ -154,6 +179,24 @@ Result<Measured> measure_moments(Engine& engine, const optimize::Model& model, c
     out.samples = std::min(out.samples, seen);
   }
   return out;
+}
+
+Result<std::vector<optimize::ShapesSeen>> observe_shapes(Engine& engine, const optimize::Model& model, const std::string& scratch) {
+  std::vector<optimize::ShapesSeen> runs;
+  for (const std::vector<std::string>& group : groups_of(optimize::summands_to_observe(model))) {
+    TRY(Scratch run, Scratch::watching(engine, model, group, scratch));
+    const domain::Signature& signature = run.model().signature();
+    if (runs.empty()) {
+      TRY(const std::int64_t size, find_size(run.model()));
+      runs = runs_of(signature, size);
+    }
+    for (optimize::ShapesSeen& seen : runs) {
+      TRY(const MadeUpInput input, MadeUpInput::make(signature, 0, seen.rows, seen.size));
+      TRY(const auto outputs, run.model().run(input.tensors()));
+      for (std::size_t i = 0; i < outputs.size(); ++i) seen.shapes[signature.outputs[i].name] = outputs[i].shape;
+    }
+  }
+  return runs;
 }
 
 Result<std::vector<Sensitivity>> sensitivity_of(

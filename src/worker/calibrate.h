@@ -13,6 +13,7 @@
 #include "gate/samples.h"
 #include "optimize/calibration.h"
 #include "optimize/moments.h"
+#include "optimize/summands.h"
 #include "worker/engine.h"
 
 namespace mayfly::worker {
@@ -41,6 +42,11 @@ struct Measured {
 // Moments of what optimize::inputs_to_fit() names, over the samples.
 [[nodiscard]] Result<Measured> measure_moments(Engine& engine, const optimize::Model& model, const gate::Samples& samples,
                                                const CalibrateOptions& options);
+
+// The shapes of what optimize::summands_to_observe() names, in up to three runs on made-up input; none where it names nothing. `scratch` as
+// above. Error: what the engine says where the model does not run with 2 and 3 rows, or with a size and the next.
+[[nodiscard]] Result<std::vector<optimize::ShapesSeen>> observe_shapes(Engine& engine, const optimize::Model& model,
+                                                                       const std::string& scratch);
 
 struct Sensitivity {
   std::vector<std::string> layers;  // one, or neighbours where there are more layers than are tried

@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 
 #include "gate/sizes.h"
 #include "optimize/test_models.h"
+#include "worker/compile.h"
+#include "worker/detail/session.h"
 #include "worker/test_models.h"
+#include "worker/trial.h"
 
 namespace mayfly::worker {
 namespace {
@@ -179,6 +183,68 @@ TEST_F(Calibrate, WhatIsNoFiniteNumberGivesNoRange) {
   const auto some = calibrated(sum_of_two(), samples_of<float>({1, INFINITY, 2, 1}, 2));
   ASSERT_TRUE(some) << some.error().message;
   EXPECT_EQ(some->ranges.at("x").most, 2);
+}
+
+// x [batch, seq, 4] and a position's row of a table each, whose length only the model computes; through a product, added and normalised.
+optimize::Model with_positions(std::int64_t table = 16) {
+  TestModel made;
+  made.input("x", {"batch", "seq", "4"}).output("y", {"batch", "seq", "4"});
+  made.floats("table", {1, table, 4}).floats("w", {4, 4}).floats("scale", {4}).floats("bias", {4});
+  made.wholes("one", {1}, {1}).wholes("zero", {1}, {0});
+  made.node("Shape", {"x"}, {"shape"});
+  made.node("Gather", {"shape", "one"}, {"length"});
+  made.node("Slice", {"table", "zero", "length", "one"}, {"positions"});
+  made.node("Add", {"x", "positions"}, {"placed"});
+  made.node("MatMul", {"placed", "w"}, {"m"});
+  made.node("Add", {"m", "placed"}, {"sum"});
+  made.node("LayerNormalization", {"sum", "scale", "bias"}, {"y"});
+  return made.model();
+}
+
+using Observe = Calibrate;
+
+// Whether the flat file that `write` makes of the model at `path` has the engine's node for both.
+using Write = Result<void> (*)(const ModelData&, const std::string&);
+bool joined_by(Write write, const optimize::Model& model, const std::string& path) {
+  const std::string flat = path + ".ort";
+  EXPECT_TRUE(model.write(path));
+  const auto data = map_model(path);
+  EXPECT_TRUE(data && write(*data, flat));
+  std::ifstream file(flat);
+  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  std::filesystem::remove(path), std::filesystem::remove(flat);
+  return bytes.contains("SkipLayerNormalization");
+}
+
+Result<void> by_the_engine(const ModelData& data, const std::string& flat) {
+  return write_flat(test_engine(), data, flat, StoredWeights::stay);
+}
+Result<void> by_compile(const ModelData& data, const std::string& flat) { return save_compiled(test_engine(), data, flat); }
+
+TEST_F(Observe, ShapesOfSummandsLetTheEngineJoinTheirSumAndNormalisation) {
+  optimize::Model model = with_positions();
+  EXPECT_FALSE(joined_by(by_the_engine, model, scratch())) << "the engine finds the shapes by itself now: no need to state them";
+  const auto runs = observe_shapes(test_engine(), model, scratch());
+  ASSERT_TRUE(runs) << runs.error().message;
+  ASSERT_EQ(runs->size(), 3U);
+  EXPECT_EQ((*runs)[1].shapes.at("m"), (std::vector<std::int64_t>{3, 8, 4}));
+  EXPECT_EQ((*runs)[2].shapes.at("placed"), (std::vector<std::int64_t>{2, 9, 4}));
+  EXPECT_EQ(optimize::state_shapes(model, *runs), 2);
+  EXPECT_TRUE(joined_by(by_the_engine, model, scratch()));
+}
+
+TEST_F(Observe, ACompileStatesThemByItself) {
+  EXPECT_TRUE(joined_by(by_compile, with_positions(), scratch()));
+  EXPECT_FALSE(joined_by(by_compile, with_positions(8), scratch())) << "a model that does not run so is compiled as it is";
+}
+
+TEST_F(Observe, ModelsWithoutSuchSumsAreNotRunAndThoseThatDoNotRunSaySo) {
+  const auto none = observe_shapes(test_engine(), sum_of_two(), scratch());
+  ASSERT_TRUE(none) << none.error().message;
+  EXPECT_TRUE(none->empty());
+  const auto short_table = observe_shapes(test_engine(), with_positions(8), scratch());  // it runs with 8, and not with 9
+  ASSERT_FALSE(short_table);
+  EXPECT_FALSE(short_table.error().message.empty());
 }
 
 // Two layers of 16 by 16. The second has a large weight in each column, that only meets zeros: in 8 bits the others are lost. The first

@@ -3,8 +3,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/units.h"
+#include "optimize/model.h"
+#include "worker/calibrate.h"
 #include "worker/detail/session.h"
 #include "worker/inspect.h"
 #include "worker/made_up.h"
@@ -19,9 +22,33 @@ constexpr std::uint64_t kFloatsMax = 64 << 20;
 constexpr Duration kRunsTime = 100ms;
 constexpr int kRounds = 2;
 
-bool only_stores_bits(const ModelData& data) {
-  const auto seen = data.size() <= kFloatsMax ? inspect_model(data.files[0].bytes.text()) : Inspection{};
-  return seen && seen->stores_bits;
+// A file of its own that goes with this object, or before.
+class Temporary {
+ public:
+  explicit Temporary(std::string path) : path_(std::move(path)) {}
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+  ~Temporary() { ::unlink(path_.c_str()); }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// The model with the shapes of its sums' summands stated; nullopt where that would change nothing, or where it does not run so.
+std::optional<ModelData> with_shapes(Engine& engine, const ModelData& data, const Inspection& seen, const std::string& scratch) {
+  if (!seen.normalises || data.files.size() != 1 || data.size() > optimize::kInlineBytesMax) return std::nullopt;
+  const Temporary file(scratch);
+  {
+    auto model = optimize::Model::parse(data.files[0].bytes.text());
+    const auto runs = model ? observe_shapes(engine, *model, file.path()) : Result<std::vector<optimize::ShapesSeen>>();
+    if (!runs || optimize::state_shapes(*model, *runs) == 0 || !model->write(file.path())) return std::nullopt;
+  }
+  auto mapped = map_model_file(file.path(), data.files[0].path);
+  if (!mapped) return std::nullopt;
+  ModelData stated;
+  stated.files.push_back(std::move(*mapped));
+  return stated;
 }
 
 Result<std::unique_ptr<Model>> load_flat(Engine& engine, const std::string& path) {
@@ -49,13 +76,15 @@ Result<bool> floats_are_quicker(Engine& engine, const std::string& stored, const
 
 Result<void> save_compiled(Engine& engine, const ModelData& data, const std::string& path) {
   if (data.files.empty() || data.files[0].bytes.size() == 0) return fail(Code::invalid_argument, "the model's file is empty");
-  TRY_VOID(write_flat(engine, data, path, StoredWeights::stay));
-  if (!only_stores_bits(data)) return {};
-  const std::string floats = path + ".floats";
-  const auto written = write_flat(engine, data, floats, StoredWeights::become_floats);
-  const auto quicker = written ? floats_are_quicker(engine, path, floats) : Result<bool>(false);  // no room for both: the small one will do
-  if (quicker && *quicker && ::rename(floats.c_str(), path.c_str()) == 0) return {};
-  ::unlink(floats.c_str());
+  const Inspection seen = inspect_model(data.files[0].bytes.text()).value_or(Inspection{});  // the engine says what is wrong with it
+  const auto stated = with_shapes(engine, data, seen, path + ".shapes");
+  const ModelData& model = stated ? *stated : data;
+  TRY_VOID(write_flat(engine, model, path, StoredWeights::stay));
+  if (!seen.stores_bits || data.size() > kFloatsMax) return {};
+  const Temporary floats(path + ".floats");
+  const auto written = write_flat(engine, model, floats.path(), StoredWeights::become_floats);
+  const auto quicker = written ? floats_are_quicker(engine, path, floats.path()) : Result<bool>(false);  // no room for both: the small one
+  if (quicker && *quicker) ::rename(floats.path().c_str(), path.c_str());
   return {};
 }
 

@@ -106,6 +106,8 @@ class Walk {
       if (field->number == 4) dropout = field->bytes == "Dropout";
       if (field->number == 4) turns_back_ = turns_back_ || field->bytes == "DequantizeLinear";
       if (field->number == 4) rounds_ = rounds_ || field->bytes == "QuantizeLinear";
+      if (field->number == 4)
+        out_.normalises = out_.normalises || field->bytes == "LayerNormalization" || field->bytes == "ReduceMean";
       if (field->number == 5) attribute(field->bytes, depth);
       if (failure_) return;
     }

@@ -18,6 +18,7 @@ struct Inspection {
   std::uint64_t external_tensors = 0;         // weights that lie there, wherever in the model they are named
   bool draws_random = false;
   bool stores_bits = false;                   // values are turned back from few bits, and none into few: only weights are stored so
+  bool normalises = false;                    // LayerNormalization, or a mean, which may be one's
   std::uint64_t nodes = 0;
   std::string class_names;                    // of its metadata, as gate/class_names.h reads it; at most 1 MiB, "" where there are none
 };
