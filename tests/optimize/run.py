@@ -313,6 +313,9 @@ def test_minilm(world):
     original, row = report["candidates"]
     check(row["gate"] == "passed" and row["comparisons"][0]["value"] > 0.98, f"cosine {row['comparisons'][0]['value']:.4f}", row["why"])
     check(row["size"] <= 0.3 * original["size"], f"{original['size'] / 1e6:.1f} MB became {row['size'] / 1e6:.1f} MB")
+    stated = {tuple(one.dim_param or one.dim_value for one in value.type.tensor_type.shape.dim) for value in onnx.load(output).graph.value_info}
+    check(stated == {("batch", "seq", 384)}, "what its normalisations' sums add is stated as the inputs' dimensions and the width", stated)
+    check(b"SkipLayerNormalization" in output.with_suffix(".ort").read_bytes(), "the engine joined sums and normalisations by it")
 
 
 def main(kind, names):
