@@ -25,18 +25,18 @@ class Scratch {
   static Result<Scratch> load(Engine& engine, const optimize::Model& model, const std::string& path) {
     Scratch made(path);
     TRY_VOID(model.write(path));
-    TRY_VOID(made.open(engine));
+    TRY_VOID(made.open(engine, {}));
     return made;
   }
   // With these values as further outputs; the copy of the model that it takes is gone before the engine makes its own.
   static Result<Scratch> watching(Engine& engine, const optimize::Model& model, const std::vector<std::string>& names,
-                                  const std::string& path) {
+                                  const std::string& path, const LoadOptions& load = {}) {
     Scratch made(path);
     {
       TRY(const optimize::Model watched, optimize::with_outputs(model, names));
       TRY_VOID(watched.write(path));
     }
-    TRY_VOID(made.open(engine));
+    TRY_VOID(made.open(engine, load));
     return made;
   }
   Scratch(Scratch&& other) noexcept : path_(std::exchange(other.path_, {})), model_(std::move(other.model_)) {}
@@ -48,9 +48,9 @@ class Scratch {
 
  private:
   explicit Scratch(std::string path) : path_(std::move(path)) {}
-  Result<void> open(Engine& engine) {
+  Result<void> open(Engine& engine, const LoadOptions& load) {
     TRY(ModelData data, map_model(path_));
-    TRY(model_, Model::load(engine, std::move(data), {}));
+    TRY(model_, Model::load(engine, std::move(data), load));
     return {};
   }
   std::string path_;
@@ -184,7 +184,7 @@ Result<Measured> measure_moments(Engine& engine, const optimize::Model& model, c
 Result<std::vector<optimize::ShapesSeen>> observe_shapes(Engine& engine, const optimize::Model& model, const std::string& scratch) {
   std::vector<optimize::ShapesSeen> runs;
   for (const std::vector<std::string>& group : groups_of(optimize::summands_to_observe(model))) {
-    TRY(Scratch run, Scratch::watching(engine, model, group, scratch));
+    TRY(Scratch run, Scratch::watching(engine, model, group, scratch, {.pack_weights = false, .optimise = Optimise::nothing}));
     const domain::Signature& signature = run.model().signature();
     if (runs.empty()) {
       TRY(const std::int64_t size, find_size(run.model()));
