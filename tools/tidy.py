@@ -33,6 +33,7 @@ BANNED = [
     (r"\bstd::shared_ptr<(?!const\b|void\b|store::Upload\b)", TOOLS, "std::unique_ptr and references; shared_ptr<const T> for snapshots"),
     (r"(?<!\w)(?:sleep|usleep|nanosleep)\s*\(|\bsleep_for\b|\bsleep_until\b", ("src/os/",) + TOOLS, "nobody sleeps: say when to be woken"),
     (r"\bstd::(?:regex|function<.*\bany\b)|<regex>", TOOLS, "write the few lines that parse it"),
+    (r"<nlohmann/json\.hpp>", ("src/domain/json.h",), 'include "domain/json.h": of it the library is compiled once'),
     (r"\bcatch\s*\(\s*\.\.\.\s*\)\s*\{\s*\}", (), "an exception that is swallowed is a bug that is hidden"),
 ]
 # What stands out and has a reason: (path, what the line holds). A new one is a decision; say why here.

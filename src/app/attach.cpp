@@ -1,6 +1,6 @@
 #include "app/attach.h"
 
-#include <nlohmann/json.hpp>
+#include "domain/json.h"
 
 namespace mayfly::app {
 

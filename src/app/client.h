@@ -6,7 +6,6 @@
 #pragma once
 #include <cstdint>
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +14,7 @@
 #include "base/http_reader.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "domain/json.h"
 
 namespace mayfly::app {
 

@@ -8,12 +8,12 @@
 #include <fstream>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "domain/json.h"
 #include "store/artifacts.h"
 #include "worker/archive.h"
 

@@ -1,10 +1,10 @@
 #include "control/books.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/hex.h"
 #include "base/units.h"
+#include "domain/json.h"
 
 namespace mayfly::control {
 namespace {

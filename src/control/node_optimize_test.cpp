@@ -1,9 +1,8 @@
 // Searches for smaller models on a whole node in virtual time; what a search itself does is tests/optimize/deploy.py's.
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
-
 #include "control/test_node.h"
+#include "domain/json.h"
 #include "domain/settings.h"
 #include "store/test_folder.h"
 

@@ -1,7 +1,8 @@
 #include "domain/code_order.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
+
+#include "domain/json.h"
 
 namespace mayfly::domain {
 namespace {

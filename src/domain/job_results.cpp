@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <type_traits>
 
-#include <nlohmann/json.hpp>
-
+#include "domain/json.h"
 #include "domain/working_set.h"
 
 namespace mayfly::domain {

@@ -1,5 +1,10 @@
 #include "domain/json.h"
 
+template class nlohmann::basic_json<>;
+template class nlohmann::basic_json<nlohmann::ordered_map>;
+template class std::vector<nlohmann::json>;
+template class std::vector<nlohmann::ordered_json>;
+
 namespace mayfly::domain {
 
 template <class Json>

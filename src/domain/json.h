@@ -1,7 +1,15 @@
-// JSON's parser, compiled once and not anew in each file that reads some: it takes a compiler more than a second.
+// JSON: nlohmann's library. What of it can be is compiled once, and not anew in each of the hundred files that use it, which include this
+// instead of the library's own header: a tenth of what they take to compile.
 #pragma once
 #include <nlohmann/json.hpp>
+#include <string>
 #include <string_view>
+#include <vector>
+
+extern template class nlohmann::basic_json<>;
+extern template class nlohmann::basic_json<nlohmann::ordered_map>;
+extern template class std::vector<nlohmann::json>;
+extern template class std::vector<nlohmann::ordered_json>;
 
 namespace mayfly::domain {
 

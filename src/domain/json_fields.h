@@ -1,8 +1,9 @@
 // What a foreign JSON document says under a key, where it may say anything: a value of another kind is as if it were not there. Pure.
 #pragma once
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
+
+#include "domain/json.h"
 
 namespace mayfly::domain {
 

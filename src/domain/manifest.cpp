@@ -4,7 +4,6 @@
 #include <charconv>
 #include <cmath>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <span>
 
 #include "domain/code_order.h"
@@ -13,6 +12,7 @@
 #include "domain/detail/optimize.h"
 #include "domain/detail/text.h"
 #include "domain/detail/tree.h"
+#include "domain/json.h"
 #include "domain/link.h"
 
 namespace mayfly::domain {

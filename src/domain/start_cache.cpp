@@ -1,6 +1,6 @@
 #include "domain/start_cache.h"
 
-#include <nlohmann/json.hpp>
+#include "domain/json.h"
 
 namespace mayfly::domain {
 

@@ -7,12 +7,12 @@
 // makes is at most kResolvedMax bytes together.
 #pragma once
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "base/result.h"
+#include "domain/json.h"
 
 namespace mayfly::domain {
 

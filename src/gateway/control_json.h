@@ -6,7 +6,6 @@
 // that is not known, so that a misspelt option is an error and not a silent default.
 #pragma once
 #include <initializer_list>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
@@ -14,6 +13,7 @@
 #include "base/rfc3339.h"
 #include "base/time.h"
 #include "control/control.h"
+#include "domain/json.h"
 
 namespace mayfly::gateway {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include <nlohmann/json.hpp>
+#include "domain/json.h"
 
 namespace mayfly::gateway {
 namespace {

@@ -4,9 +4,8 @@
 #include <array>
 #include <cstdio>
 
-#include <nlohmann/json.hpp>
-
 #include "domain/arn.h"
+#include "domain/json.h"
 
 namespace mayfly::gateway {
 namespace {

@@ -2,8 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
 #include <vector>
+
+#include "domain/json.h"
 
 namespace mayfly::gateway {
 namespace {

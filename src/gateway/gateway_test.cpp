@@ -1,8 +1,7 @@
 // The whole gateway over a real socket: requests in every form, and what is answered.
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
-
+#include "domain/json.h"
 #include "gateway/inference.h"
 #include "gateway/test_gateway.h"
 

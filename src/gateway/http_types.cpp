@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-#include <nlohmann/json.hpp>
-
+#include "domain/json.h"
 #include "domain/printed.h"
 
 namespace mayfly::gateway {

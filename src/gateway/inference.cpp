@@ -4,10 +4,9 @@
 #include <charconv>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "base/hex.h"
 #include "base/units.h"
+#include "domain/json.h"
 #include "gateway/forward.h"
 #include "gateway/lambda_forms.h"
 #include "os/digest.h"

@@ -4,13 +4,13 @@
 // Here an account is 000000000000 and the region us-east-1; whatever account and region a caller names is taken as that.
 // "$LATEST" is the newest version.
 #pragma once
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "domain/function.h"
+#include "domain/json.h"
 #include "gateway/http_types.h"
 #include "serve/invocation.h"
 

@@ -6,8 +6,8 @@
 #include <optional>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
+#include "domain/json.h"
 #include "store/test_folder.h"
 
 namespace mayfly::jobs {

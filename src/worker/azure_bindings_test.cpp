@@ -5,8 +5,7 @@
 
 #include <filesystem>
 
-#include <nlohmann/json.hpp>
-
+#include "domain/json.h"
 #include "os/digest.h"
 #include "worker/azure.h"
 #include "worker/azure_storage.h"

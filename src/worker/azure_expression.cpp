@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <ctime>
 
-#include <nlohmann/json.hpp>
-
 #include "base/hex.h"
 #include "base/http.h"
+#include "domain/json.h"
 
 namespace mayfly::worker {
 namespace {

@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
-#include <nlohmann/json.hpp>
+#include "domain/json.h"
 
 namespace mayfly::worker {
 namespace {

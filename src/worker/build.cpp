@@ -3,8 +3,8 @@
 #include <sys/stat.h>
 
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
+#include "domain/json.h"
 #include "domain/link.h"
 #include "os/disk.h"
 #include "worker/detail/build_tool.h"

@@ -1,6 +1,6 @@
 // Dependencies of Node.js: by npm, which runs no scripts.
-#include <nlohmann/json.hpp>
 
+#include "domain/json.h"
 #include "domain/link.h"
 #include "worker/detail/build_tool.h"
 

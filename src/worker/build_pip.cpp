@@ -1,8 +1,8 @@
 // Dependencies of Python: by pip, which takes wheels alone. Of a pyproject.toml only what it lists is installed: the project itself lies
 // in the package already, and is not built, so no build backend is run.
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
+#include "domain/json.h"
 #include "domain/link.h"
 #include "worker/detail/build_tool.h"
 

@@ -1,8 +1,7 @@
 // The host process with a real Python program; the test plays the node.
 #include "worker/code_loop.h"
 
-#include <nlohmann/json.hpp>
-
+#include "domain/json.h"
 #include "worker/code_environment.h"
 #include "worker/test_code_host.h"
 

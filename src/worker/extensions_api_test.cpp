@@ -1,8 +1,7 @@
 // What extensions ask and what follows, by the words of their API; then real programs beside a real runtime.
 #include "worker/extensions_api.h"
 
-#include <nlohmann/json.hpp>
-
+#include "domain/json.h"
 #include "worker/test_code_host.h"
 
 namespace mayfly::worker {

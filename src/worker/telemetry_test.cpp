@@ -2,9 +2,9 @@
 // real program.
 #include "worker/telemetry.h"
 
-#include <nlohmann/json.hpp>
 #include <optional>
 
+#include "domain/json.h"
 #include "os/clock.h"
 #include "worker/test_code_host.h"
 #include "worker/test_http_server.h"

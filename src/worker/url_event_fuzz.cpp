@@ -1,11 +1,11 @@
 // What a program answers to a call of its function's URL, and what a caller sent as its body: an event that is JSON; a head that ends
 // where it says, whose lines are headers; or an error.
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
 #include "base/assert.h"
+#include "domain/json.h"
 #include "worker/url_event.h"
 
 namespace {

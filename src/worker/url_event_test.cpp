@@ -3,9 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <nlohmann/json.hpp>
 
 #include "domain/function_url.h"
+#include "domain/json.h"
 
 namespace mayfly::worker {
 namespace {

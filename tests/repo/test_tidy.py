@@ -47,6 +47,10 @@ class Tidy(unittest.TestCase):
         self.only("unique_ptr", src__serve__a_cpp="delete p;\n")
         self.assertEqual(offences(src__serve__a_cpp="T(const T&) = delete;\nauto p = std::unique_ptr<T>(new T(1));\n"), [])
 
+    def test_json_of_domain(self):
+        self.only("domain/json.h", src__serve__a_cpp="#include <nlohmann/json.hpp>\n")
+        self.assertEqual(offences(src__domain__json_h=HEADER + "#include <nlohmann/json.hpp>\n", src__a__b_h=HEADER + "#include <nlohmann/json_fwd.hpp>\n"), [])
+
     def test_assert(self):
         self.only("ASSERT", src__serve__a_cpp="assert(x);\n")
         self.assertEqual(offences(src__serve__a_cpp='static_assert(x);\nASSERT(x, "y");\n'), [])

@@ -1,12 +1,12 @@
 #include "domain/detail/image.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/hex.h"
 #include "domain/code_order.h"
 #include "domain/detail/text.h"
 #include "domain/image_reference.h"
+#include "domain/json.h"
 
 namespace mayfly::domain {
 

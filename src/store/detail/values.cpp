@@ -1,9 +1,8 @@
 #include "store/detail/values.h"
 
-#include <nlohmann/json.hpp>
-
 #include "domain/build.h"
 #include "domain/job_results.h"
+#include "domain/json.h"
 
 namespace mayfly::store {
 namespace {

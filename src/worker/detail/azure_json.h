@@ -3,9 +3,8 @@
 #include <string>
 #include <string_view>
 
-#include <nlohmann/json.hpp>
-
 #include "base/http.h"
+#include "domain/json.h"
 
 namespace mayfly::worker::detail {
 
