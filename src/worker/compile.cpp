@@ -78,11 +78,12 @@ Result<void> save_compiled(Engine& engine, const ModelData& data, const std::str
   if (data.files.empty() || data.files[0].bytes.size() == 0) return fail(Code::invalid_argument, "the model's file is empty");
   const Inspection seen = inspect_model(data.files[0].bytes.text()).value_or(Inspection{});  // the engine says what is wrong with it
   const auto stated = with_shapes(engine, data, seen, path + ".shapes");
-  const ModelData& model = stated ? *stated : data;
-  TRY_VOID(write_flat(engine, model, path, StoredWeights::stay));
+  const bool by_it = stated && write_flat(engine, *stated, path, StoredWeights::stay);
+  if (stated && !by_it) ::unlink(path.c_str());
+  if (!by_it) TRY_VOID(write_flat(engine, data, path, StoredWeights::stay));
   if (!seen.stores_bits || data.size() > kFloatsMax) return {};
   const Temporary floats(path + ".floats");
-  const auto written = write_flat(engine, model, floats.path(), StoredWeights::become_floats);
+  const auto written = write_flat(engine, by_it ? *stated : data, floats.path(), StoredWeights::become_floats);
   const auto quicker = written ? floats_are_quicker(engine, path, floats.path()) : Result<bool>(false);  // no room for both: the small one
   if (quicker && *quicker) ::rename(floats.path().c_str(), path.c_str());
   return {};
