@@ -41,6 +41,7 @@ test: all venv
 	@echo "make: models larger than their memory, whose limit a sanitizer would not keep to, in the release build"
 	@$(PYTHON) tests/faults/run.py --mayfly build/mayfly larger_than fit_beside
 	@echo "make: smaller models and their gate, against the release build"
+	@$(PYTHON) examples/get_models.py sentences
 	@$(PYTHON) tests/optimize/run.py --mayfly build/mayfly
 	@$(PYTHON) tests/optimize/pictures.py --mayfly build/mayfly
 	@$(PYTHON) tests/optimize/recorded.py --mayfly build/mayfly
