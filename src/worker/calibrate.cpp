@@ -181,8 +181,10 @@ Result<Measured> measure_moments(Engine& engine, const optimize::Model& model, c
   return out;
 }
 
-Result<std::vector<optimize::ShapesSeen>> observe_shapes(Engine& engine, const optimize::Model& model, const std::string& scratch) {
+Result<std::vector<optimize::ShapesSeen>> observe_shapes(Engine& engine, const optimize::Model& model, const std::string& scratch,
+                                                         std::uint64_t size_max) {
   std::vector<optimize::ShapesSeen> runs;
+  if (model.size() > size_max) return runs;
   for (const std::vector<std::string>& group : groups_of(optimize::summands_to_observe(model))) {
     TRY(Scratch run, Scratch::watching(engine, model, group, scratch, {.pack_weights = false, .optimise = Optimise::nothing}));
     const domain::Signature& signature = run.model().signature();

@@ -43,10 +43,12 @@ struct Measured {
 [[nodiscard]] Result<Measured> measure_moments(Engine& engine, const optimize::Model& model, const gate::Samples& samples,
                                                const CalibrateOptions& options);
 
-// The shapes of what optimize::summands_to_observe() names, in up to three runs on made-up input; none where it names nothing. `scratch` as
-// above. Error: what the engine says where the model does not run with 2 and 3 rows, or with a size and the next.
+// The shapes of what optimize::summands_to_observe() names, in up to three runs on made-up input; none where it names nothing, or where the
+// model has more than `size_max` bytes: the engine would hold it once more. `scratch` as above. Error: what the engine says where the model
+// does not run with 2 and 3 rows, or with a size and the next.
 [[nodiscard]] Result<std::vector<optimize::ShapesSeen>> observe_shapes(Engine& engine, const optimize::Model& model,
-                                                                       const std::string& scratch);
+                                                                       const std::string& scratch,
+                                                                       std::uint64_t size_max = optimize::kInlineBytesMax);
 
 struct Sensitivity {
   std::vector<std::string> layers;  // one, or neighbours where there are more layers than are tried

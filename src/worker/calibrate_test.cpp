@@ -242,6 +242,9 @@ TEST_F(Observe, ModelsWithoutSuchSumsAreNotRunAndThoseThatDoNotRunSaySo) {
   const auto none = observe_shapes(test_engine(), sum_of_two(), scratch());
   ASSERT_TRUE(none) << none.error().message;
   EXPECT_TRUE(none->empty());
+  const auto large = observe_shapes(test_engine(), with_positions(), scratch(), with_positions().size() - 1);
+  ASSERT_TRUE(large) << large.error().message;
+  EXPECT_TRUE(large->empty()) << "one byte more than may be";
   const auto short_table = observe_shapes(test_engine(), with_positions(8), scratch());  // it runs with 8, and not with 9
   ASSERT_FALSE(short_table);
   EXPECT_FALSE(short_table.error().message.empty());
