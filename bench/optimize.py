@@ -2,8 +2,9 @@
 """The bars of mayfly optimize, beside what other quantisers make of the same models: build/venv/bin/python bench/optimize.py [NAME…]
 
 NAME: resnet152, vit, imagenet, photos, sentences, digits, auto, turns. Prints a table of our recipes and the references for each model, then each bar with
-"holds" or "MISSED"; turns: our candidate and the reference's of the same kind, run by run in turns by the same engine. "first" is from a new process until the first answer; that of the original is the engine's own default in a fresh
-Python (all cores, packages imported before), three times, turn by turn with the rest. Ours and p50 are of one thread, as an instance has.
+"holds" or "MISSED"; turns: our candidate and the reference's of the same kind, run by run in turns by the same engine. "first" is from a new process until the
+first answer; that of the original is the engine's own default in a fresh Python (all cores, packages imported before), three times, turn by turn with the
+rest. Ours and p50 are of one thread, as an instance has.
 The references are installed, pinned, into build/bench-optimize; what they made is kept there, --fresh makes it again. Bars are megabytes
 of a million bytes.
 """

@@ -70,6 +70,13 @@ def neural_compressor(model, samples, output):
 KINDS = {"neural-compressor": neural_compressor, "dynamic": dynamic, "static": static, "fp16": fp16, "nncf": nncf}
 
 
+def by_one_thread(model):
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
 def measure(model, samples, answers):
     import onnxruntime
     rows = rows_of(samples)
@@ -80,9 +87,7 @@ def measure(model, samples, answers):
     session.run(None, rows[0])
     first = time.perf_counter()
     del session
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = by_one_thread(model)
     outputs, times = [], []
     for row in rows:
         start = time.perf_counter()
@@ -96,9 +101,7 @@ def measure(model, samples, answers):
 def turns(samples, *models, seconds=20):
     import onnxruntime
     onnxruntime.set_default_logger_severity(4)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    sessions = [onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"]) for model in models]
+    sessions = [by_one_thread(model) for model in models]
     rows, times = rows_of(samples), [[] for _ in models]
     end = time.perf_counter() + seconds
     while len(times[0]) < 2 * len(rows) or (time.perf_counter() < end and len(times[0]) < 100 * len(rows)):

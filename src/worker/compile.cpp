@@ -77,13 +77,12 @@ Result<bool> floats_are_quicker(Engine& engine, const std::string& stored, const
 Result<void> save_compiled(Engine& engine, const ModelData& data, const std::string& path) {
   if (data.files.empty() || data.files[0].bytes.size() == 0) return fail(Code::invalid_argument, "the model's file is empty");
   const Inspection seen = inspect_model(data.files[0].bytes.text()).value_or(Inspection{});  // the engine says what is wrong with it
-  const auto stated = with_shapes(engine, data, seen, path + ".shapes");
-  const bool by_it = stated && write_flat(engine, *stated, path, StoredWeights::stay);
-  if (stated && !by_it) ::unlink(path.c_str());
-  if (!by_it) TRY_VOID(write_flat(engine, data, path, StoredWeights::stay));
+  auto stated = with_shapes(engine, data, seen, path + ".shapes");
+  if (stated && !write_flat(engine, *stated, path, StoredWeights::stay)) stated.reset();
+  if (!stated) TRY_VOID(write_flat(engine, data, path, StoredWeights::stay));
   if (!seen.stores_bits || data.size() > kFloatsMax) return {};
   const Temporary floats(path + ".floats");
-  const auto written = write_flat(engine, by_it ? *stated : data, floats.path(), StoredWeights::become_floats);
+  const auto written = write_flat(engine, stated ? *stated : data, floats.path(), StoredWeights::become_floats);
   const auto quicker = written ? floats_are_quicker(engine, path, floats.path()) : Result<bool>(false);  // no room for both: the small one
   if (quicker && *quicker) ::rename(floats.path().c_str(), path.c_str());
   return {};

@@ -101,18 +101,19 @@ class Walk {
     bool dropout = false;
     while (const auto field = reader.next()) {
       if (field->number == 1) ++inputs;
-      if (field->number == 4)
-        for (const std::string_view random : kRandom) out_.draws_random = out_.draws_random || field->bytes == random;
-      if (field->number == 4) dropout = field->bytes == "Dropout";
-      if (field->number == 4) turns_back_ = turns_back_ || field->bytes == "DequantizeLinear";
-      if (field->number == 4) rounds_ = rounds_ || field->bytes == "QuantizeLinear";
-      if (field->number == 4)
-        out_.normalises = out_.normalises || field->bytes == "LayerNormalization" || field->bytes == "ReduceMean";
+      if (field->number == 4) kind(field->bytes), dropout = field->bytes == "Dropout";
       if (field->number == 5) attribute(field->bytes, depth);
       if (failure_) return;
     }
     if (dropout && inputs > 2) out_.draws_random = true;  // the third input switches training mode on
     bad_ = bad_ || reader.bad();
+  }
+
+  void kind(std::string_view of) {
+    out_.draws_random = out_.draws_random || std::ranges::find(kRandom, of) != kRandom.end();
+    out_.normalises = out_.normalises || of == "LayerNormalization" || of == "ReduceMean";
+    turns_back_ = turns_back_ || of == "DequantizeLinear";
+    rounds_ = rounds_ || of == "QuantizeLinear";
   }
 
   void attribute(std::string_view bytes, int depth) {
