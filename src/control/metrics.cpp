@@ -62,7 +62,7 @@ constexpr std::array kCounters = {
     Family{"mayfly_cpu_seconds_total", "CPU time that invocations caused", [](const Counters& c) { return real(c.cpu_ns) / 1e9; }},
     Family{"mayfly_overhead_cpu_seconds_total", "CPU time of instances that no invocation caused",
            [](const Counters& c) { return real(c.overhead_cpu_ns) / 1e9; }},
-    Family{"mayfly_instances_ended_badly_total", "Instances that ended without having been asked to",
+    Family{"mayfly_instances_ended_badly_total", "Instances that ended by themselves, or were killed for what they did",
            [](const Counters& c) { return real(c.ended_badly); }},
 };
 

@@ -447,7 +447,7 @@ void Node::on_start_error(const instances::Group& group, bool is_template, const
 }
 
 void Node::on_ended(const instances::Process& process, const instances::Death& death) {
-  if (death.asked) return;
+  if (death.asked && process.failure.empty()) return;
   const instances::VersionPlan& plan = process.group->plan;
   ++books_.counters(plan.version).ended_badly;
   // Its host ends well when the program has ended badly, and says how.

@@ -318,6 +318,19 @@ TEST_F(NodeTest, TheLogSaysWhyAnInstanceEnded) {
   EXPECT_NE(answer.error.message.find(reason), std::string::npos) << answer.error.message << "; the log: " << said->json;
 }
 
+TEST_F(NodeTest, TheLogSaysWhatAnInstanceWasKilledFor) {
+  ASSERT_TRUE(node->deploy(order("fraud")));
+  instances::FakeBehaviour hanging = options.behaviour;
+  hanging.run_hangs = 1;
+  node->launcher().fake.set(hanging);
+  ASSERT_FALSE(node->call("fraud").ok);
+  node->play(3s);
+  const auto lines = (*node)->logs("fraud", {.count = 10});
+  EXPECT_EQ(std::ranges::count_if(*lines, [](const LogLine& line) {
+    return line.json.contains("the instance ended: said nothing for 1.00 s after the deadline of a call and was killed");
+  }), 1);
+}
+
 TEST_F(NodeTest, UploadsAtATimeHaveALimit) {
   std::vector<std::uint64_t> running;
   for (std::size_t i = 0; i < kUploadsMax; ++i) running.push_back((*node)->begin_upload().value());

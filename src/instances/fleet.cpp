@@ -133,7 +133,8 @@ void Fleet::stop(Process& process) {
   else launcher_->stop(process.id);
 }
 
-void Fleet::kill(Process& process) {
+void Fleet::kill(Process& process, std::string why) {
+  if (process.failure.empty()) process.failure = std::move(why);
   process.state = State::draining;
   launcher_->kill(process.id);
 }

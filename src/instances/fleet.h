@@ -60,7 +60,7 @@ struct Process {
   ReadyReport report;
   Bytes memory;                           // as last measured
   Duration cpu{}, cpu_told{};             // measured; told in replies and overhead records
-  std::string failure, failure_log;       // of a program that ended by itself: what its host said of it, and what it printed last
+  std::string failure, failure_log;       // what its host said of a program that ended, or why it was killed; what that printed last
   bool idle() const { return state == State::ready && outstanding == 0; }
 };
 
@@ -132,7 +132,7 @@ class Fleet final : public LauncherEvents {
   void want_template(Group& group);         // starts it if the plan has one and it is not there
   void evict_template(Group& group);        // kills it; its instances stay
   void stop(Process& process);              // drains
-  void kill(Process& process);
+  void kill(Process& process, std::string why = {});  // why: what it did wrong
 
   // The ready instance with the most room, or null.
   Process* pick(Group& group);

@@ -108,7 +108,7 @@ struct ReadyReport {
 
 struct Death {
   std::string reason;          // for people: "killed by signal 11 (segmentation fault)", "exceeded its memory limit of 512 MB"
-  bool asked = false;          // it was stopped or killed by us
+  bool asked = false;          // by stop() or kill(), and it ended by that and nothing else
   bool out_of_memory = false;
   Duration cpu{};              // its cgroup's or process's clock at the end, where it could be read
 };

@@ -28,7 +28,7 @@ class FleetDiary final : public FleetObserver {
  public:
   struct Start { ProcessId process; bool is_template; Origin origin; };
   struct StartError { Instant at; bool is_template; Error error; };
-  struct End { ProcessId process; Death death; };
+  struct End { ProcessId process; Death death; std::string failure; };
 
   explicit FleetDiary(const Turn& turn) : turn_(turn) {}
   void on_started(const Process& p) override { started.push_back({p.id, p.is_template, p.origin}); }
@@ -36,7 +36,7 @@ class FleetDiary final : public FleetObserver {
   void on_start_error(const Group&, bool is_template, const Error& error, std::string_view) override {
     start_errors.push_back({turn_.now, is_template, error});
   }
-  void on_ended(const Process& p, const Death& death) override { ended.push_back({p.id, death}); }
+  void on_ended(const Process& p, const Death& death) override { ended.push_back({p.id, death, p.failure}); }
   void on_log(const Group*, ProcessId, const domain::Printed&) override {}
   void on_overhead(const Process&, Duration cpu) override { overhead += cpu; }
 

@@ -296,10 +296,10 @@ void ZygoteLauncher::stop(ProcessId id) {
   Process* process = find(id);
   if (!process || process->stage == Stage::closing) return;
   thaw(*process);
-  process->asked_to_end = true;
+  process->asked_to_end = "stopped";
   process->link->tell_ends();
   const domain::Message order{domain::MessageKind::stop, 0};
-  if (!process->link->say(os::bytes_of(order))) return end(*process, "stopped");
+  if (!process->link->say(os::bytes_of(order))) return end(*process, {});
   loop_.cancel(process->deadline);
   process->deadline = loop_.after(options_.stop_max, [this, process] {
     end(*process, "did not stop within " + to_text(options_.stop_max) + " and was killed");
@@ -309,8 +309,8 @@ void ZygoteLauncher::stop(ProcessId id) {
 void ZygoteLauncher::kill(ProcessId id) {
   Process* process = find(id);
   if (!process) return;
-  process->asked_to_end = true;
-  if (process->stage != Stage::closing) end(*process, "killed");
+  process->asked_to_end = "killed";
+  if (process->stage != Stage::closing) end(*process, {});
 }
 
 Result<void> ZygoteLauncher::let_in(os::Fd connection) {
@@ -384,13 +384,17 @@ std::string ZygoteLauncher::exceeded(const Process& process, const os::GroupUsag
 }
 
 Death ZygoteLauncher::death_of(Process& process) {
-  Death death{.asked = process.asked_to_end};
+  Death death;
   const os::GroupUsage used = cgroups_->usage(process.group);
   death.cpu = process.group ? process.cpu_before + used.cpu : std::max(process.cpu_last, os::process_cpu(process.pid));
   death.out_of_memory = used.out_of_memory > 0;
+  // One that was asked to end may still end by a crash of its own; SIGKILL is how we end them.
+  const bool killed = WIFSIGNALED(process.wait_status) && WTERMSIG(process.wait_status) == SIGKILL;
+  const bool crashed = process.ended && process.wait_status != 0 && !killed;
+  death.asked = !process.asked_to_end.empty() && !death.out_of_memory && process.end_reason.empty() && !crashed;
   if (death.out_of_memory) death.reason = exceeded(process, used);
   else if (!process.end_reason.empty()) death.reason = process.end_reason;
-  else if (process.asked_to_end) death.reason = "stopped";
+  else if (death.asked) death.reason = process.asked_to_end;
   else if (process.ended) death.reason = os::describe_exit(process.wait_status);
   else death.reason = "ended unexpectedly";
   return death;
@@ -407,7 +411,7 @@ void ZygoteLauncher::finish(Process& process) {
   const std::string unmade = sandbox.failure;
   const std::unique_ptr<StartOrder> order = std::move(process.order);
   const int attempts = process.attempts + 1;
-  const bool never_made = process.pid == 0 && sandbox.init_pid == 0 && !process.asked_to_end &&
+  const bool never_made = process.pid == 0 && sandbox.init_pid == 0 && process.asked_to_end.empty() &&
                            process.end_reason.empty() && unmade.empty();
   const bool spare = !id && (process.forked || process.next);
   std::erase(ahead_, &process);

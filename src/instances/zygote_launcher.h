@@ -101,7 +101,7 @@ class ZygoteLauncher final : public Launcher, LinkOwner, ZygoteOwner {
     Duration cpu_last{};
     os::Loop::TimerId deadline, closing;
     bool told = false;                      // on_ready or on_failed was said
-    bool asked_to_end = false;
+    std::string_view asked_to_end;          // "stopped", "killed": what was asked of it
     std::string end_reason;                 // why we ended it
     std::unique_ptr<StartOrder> order;      // until it says hello
     std::string held_order;                 // of code: told once it is in its group, so that what it starts is in it too

@@ -468,7 +468,8 @@ Instant Dispatcher::tick() {
   std::ranges::sort(silent, {}, &Process::id);  // and not by address: the same run ends the same
   const auto repeated = std::ranges::unique(silent);
   silent.erase(repeated.begin(), repeated.end());
-  for (Process* process : silent) fleet_.kill(*process);
+  for (Process* process : silent)
+    fleet_.kill(*process, "said nothing for " + to_text(limits_.silence_max) + " after the deadline of a call and was killed");
   if (!silent.empty()) next = std::min(next, turn_.now + limits_.silence_max);
   next_deadline_ = next;
   return std::min(next, again);

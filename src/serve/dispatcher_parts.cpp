@@ -45,9 +45,9 @@ void Dispatcher::refuse_parts(std::uint32_t index, Error error, bool lied) {
   close_record(slot, &error);
   slot.step = Step::orphaned;
   ReplySink* sink = std::exchange(slot.sink, nullptr);
-  InvocationReply reply{.error = std::move(error), .version = static_cast<int>(slot.record.version_number)};
-  if (lied) fleet_.kill(*slot.process);
+  if (lied) fleet_.kill(*slot.process, error.message);
   else fleet_.cancel(*slot.process, ticket);
+  InvocationReply reply{.error = std::move(error), .version = static_cast<int>(slot.record.version_number)};
   if (begun) sink->on_end(ticket, std::move(reply));
   else sink->on_reply(ticket, std::move(reply));
 }

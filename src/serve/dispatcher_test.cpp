@@ -304,6 +304,7 @@ TEST(Dispatcher, AnInstanceThatIsSilentForASecondAfterADeadlineIsKilled) {
   node.play(1ms);
   ASSERT_EQ(node.world.diary.ended.size(), 1U);
   EXPECT_TRUE(node.world.diary.ended[0].death.asked);
+  EXPECT_EQ(node.world.diary.ended[0].failure, "said nothing for 1.00 s after the deadline of a call and was killed");
   EXPECT_EQ(node.dispatcher.in_flight(), 0U);
   EXPECT_EQ(node.records.size(), 1U);
 }

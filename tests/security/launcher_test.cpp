@@ -158,6 +158,22 @@ TEST(Launcher, MemoryWithoutEndIsEndedByTheLimit) {
   EXPECT_EQ(node.heard[id].death.reason, "exceeded its memory limit of 67.1 MB (resources.memory)");
 }
 
+// Whose calls were lost then must be in the log: this is not the end that it was asked for.
+TEST(Launcher, WhatEndsByItselfWhileItStopsSaysWhy) {
+  for (const auto& [body, reason] : {std::pair{"late abort", "killed by signal 6 (Aborted)"}, {"late eat", "exceeded its memory limit"}}) {
+    Node node;
+    if (!node.launcher->note().empty()) GTEST_SKIP() << node.launcher->note();
+    const ProcessId id = node.start(domain::Role::instance, "echo", [](auto& order) { order.memory_max = 64_MiB; });
+    ASSERT_TRUE(node.ready(id));
+    ASSERT_TRUE(node.send(id, body));
+    node.launcher->flush();
+    node.launcher->stop(id);
+    ASSERT_TRUE(node.gone(id));
+    EXPECT_FALSE(node.heard[id].death.asked) << body;
+    EXPECT_TRUE(node.heard[id].death.reason.starts_with(reason)) << body << ": " << node.heard[id].death.reason;
+  }
+}
+
 TEST(Launcher, WhatDoesNotStopIsKilled) {
   Node node({.stop_max = 200ms});
   const ProcessId id = node.start(domain::Role::instance, "echo");
@@ -168,6 +184,7 @@ TEST(Launcher, WhatDoesNotStopIsKilled) {
   node.launcher->stop(id);
   ASSERT_TRUE(node.gone(id));
   EXPECT_EQ(node.heard[id].death.reason, "did not stop within 200 ms and was killed");
+  EXPECT_FALSE(node.heard[id].death.asked) << "nor did it end as it was asked to";
   EXPECT_GT(node.heard[id].death.cpu, 10ms);
 }
 

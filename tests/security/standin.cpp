@@ -136,6 +136,10 @@ class Instance {
   }
 
   void misbehave(const domain::RequestHead& head, const std::string& body) {
+    if (body.starts_with("late ")) {
+      ::usleep(100'000);
+      return misbehave(head, body.substr(5));
+    }
     if (body == "crash") *reinterpret_cast<volatile int*>(8) = 1;
     if (body == "abort") std::abort();
     if (body == "exit") ::_exit(7);
