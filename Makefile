@@ -9,11 +9,13 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .PHONY: all setup venv demo test faults bench tsan clean models
 PYTHON := build/venv/bin/python
+# As many compilers as processors: ninja's own default, two more, takes a tenth longer (each maps 100 MB of precompiled headers).
+JOBS := --parallel $(shell nproc)
 
 all: setup
 	@echo "make: building build/mayfly (release)"
 	@cmake --preset release >build/configure.log 2>&1 || { cat build/configure.log; exit 1; }
-	@cmake --build build --target mayfly
+	@cmake --build build $(JOBS) --target mayfly
 
 setup:
 	@tools/setup.sh
@@ -30,7 +32,7 @@ demo: all models
 test: all venv
 	@echo "make: building the tests (with address and undefined-behaviour sanitizers)"
 	@cmake --preset dev >build/configure-dev.log 2>&1 || { cat build/configure-dev.log; exit 1; }
-	@cmake --build build/dev
+	@cmake --build build/dev $(JOBS)
 	@$(PYTHON) tests/models/make_models.py build/test-models
 	@ctest --test-dir build/dev --output-on-failure
 	@$(PYTHON) examples/get_models.py fraud
@@ -75,7 +77,7 @@ faults: all venv
 # Every test once more, with the thread sanitizer: the whole node under faults included.
 tsan: venv
 	@cmake --preset tsan >build/configure-tsan.log 2>&1 || { cat build/configure-tsan.log; exit 1; }
-	@cmake --build build/tsan
+	@cmake --build build/tsan $(JOBS)
 	@$(PYTHON) tests/models/make_models.py build/test-models
 	@TSAN_OPTIONS=halt_on_error=1 ctest --test-dir build/tsan --output-on-failure
 
@@ -83,7 +85,7 @@ tsan: venv
 bench: all venv
 	@tools/setup.sh wrk
 	@cmake --preset bench >build/configure-bench.log 2>&1 || { cat build/configure-bench.log; exit 1; }
-	@cmake --build build/bench
+	@cmake --build build/bench $(JOBS)
 	@$(PYTHON) examples/get_models.py fraud sentences sentences-int8 detector
 	@build/bench/codec_bench
 	@$(PYTHON) bench/run.py
